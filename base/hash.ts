@@ -1,0 +1,34 @@
+/** SHA-256, the one hash of the project: names of blobs, seeds, hashes of configurations. */
+import { createHash } from "node:crypto";
+
+/** @returns 64 lower-case hexadecimal digits */
+export function sha256(bytes: Uint8Array | string): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+export const SHA256_HEX = /^[0-9a-f]{64}$/;
+
+/**
+ * JSON with keys in code-unit order and no blanks, so that equal values have equal bytes.
+ *
+ * Numbers print as ECMAScript prints them (RFC 8785 takes the same form); `undefined` members are left out.
+ *
+ * @throws TypeError for values that JSON cannot hold: non-finite numbers, bigint, functions
+ */
+export function canonicalJson(value: unknown): string {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "number") {
+    if (!Number.isFinite(value))
+      throw new TypeError(`Canonical JSON holds finite numbers only, got ${value}`);
+    return JSON.stringify(value);
+  }
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(",")}]`;
+  if (typeof value === "object") {
+    const members = Object.entries(value)
+      .filter(([, member]) => member !== undefined)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
+    return `{${members.join(",")}}`;
+  }
+  throw new TypeError(`Canonical JSON cannot hold a ${typeof value}`);
+}
