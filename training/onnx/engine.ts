@@ -1,0 +1,134 @@
+/**
+ * What the engine gives to whoever trains: a graph file in, loss and gradients out.
+ *
+ * One `Engine` stands for one ONNX graph with LoRA factors (and whole modules) as inputs. A decoder or a
+ * classifier has a loss of its own; an encoder in front of a decoder is driven backwards by the gradient of
+ * its output (`backward`), so that a model in three graphs trains as one:
+ *
+ *   features = encoder.forward(...)   embeds = scatter(features)   decoder.step(...) -> d embeds -> encoder.backward(...)
+ *
+ * Sessions are made for each combination of input shapes, because a graph with constant shapes opens five
+ * times faster; they share the frozen weights, which stay in the file that holds them, and the oldest go.
+ */
+import type { Tensor, TensorSet } from "../../adapters/tensor.ts";
+
+/** A graph file and how to reach its bytes; files.ts makes one from a path. */
+export interface GraphFile {
+  /** Name for messages. */
+  readonly name: string;
+  /** The serialized ModelProto. */
+  readonly bytes: Uint8Array;
+  /** Folder that external data locations are relative to, and the file's own name in it. */
+  readonly folder: string;
+  readonly fileName: string;
+  /** A part of a file in `folder`. */
+  read(location: string, offset: number, length: number): Uint8Array;
+}
+
+/** A linear layer of the graph that LoRA can stand beside. */
+export interface LinearModule {
+  /** Module path as PyTorch would name it, "model.layers.0.self_attn.q_proj". */
+  readonly path: string;
+  readonly in: number;
+  readonly out: number;
+  /** The node that multiplies, its weight, and the output columns of a packed projection that are this module's. */
+  readonly node: string;
+  readonly weight: string;
+  readonly columns?: readonly [number, number];
+}
+
+/** One pair of factors: `base_model.model.<path>.lora_A.weight` [rank, in], `.lora_B.weight` [out, rank]. */
+export interface LoraSpec {
+  /** Module path as the adapter names it. */
+  readonly path: string;
+  readonly rank: number;
+  /** alpha / r, or alpha / sqrt(r). */
+  readonly scale: number;
+}
+
+export type Device = "cpu" | "cuda" | "webgpu";
+
+export interface EngineOptions {
+  readonly file: GraphFile;
+  readonly lora: readonly LoraSpec[];
+  /** Modules trained whole, by module path (PEFT's modules_to_save): their weight and bias become inputs. */
+  readonly saved?: readonly string[];
+  /**
+   * "tokens": logits [B, S, V], the label of position t + 1 belongs to the logits of position t.
+   * "classes": logits [B, C], one label an example.
+   * "none": no loss; `forward` and `backward` only.
+   */
+  readonly objective: "tokens" | "classes" | "none";
+  /** The output that objective, forward and backward mean; the graph's first where absent. */
+  readonly output?: string;
+  /** Inputs whose gradient `step` and `backward` give back. */
+  readonly inputGradients?: readonly string[];
+  /** Probability that an input of a LoRA branch is dropped while training. */
+  readonly dropout?: number;
+  /** LoRA targets by module path where the graph's names do not tell (mapping file of the model directory). */
+  readonly mapping?: Readonly<Record<string, ModuleLocation>>;
+  readonly device?: Device;
+  /** Threads of the runtime; its own choice where absent. */
+  readonly threads?: number;
+  /** "lean" keeps weights mapped; "fast" also keeps a repacked copy: 5 to 10 % faster, up to the weights' size more memory. */
+  readonly mode?: "lean" | "fast";
+  /** Sessions kept open at most, one per combination of shapes. */
+  readonly maxSessions?: number;
+}
+
+/** Where a module lies in a graph; an entry of the mapping file. */
+export interface ModuleLocation {
+  readonly node: string;
+  readonly slice?: readonly [number, number] | null | undefined;
+}
+
+/** A name and shape that `step` wants as parameter and gives a gradient for. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+}
+
+export interface Batch {
+  /**
+   * The graph's own inputs by name. Missing ones are made where they follow from the others:
+   * position_ids from attention_mask, past_key_values.* with length 0, use_cache_branch false.
+   */
+  readonly inputs: TensorSet;
+  /** I64: [B, S] with -100 where there is no label ("tokens"), [B] ("classes"). */
+  readonly labels?: Tensor;
+  /** Seed of the dropout masks. */
+  readonly seed?: string;
+}
+
+export interface StepResult {
+  /** Sum of the cross-entropy over all labels, and their number. Their quotient is the mean loss. */
+  readonly lossSum: number;
+  readonly labels: number;
+  /** Gradient of `lossSum` with respect to each parameter; parameters that the output does not depend on are absent. */
+  readonly gradients: TensorSet;
+  /** Gradient of `lossSum` with respect to the inputs asked for. */
+  readonly inputGradients: TensorSet;
+}
+
+export interface Engine {
+  /** Linear layers of the graph that LoRA can stand beside. */
+  readonly modules: readonly LinearModule[];
+  /** What `parameters` must hold, in byte order of names. */
+  readonly parameters: readonly ParameterSpec[];
+  /** LoRA modules and saved modules asked for that this graph does not have. */
+  readonly absent: readonly string[];
+  /** Loss and gradients. @throws FedloomError F2112 where loss or a gradient is not finite */
+  step(batch: Batch, parameters: TensorSet): Promise<StepResult>;
+  /**
+   * The chosen output. With `rows`, indices into its flattened leading axes ([B, S] or [B]), only those
+   * rows, [rows.length, ...]: the projection onto the vocabulary then runs on them alone.
+   */
+  forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor>;
+  /** Gradients of <outputGradient, output>. */
+  backward(
+    batch: Batch,
+    parameters: TensorSet,
+    outputGradient: Tensor,
+  ): Promise<Pick<StepResult, "gradients" | "inputGradients">>;
+  close(): Promise<void>;
+}
