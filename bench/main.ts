@@ -1,0 +1,49 @@
+/**
+ * `npm run bench -- NAME [options]`: runs bench/NAME.ts and writes its section of docs/benchmarks.md.
+ * Without a name: the list. `--dry` prints the section and leaves the page alone.
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Bench, renderTable, writeReport } from "./report.ts";
+
+const names = readdirSync(import.meta.dirname)
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => file.slice(0, -".ts".length))
+  .sort();
+
+async function load(name: string): Promise<Bench | undefined> {
+  const module: { bench?: Bench } = await import(pathToFileURL(join(import.meta.dirname, `${name}.ts`)).href);
+  return module.bench;
+}
+
+async function list(): Promise<void> {
+  console.log("npm run bench -- NAME [options]\n");
+  for (const name of names) {
+    if (name === "main") continue; // this file
+    const bench = await load(name);
+    if (bench === undefined) continue;
+    console.log(`  ${name.padEnd(14)} ${bench.title}`);
+    for (const line of bench.usage ?? []) console.log(`  ${"".padEnd(14)}   ${line}`);
+  }
+}
+
+const [name, ...rest] = process.argv.slice(2);
+if (name === undefined || name === "--help" || name === "-h") {
+  await list();
+} else {
+  const bench = names.includes(name) && name !== "main" ? await load(name) : undefined;
+  if (bench === undefined) {
+    console.error(`Cannot run benchmark "${name}": there is none of that name`);
+    await list();
+    process.exit(2);
+  }
+  const dry = rest.includes("--dry");
+  const args = rest.filter((arg) => arg !== "--dry");
+  const report = await bench.run(args, (line) => console.error(line));
+  if (dry) {
+    console.log([report.text, ...report.tables.map(renderTable)].join("\n\n"));
+  } else {
+    console.log(writeReport(name, bench, args, report));
+  }
+}
