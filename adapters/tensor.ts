@@ -73,6 +73,22 @@ export function float32(shape: readonly number[], values: ArrayLike<number>): Te
   return tensor("F32", shape, values instanceof Float32Array ? values : Float32Array.from(values));
 }
 
+/** Same element type and same shape; what merely broadcasts is another layout. */
+export function sameLayout(a: Tensor, b: Tensor): boolean {
+  return a.dtype === b.dtype && sameShape(a.shape, b.shape);
+}
+
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, axis) => dim === b[axis]);
+}
+
+/** Bytes of all tensors together, as they lie in a file without its header. */
+export function setBytes(set: TensorSet): number {
+  let bytes = 0;
+  for (const tensor of set.values()) bytes += byteLength(tensor);
+  return bytes;
+}
+
 /** Compares as UTF-8 bytes do; `<` on strings compares UTF-16 units, which differs past U+FFFF. */
 export function compareNames(a: string, b: string): number {
   return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));

@@ -7,4 +7,39 @@ export const adapterCodes = {
     meaning: "A safetensors file is damaged or hostile.",
     remedy: "Fetch or write the file again.",
   },
+  F3002: {
+    status: "resource_exhausted",
+    meaning: "A safetensors file is beyond a limit that keeps hostile files from exhausting memory.",
+    remedy: "Split the file, or shorten its names; the message tells the limit.",
+  },
+  F3003: {
+    status: "unimplemented",
+    meaning: "A safetensors file holds an element type that fedloom does not read.",
+    remedy: "Convert the tensor to one of the types the message lists.",
+  },
+  F3004: {
+    status: "not_found",
+    meaning: "A file of an adapter cannot be opened.",
+    remedy: "Check the path and who may read it.",
+  },
+  F3005: {
+    status: "unavailable",
+    meaning: "A file of an adapter cannot be written; what was there before is unchanged.",
+    remedy: "Make room on the disk or correct the permissions, then try again.",
+  },
+  F3006: {
+    status: "invalid_argument",
+    meaning: "An adapter_config.json, or the tensors beside it, do not make a LoRA adapter.",
+    remedy: "Save the adapter again with PEFT's save_pretrained.",
+  },
+  F3007: {
+    status: "unimplemented",
+    meaning: "An adapter uses a feature of PEFT that fedloom does not support.",
+    remedy: "Train the adapter without the feature that the message names.",
+  },
+  F3008: {
+    status: "failed_precondition",
+    meaning: "An adapter belongs to another base model, rank, scale or set of targets.",
+    remedy: "Use the adapter with the base and configuration it was made for.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,0 +1,59 @@
+/** Between the element types a tensor is stored in and the numbers we calculate with. */
+import { bfloat16ToFloat32, float16ToFloat32, toBfloat16, toFloat16 } from "./half.ts";
+import type { DType, Tensor } from "./tensor.ts";
+
+export type FloatDType = "F64" | "F32" | "F16" | "BF16";
+
+export function isFloat(dtype: DType): dtype is FloatDType {
+  return dtype === "F32" || dtype === "F16" || dtype === "BF16" || dtype === "F64";
+}
+
+/**
+ * The values of a float tensor, widened without loss: Float64Array for F64, Float32Array for the others.
+ * F32 and F64 are not copied, so do not write into the result.
+ *
+ * @throws TypeError for integers and booleans
+ */
+export function floats(tensor: Tensor): Float32Array | Float64Array {
+  if (tensor.data instanceof Float32Array || tensor.data instanceof Float64Array) return tensor.data;
+  if (tensor.data instanceof Uint16Array && tensor.dtype === "F16") return float16ToFloat32(tensor.data);
+  if (tensor.data instanceof Uint16Array && tensor.dtype === "BF16") return bfloat16ToFloat32(tensor.data);
+  throw new TypeError(`A ${tensor.dtype} tensor holds no floats`);
+}
+
+/** Values in the wanted type, each rounded once, to nearest even. Does not copy where nothing changes. */
+export function floatTensor(
+  dtype: FloatDType,
+  shape: readonly number[],
+  values: Float32Array | Float64Array,
+): Tensor {
+  switch (dtype) {
+    case "F64":
+      return { dtype, shape, data: values instanceof Float64Array ? values : Float64Array.from(values) };
+    case "F32":
+      return { dtype, shape, data: values instanceof Float32Array ? values : Float32Array.from(values) };
+    case "F16":
+      return { dtype, shape, data: toFloat16(values) };
+    case "BF16":
+      return { dtype, shape, data: toBfloat16(values) };
+    default:
+      return dtype satisfies never;
+  }
+}
+
+/** A float tensor in another type; the tensor itself where it already is. */
+export function cast(tensor: Tensor, dtype: FloatDType): Tensor {
+  return tensor.dtype === dtype ? tensor : floatTensor(dtype, tensor.shape, floats(tensor));
+}
+
+/** Whether every element is a number: no NaN, no infinity. Integers always are. */
+export function allFinite(tensor: Tensor): boolean {
+  if (!isFloat(tensor.dtype)) return true;
+  if (tensor.data instanceof Uint16Array) {
+    const exponent = tensor.dtype === "F16" ? 0x7c00 : 0x7f80; // all ones: infinity or NaN
+    for (const bits of tensor.data) if ((bits & exponent) === exponent) return false;
+    return true;
+  }
+  for (const value of floats(tensor)) if (!Number.isFinite(value)) return false;
+  return true;
+}

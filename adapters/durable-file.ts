@@ -1,0 +1,61 @@
+/** Files that are either the old ones or the new ones, also after a crash in the middle of writing. */
+import { createHash } from "node:crypto";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { FedloomError, messageOf } from "../base/errors.ts";
+
+/**
+ * Writes a temporary neighbor of `path`, brings it to disk, and gives it the name.
+ *
+ * @param fill writes the content, by any number of calls of `write`
+ * @returns size and SHA-256 of what was written
+ * @throws FedloomError F3005 if the disk refuses; whatever `fill` throws; `path` is then as it was
+ */
+export function replaceFile(
+  path: string,
+  fill: (write: (bytes: Uint8Array) => void) => void,
+): { readonly bytes: number; readonly sha256: string } {
+  const temporary = `${path}.${process.pid}.tmp`;
+  const hash = createHash("sha256");
+  let size = 0;
+  const fd = onDisk(path, () => openSync(temporary, "w", 0o644));
+  try {
+    fill((bytes) => {
+      hash.update(bytes);
+      for (let written = 0; written < bytes.length; ) {
+        written += onDisk(path, () => writeSync(fd, bytes, written, bytes.length - written));
+      }
+      size += bytes.length;
+    });
+    onDisk(path, () => fsyncSync(fd));
+  } catch (error) {
+    closeSync(fd);
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  closeSync(fd);
+  onDisk(path, () => renameSync(temporary, path));
+  syncDirectory(dirname(path));
+  return { bytes: size, sha256: hash.digest("hex") };
+}
+
+/** The new name is on disk only when its directory is. Windows cannot open directories and needs no such step. */
+function syncDirectory(directory: string): void {
+  if (process.platform === "win32") return;
+  onDisk(directory, () => {
+    const fd = openSync(directory, "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+function onDisk<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new FedloomError("F3005", `Cannot write "${path}": ${messageOf(cause)}`, { path }, { cause });
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * The header of a safetensors file: its JSON, read strictly and written as the reference implementation does.
+ *
+ * Nothing here trusts the file. The JSON has one shape only, so it is read by a scanner of that shape: a general
+ * parser would take duplicate names in silence and follow any depth of nesting.
+ *
+ * Format: https://github.com/huggingface/safetensors#format
+ */
+import { FedloomError } from "../base/errors.ts";
+import { ARRAY_OF, compareNames, type DType, sizeOf } from "./tensor.ts";
+
+/** Longest header we read: about 100,000 tensors at 160 bytes each. Unbounded, a hostile file exhausts memory. */
+export const MAX_HEADER_BYTES = 16 * 2 ** 20;
+/** The largest models in use have some 20,000 tensors. */
+export const MAX_TENSORS = 100_000;
+/** Names of modules nested twenty deep stay below 500 bytes; names become keys of state and lines of logs. */
+export const MAX_NAME_BYTES = 1024;
+/** numpy's older bound; no tensor of a neural network comes near it. */
+export const MAX_RANK = 32;
+
+export interface TensorInfo {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** First byte and byte after the last, counted from the end of the header. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface Header {
+  /** In byte order of the names. */
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Where the tensors' bytes begin in the file. */
+  readonly dataStart: number;
+}
+
+/** The element types in the order the reference implementation writes them: wide ones first, so that all are aligned. */
+const WRITE_ORDER: readonly DType[] = [
+  "U64",
+  "I64",
+  "F64",
+  "F32",
+  "U32",
+  "I32",
+  "BF16",
+  "F16",
+  "U16",
+  "I16",
+  "I8",
+  "U8",
+  "BOOL",
+];
+
+export function damaged(file: string, what: string, details: Record<string, unknown> = {}): FedloomError {
+  return new FedloomError("F3001", `Cannot read safetensors file "${file}": ${what}`, { file, ...details });
+}
+
+/**
+ * Reads and checks everything the header says against the size of the file.
+ *
+ * @param head at least the first 8 bytes of the file and the header they announce
+ * @param fileBytes size of the whole file
+ * @param file what messages call it
+ * @throws FedloomError F3001, F3002
+ */
+export function readHeader(head: Uint8Array, fileBytes: number, file: string): Header {
+  const headerBytes = headerLength(head, fileBytes, file);
+  let json: string;
+  try {
+    json = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+      head.subarray(8, 8 + headerBytes),
+    );
+  } catch (cause) {
+    throw new FedloomError(
+      "F3001",
+      `Cannot read safetensors file "${file}": the header is not UTF-8`,
+      { file },
+      { cause },
+    );
+  }
+  const { tensors, metadata } = scan(json, file);
+  const dataStart = 8 + headerBytes;
+  checkLayout(tensors, fileBytes - dataStart, file);
+  return {
+    tensors: new Map([...tensors].sort(([a], [b]) => compareNames(a, b))),
+    metadata,
+    dataStart,
+  };
+}
+
+/** Bytes of JSON that the first 8 bytes announce. */
+export function headerLength(head: Uint8Array, fileBytes: number, file: string): number {
+  if (fileBytes < 10) throw damaged(file, `the shortest file has 10 bytes, got ${fileBytes}`, { fileBytes });
+  const announced = new DataView(head.buffer, head.byteOffset, head.byteLength).getBigUint64(0, true);
+  if (announced > BigInt(MAX_HEADER_BYTES)) {
+    throw new FedloomError(
+      "F3002",
+      `Cannot read safetensors file "${file}": the header may have ${MAX_HEADER_BYTES} bytes, the file announces ${announced}`,
+      { file, limitBytes: MAX_HEADER_BYTES },
+    );
+  }
+  const headerBytes = Number(announced);
+  if (headerBytes < 2 || 8 + headerBytes > fileBytes) {
+    throw damaged(file, `the file announces a header of ${headerBytes} bytes and has ${fileBytes} bytes`, {
+      fileBytes,
+    });
+  }
+  return headerBytes;
+}
+
+/** Tensors must follow each other without gap or overlap and end with the file: no byte is unaccounted for. */
+function checkLayout(tensors: ReadonlyMap<string, TensorInfo>, dataBytes: number, file: string): void {
+  const ordered = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
+  let reached = 0;
+  for (const [name, { dtype, shape, begin, end }] of ordered) {
+    if (begin !== reached || end < begin) {
+      throw damaged(file, `tensor "${name}" must begin at byte ${reached}, got ${begin} to ${end}`, {
+        tensor: name,
+      });
+    }
+    const wanted = sizeOf(shape) * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+    if (end - begin !== wanted) {
+      throw damaged(
+        file,
+        `tensor "${name}", ${dtype} [${shape.join(", ")}], must have ${wanted} bytes, got ${end - begin}`,
+        {
+          tensor: name,
+        },
+      );
+    }
+    reached = end;
+  }
+  if (reached !== dataBytes) {
+    throw damaged(file, `the tensors have ${reached} bytes, the file holds ${dataBytes} after its header`, {
+      dataBytes,
+    });
+  }
+}
+
+/** Reads `{"name": {"dtype": …, "shape": […], "data_offsets": […]}, …}` and nothing else. */
+function scan(json: string, file: string): Pick<Header, "tensors" | "metadata"> {
+  const tensors = new Map<string, TensorInfo>();
+  let metadata: Record<string, string> | undefined;
+  let at = 0;
+
+  const fail = (what: string): never => {
+    throw damaged(file, `${what} at character ${at} of the header`);
+  };
+  const blanks = () => {
+    while (" \n\r\t".includes(json[at] ?? "end")) at++;
+  };
+  const take = (char: string): boolean => {
+    blanks();
+    if (json[at] !== char) return false;
+    at++;
+    return true;
+  };
+  const expect = (char: string) => {
+    if (!take(char)) fail(`expected "${char}"`);
+  };
+  const string = (): string => {
+    expect('"');
+    const start = at - 1;
+    while (at < json.length && json[at] !== '"') at += json[at] === "\\" ? 2 : 1;
+    at++;
+    try {
+      const text: unknown = JSON.parse(json.slice(start, at));
+      if (typeof text === "string" && text.isWellFormed()) return text;
+    } catch {
+      // Told below: JSON.parse's message would quote the file.
+    }
+    return fail("expected a string");
+  };
+  const count = (): number => {
+    blanks();
+    const digits = /^(0|[1-9][0-9]{0,15})(?![0-9.eE])/.exec(json.slice(at, at + 17))?.[0];
+    if (digits === undefined || !Number.isSafeInteger(Number(digits)))
+      return fail("expected an integer below 2^53");
+    at += digits.length;
+    return Number(digits);
+  };
+  const counts = (limit: number): number[] => {
+    expect("[");
+    const list: number[] = [];
+    if (take("]")) return list;
+    do {
+      if (list.push(count()) > limit) fail(`expected at most ${limit} numbers`);
+    } while (take(","));
+    expect("]");
+    return list;
+  };
+  const members = (read: (key: string) => void) => {
+    expect("{");
+    const seen = new Set<string>();
+    if (take("}")) return;
+    do {
+      const key = string();
+      if (seen.has(key)) fail(`"${key.slice(0, 100)}" comes twice`);
+      seen.add(key);
+      expect(":");
+      read(key);
+    } while (take(","));
+    expect("}");
+  };
+  const tensorInfo = (name: string): TensorInfo => {
+    let dtype: string | undefined;
+    let shape: number[] | undefined;
+    let offsets: number[] | undefined;
+    members((key) => {
+      if (key === "dtype") dtype = string();
+      else if (key === "shape") shape = counts(MAX_RANK);
+      else if (key === "data_offsets") offsets = counts(2);
+      else fail(`tensor "${name}" has an unknown key "${key.slice(0, 100)}"`);
+    });
+    if (dtype === undefined || shape === undefined || offsets?.length !== 2) {
+      return fail(`tensor "${name}" lacks dtype, shape or two data_offsets`);
+    }
+    if (!isDType(dtype)) {
+      throw new FedloomError(
+        "F3003",
+        `Cannot read safetensors file "${file}": tensor "${name}" has element type "${dtype.slice(0, 20)}"; known are ${Object.keys(ARRAY_OF).join(", ")}`,
+        { file, tensor: name },
+      );
+    }
+    if (!Number.isSafeInteger(sizeOf(shape) * 8)) return fail(`tensor "${name}" is too large`);
+    return { dtype, shape, begin: offsets[0]!, end: offsets[1]! };
+  };
+
+  members((name) => {
+    if (name === "__metadata__") {
+      const read: [string, string][] = [];
+      members((key) => read.push([key, string()]));
+      metadata = Object.fromEntries(read);
+      return;
+    }
+    if (Buffer.byteLength(name) > MAX_NAME_BYTES) {
+      throw new FedloomError(
+        "F3002",
+        `Cannot read safetensors file "${file}": names may have ${MAX_NAME_BYTES} bytes, tensor "${name.slice(0, 60)}…" has ${Buffer.byteLength(name)}`,
+        { file, limitBytes: MAX_NAME_BYTES },
+      );
+    }
+    if (tensors.size === MAX_TENSORS) {
+      throw new FedloomError(
+        "F3002",
+        `Cannot read safetensors file "${file}": more than ${MAX_TENSORS} tensors`,
+        {
+          file,
+          limit: MAX_TENSORS,
+        },
+      );
+    }
+    tensors.set(name, tensorInfo(name));
+  });
+  blanks();
+  if (at !== json.length) fail("expected the end");
+  return { tensors, metadata: metadata ?? {} };
+}
+
+function isDType(text: string): text is DType {
+  return Object.hasOwn(ARRAY_OF, text);
+}
+
+export interface TensorLayout {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+}
+
+/**
+ * The header for these tensors, and the order in which their bytes follow it.
+ *
+ * Equal tensors and metadata give equal bytes: element types from wide to narrow, then names in byte order,
+ * metadata keys in byte order, padding with blanks to a multiple of 8.
+ */
+export function writeHeader(
+  layouts: Iterable<TensorLayout>,
+  metadata: Readonly<Record<string, string>>,
+): { readonly bytes: Uint8Array; readonly order: readonly string[] } {
+  const ordered = [...layouts].sort(
+    (a, b) => WRITE_ORDER.indexOf(a.dtype) - WRITE_ORDER.indexOf(b.dtype) || compareNames(a.name, b.name),
+  );
+  const members: string[] = [];
+  const keys = Object.keys(metadata).sort(compareNames);
+  if (keys.length > 0) {
+    members.push(`"__metadata__":{${keys.map((key) => `${quote(key)}:${quote(metadata[key]!)}`).join(",")}}`);
+  }
+  let reached = 0;
+  for (const { name, dtype, shape } of ordered) {
+    const end = reached + sizeOf(shape) * ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+    members.push(
+      `${quote(name)}:{"dtype":"${dtype}","shape":[${shape.join(",")}],"data_offsets":[${reached},${end}]}`,
+    );
+    reached = end;
+  }
+  const json = Buffer.from(`{${members.join(",")}}`);
+  const padded = Math.ceil(json.length / 8) * 8;
+  const bytes = new Uint8Array(8 + padded).fill(0x20, 8 + json.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(padded), true);
+  bytes.set(json, 8);
+  return { bytes, order: ordered.map(({ name }) => name) };
+}
+
+function quote(text: string): string {
+  if (!text.isWellFormed()) throw new TypeError("Names and metadata must be well-formed Unicode");
+  return JSON.stringify(text);
+}

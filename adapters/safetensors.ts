@@ -1,0 +1,163 @@
+/**
+ * Safetensors files: tensors by name, in memory or one at a time from disk.
+ *
+ * The reader checks the whole header before it touches a tensor (safetensors-header.ts) and copies each tensor's
+ * bytes, so that a view into a network buffer or an unaligned file cannot reach the numbers. The writer gives the
+ * bytes the reference implementation would give, and equal tensors give equal bytes.
+ *
+ * The machine must be little-endian, as every platform of Node.js in use is.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { replaceFile } from "./durable-file.ts";
+import {
+  damaged,
+  type Header,
+  headerLength,
+  readHeader,
+  type TensorInfo,
+  type TensorLayout,
+  writeHeader,
+} from "./safetensors-header.ts";
+import { ARRAY_OF, sameShape, type Tensor, type TensorSet } from "./tensor.ts";
+
+/** What PyTorch's readers want to find in the metadata. */
+export const PYTORCH_METADATA = { format: "pt" } as const;
+
+export interface SafetensorsFile {
+  /** In byte order. */
+  readonly names: readonly string[];
+  readonly metadata: Readonly<Record<string, string>>;
+  /** @throws TypeError for a name that is not there */
+  info(name: string): TensorInfo;
+  has(name: string): boolean;
+  /** One tensor, freshly copied. @throws TypeError for a name that is not there */
+  read(name: string): Tensor;
+  /** Closes the file; for bytes in memory it does nothing. */
+  close(): void;
+}
+
+/** @param file what error messages call these bytes */
+export function readSafetensors(bytes: Uint8Array, file = "update"): TensorSet {
+  const source = viewSafetensors(bytes, file);
+  return new Map(source.names.map((name) => [name, source.read(name)]));
+}
+
+/** Bytes in memory, read tensor by tensor. */
+export function viewSafetensors(bytes: Uint8Array, file = "update"): SafetensorsFile {
+  const header = readHeader(bytes, bytes.length, file);
+  return reader(
+    header,
+    (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    () => {},
+  );
+}
+
+/**
+ * A file on disk, read tensor by tensor: memory is bounded by the header and the tensor read.
+ *
+ * Reads block: this serves worker threads, strategies and command lines, which have nothing else to do.
+ */
+export function openSafetensors(path: string): SafetensorsFile {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (cause) {
+    throw new FedloomError(
+      "F3004",
+      `Cannot read safetensors file "${path}": ${messageOf(cause)}`,
+      { path },
+      { cause },
+    );
+  }
+  const fill = (target: Uint8Array, position: number) => {
+    let filled = 0;
+    while (filled < target.length) {
+      const count = readSync(fd, target, filled, target.length - filled, position + filled);
+      if (count === 0) throw damaged(path, `the file became shorter while it was read`);
+      filled += count;
+    }
+  };
+  try {
+    const fileBytes = fstatSync(fd).size;
+    const length = new Uint8Array(8);
+    if (fileBytes >= 8) fill(length, 0);
+    const head = new Uint8Array(8 + headerLength(length, fileBytes, path));
+    fill(head, 0);
+    return reader(readHeader(head, fileBytes, path), fill, () => closeSync(fd));
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function reader(
+  header: Header,
+  fill: (target: Uint8Array, position: number) => void,
+  close: () => void,
+): SafetensorsFile {
+  const info = (name: string): TensorInfo => {
+    const found = header.tensors.get(name);
+    if (found === undefined) throw new TypeError(`The file has no tensor "${name}"`);
+    return found;
+  };
+  return {
+    names: [...header.tensors.keys()],
+    metadata: header.metadata,
+    info,
+    has: (name) => header.tensors.has(name),
+    read(name) {
+      const { dtype, shape, begin, end } = info(name);
+      const buffer = new ArrayBuffer(end - begin);
+      fill(new Uint8Array(buffer), header.dataStart + begin);
+      return { dtype, shape, data: new ARRAY_OF[dtype](buffer) };
+    },
+    close,
+  };
+}
+
+export function writeSafetensors(
+  tensors: TensorSet,
+  metadata: Readonly<Record<string, string>> = PYTORCH_METADATA,
+): Uint8Array {
+  const header = writeHeader(layoutOf(tensors), metadata);
+  return Buffer.concat([header.bytes, ...header.order.map((name) => bytesOf(tensors.get(name)!))]);
+}
+
+/**
+ * Writes a file tensor by tensor, in the order the format wants, to a neighbor of `path` that takes its place when
+ * everything is on disk: a reader sees the old file or the new one, whatever happens in between.
+ *
+ * @param read called once per name; the tensor must be what the layout says
+ * @returns size and SHA-256 of the file
+ */
+export function saveSafetensors(
+  path: string,
+  layouts: Iterable<TensorLayout>,
+  read: (name: string) => Tensor,
+  metadata: Readonly<Record<string, string>> = PYTORCH_METADATA,
+): { readonly bytes: number; readonly sha256: string } {
+  const layoutByName = new Map([...layouts].map((layout) => [layout.name, layout]));
+  const header = writeHeader(layoutByName.values(), metadata);
+  return replaceFile(path, (write) => {
+    write(header.bytes);
+    for (const name of header.order) {
+      const tensor = read(name);
+      const { dtype, shape } = layoutByName.get(name)!;
+      if (tensor.dtype !== dtype || !sameShape(tensor.shape, shape)) {
+        throw new TypeError(
+          `Tensor "${name}" must be ${dtype} [${shape}], got ${tensor.dtype} [${tensor.shape}]`,
+        );
+      }
+      write(bytesOf(tensor));
+    }
+  });
+}
+
+export function layoutOf(tensors: TensorSet): TensorLayout[] {
+  return [...tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }));
+}
+
+function bytesOf({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
