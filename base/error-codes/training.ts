@@ -7,4 +7,56 @@ export const trainingCodes = {
     meaning: "A model directory lacks a file that training needs.",
     remedy: "Copy the named file into the model directory, as the hub has it.",
   },
+  F2130: {
+    status: "invalid_argument",
+    meaning: "Saved optimizer state does not fit the adapter that is trained.",
+    remedy: "Start the client's optimizer afresh, or hand out the adapter that the state was saved with.",
+  },
+  F2131: {
+    status: "invalid_argument",
+    meaning: "An image of an example cannot be read as a picture.",
+    remedy:
+      "Replace or remove the file that the message names; PNG, JPEG, WebP, GIF, TIFF and AVIF are read.",
+  },
+  F2132: {
+    status: "invalid_argument",
+    meaning: "An example is longer than the model or the task allows.",
+    remedy: "Raise max_length as far as the model allows, or shorten or remove the example.",
+  },
+  F2133: {
+    status: "unimplemented",
+    meaning: "A model's image processor, prompt form or architecture is none that training knows.",
+    remedy: "Use one of the kinds that the message lists.",
+  },
+  F2134: {
+    status: "invalid_argument",
+    meaning: "A file of the model directory does not hold what it should.",
+    remedy: "Copy the named file again from where the model came from.",
+  },
+  F2135: {
+    status: "failed_precondition",
+    meaning: "There is nothing to train on: the task has no examples, or no step to take.",
+    remedy: "Give the client examples, or take it out of the run.",
+  },
+  F2136: {
+    status: "cancelled",
+    meaning: "Training or prediction was stopped before its end.",
+    remedy: "Nothing to mend: start the task again if it was not meant to stop.",
+  },
+  F2137: {
+    status: "failed_precondition",
+    meaning: "The loss or a gradient became NaN or infinite.",
+    remedy:
+      "Lower learning_rate, set max_grad_norm, or look at the examples of the step that the message names.",
+  },
+  F2138: {
+    status: "invalid_argument",
+    meaning: "An adapter does not fit the base model or the task.",
+    remedy: "Use the adapter with the base model it was trained on; the message names what differs.",
+  },
+  F2139: {
+    status: "invalid_argument",
+    meaning: "An example lacks something that training or prediction needs of it.",
+    remedy: "Correct or remove the example that the message names.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,0 +1,105 @@
+/**
+ * Optimizers: a rule that moves one parameter by one gradient, and what they share: state by parameter, step
+ * counts, saving. A parameter whose gradient is absent was touched by no example of the batch: it is not
+ * decayed, its moments do not move, its step is not counted. (An all-zero gradient is a gradient.)
+ *
+ * Arithmetic is float64 within an element and float32 in memory.
+ */
+import { float32, sizeOf, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
+import type { TrainingOptions } from "../config/training.ts";
+import { adafactor } from "./optimizers/adafactor.ts";
+import { adamW } from "./optimizers/adamw.ts";
+import type { Parameter, UpdateRule } from "./optimizers/rule.ts";
+import { sgd } from "./optimizers/sgd.ts";
+
+/** One line for each optimizer. */
+const RULES: Readonly<Record<TrainingOptions["optim"], (options: TrainingOptions) => UpdateRule>> = {
+  adamw: adamW,
+  sgd,
+  adafactor,
+};
+
+export interface Optimizer {
+  /** Moves every parameter that has a gradient in the map. */
+  step(gradients: ReadonlyMap<string, Float32Array>, learningRate: number): void;
+  /** A copy of the state, `<parameter>#<slot>` and `<parameter>#step`, to go on from in a later round. */
+  save(): TensorSet;
+}
+
+export function createOptimizer(
+  options: TrainingOptions,
+  parameters: readonly Parameter[],
+  saved?: TensorSet,
+): Optimizer {
+  const rule = RULES[options.optim](options);
+  const states = parameters.map((parameter) => {
+    const shapes = rule.slots(parameter);
+    const slots = Object.fromEntries(
+      Object.entries(shapes).map(([slot, shape]) => [slot, restore(parameter, slot, shape, saved)]),
+    );
+    return { parameter, shapes, slots, step: restore(parameter, "step", [], saved) };
+  });
+  return {
+    step(gradients, learningRate) {
+      for (const { parameter, slots, step } of states) {
+        const gradient = gradients.get(parameter.name);
+        if (gradient === undefined) continue;
+        step[0]! += 1;
+        rule.update(parameter, gradient, slots, step[0]!, learningRate);
+      }
+    },
+    save: () =>
+      tensorSet(
+        states.flatMap(({ parameter, shapes, slots, step }) => [
+          [`${parameter.name}#step`, float32([], step.slice())] as const,
+          ...Object.entries(slots).map(
+            ([slot, data]) => [`${parameter.name}#${slot}`, float32(shapes[slot]!, data.slice())] as const,
+          ),
+        ]),
+      ),
+  };
+}
+
+function restore(
+  parameter: Parameter,
+  slot: string,
+  shape: readonly number[],
+  saved: TensorSet | undefined,
+): Float32Array {
+  const kept = saved?.get(`${parameter.name}#${slot}`);
+  if (kept === undefined) return new Float32Array(sizeOf(shape));
+  if (kept.dtype !== "F32" || kept.data.length !== sizeOf(shape)) {
+    throw new FedloomError(
+      "F2130",
+      `Cannot go on from the saved optimizer state: "${parameter.name}#${slot}" must be F32 [${shape.join(", ")}], got ${kept.dtype} [${kept.shape.join(", ")}]`,
+    );
+  }
+  return Float32Array.from(kept.data as Float32Array); // the dtype was just checked
+}
+
+/**
+ * Scales all gradients in place so that their global L2 norm is at most `limit`.
+ *
+ * As torch.nn.utils.clip_grad_norm_: the factor is limit / (norm + 1e-6), never above 1.
+ *
+ * @returns the norm before scaling; not finite when a gradient is not
+ */
+export function clipGradients(gradients: ReadonlyMap<string, Float32Array>, limit: number): number {
+  const norm = globalNorm(gradients);
+  const factor = limit / (norm + 1e-6);
+  if (factor < 1) {
+    for (const gradient of gradients.values()) {
+      for (let i = 0; i < gradient.length; i++) gradient[i]! *= factor;
+    }
+  }
+  return norm;
+}
+
+export function globalNorm(gradients: ReadonlyMap<string, Float32Array>): number {
+  let squares = 0;
+  for (const gradient of gradients.values()) {
+    for (let i = 0; i < gradient.length; i++) squares += gradient[i]! * gradient[i]!;
+  }
+  return Math.sqrt(squares);
+}
