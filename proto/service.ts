@@ -1,0 +1,223 @@
+/**
+ * FleetService over grpc-js, made from the service that protobuf-es generated. Server and client both turn
+ * gRPC calls into the interface of fleet.ts; slow readers hold back writers on both sides (streams.ts).
+ */
+
+import type { Readable, Writable } from "node:stream";
+import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientOptions,
+  type handleBidiStreamingCall,
+  type handleClientStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type MethodDefinition,
+  type requestCallback,
+  type Server,
+  type ServerUnaryCall,
+} from "@grpc/grpc-js";
+import { CLIENT_OPTIONS } from "./channel.ts";
+import type { Fleet, Peer } from "./fleet.ts";
+import { FleetService } from "./gen/fedloom/v1/fleet_pb.ts";
+import { fromStatus, toStatus } from "./status.ts";
+import { readAll, writeAll } from "./streams.ts";
+
+type MethodName = keyof Fleet;
+type Codec = MethodDefinition<Message, Message>;
+/** What all four kinds of grpc-js server calls have in common. */
+export interface ServerCall {
+  readonly cancelled: boolean;
+  getPeer(): string;
+  getAuthContext(): ReturnType<ServerUnaryCall<Message, Message>["getAuthContext"]>;
+  once(event: "cancelled", listener: () => void): unknown;
+  emit(event: "error", status: unknown): boolean;
+}
+
+function serializer(schema: DescMessage): (message: Message) => Buffer {
+  return (message) => {
+    const bytes = toBinary(schema, message);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+}
+
+/** grpc-js's definition of one method: its path and how messages become bytes. */
+function methodOf(name: MethodName): Codec {
+  const method = FleetService.method[name];
+  const kind: string = method.methodKind;
+  return {
+    path: `/${FleetService.typeName}/${method.name}`,
+    requestStream: kind === "client_streaming" || kind === "bidi_streaming",
+    responseStream: kind === "server_streaming" || kind === "bidi_streaming",
+    requestSerialize: serializer(method.input),
+    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
+    responseSerialize: serializer(method.output),
+    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
+  };
+}
+
+export const FLEET_METHODS = {
+  connect: methodOf("connect"),
+  fetchBlob: methodOf("fetchBlob"),
+  statBlob: methodOf("statBlob"),
+  pushBlob: methodOf("pushBlob"),
+  submitResult: methodOf("submitResult"),
+  reportFailure: methodOf("reportFailure"),
+} satisfies Record<MethodName, Codec>;
+
+/** Aborts when the peer cancels the call or its connection is gone. */
+function signalOf(call: ServerCall): AbortSignal {
+  const controller = new AbortController();
+  call.once("cancelled", () => controller.abort());
+  return controller.signal;
+}
+
+/** Offers `fleetOf(peer)` on a grpc-js server. Whatever it throws goes to `onError` with the peer, and to the peer as status.ts tells. */
+export function addFleet(
+  server: Server,
+  fleetOf: (call: ServerCall) => Fleet,
+  onError: (error: unknown, peer: Peer, method: MethodName) => void,
+): void {
+  const fail = (error: unknown, call: ServerCall, method: MethodName) => {
+    if (!call.cancelled) onError(error, { address: call.getPeer() }, method);
+    return toStatus(error);
+  };
+  const unary =
+    <I extends Message, O extends Message>(
+      method: MethodName,
+      answer: (fleet: Fleet, request: I, signal: AbortSignal) => Promise<O>,
+    ): handleUnaryCall<I, O> =>
+    (call, callback) => {
+      // Promise.try: a refusal may be thrown before the first await.
+      Promise.try(() => answer(fleetOf(call), call.request, signalOf(call))).then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(fail(error, call, method)),
+      );
+    };
+  const send = async <O>(
+    call: Writable & ServerCall,
+    method: MethodName,
+    answers: () => AsyncIterable<O>,
+  ): Promise<void> => {
+    try {
+      await writeAll(call, answers());
+      call.end();
+    } catch (error) {
+      call.emit("error", fail(error, call, method));
+    }
+  };
+  const fetchBlob: handleServerStreamingCall<Parameters<Fleet["fetchBlob"]>[0], Message> = (call) => {
+    void send(call, "fetchBlob", () => fleetOf(call).fetchBlob(call.request, signalOf(call)));
+  };
+  const connect: handleBidiStreamingCall<Message, Message> = (call) => {
+    void send(call, "connect", () => fleetOf(call).connect(readAll(call), signalOf(call)));
+  };
+  const pushBlob: handleClientStreamingCall<Message, Message> = (call, callback) => {
+    Promise.try(() => fleetOf(call).pushBlob(readAll(call), signalOf(call))).then(
+      (response) => callback(null, response),
+      (error: unknown) => {
+        callback(fail(error, call, "pushBlob"));
+        call.resume(); // what is still under way is dropped, so that the connection's window does not fill
+      },
+    );
+  };
+  server.addService(FLEET_METHODS, {
+    connect,
+    fetchBlob,
+    pushBlob,
+    statBlob: unary<Parameters<Fleet["statBlob"]>[0], Message>("statBlob", (fleet, request, signal) =>
+      fleet.statBlob(request, signal),
+    ),
+    submitResult: unary<Parameters<Fleet["submitResult"]>[0], Message>(
+      "submitResult",
+      (fleet, request, signal) => fleet.submitResult(request, signal),
+    ),
+    reportFailure: unary<Parameters<Fleet["reportFailure"]>[0], Message>(
+      "reportFailure",
+      (fleet, request, signal) => fleet.reportFailure(request, signal),
+    ),
+  });
+}
+
+export interface FleetClient extends Fleet {
+  close(): void;
+}
+
+/** A coordinator at `address` ("host:port"). Connects at the first call and again by itself whenever the connection is lost. */
+export function connectFleet(
+  address: string,
+  credentials: ChannelCredentials,
+  options: ClientOptions = {},
+): FleetClient {
+  const client = new Client(address, credentials, { ...CLIENT_OPTIONS, ...options });
+
+  /** Ties a call to the caller's signal. */
+  const cancelWith = (signal: AbortSignal, call: { cancel(): void } & NodeJS.EventEmitter): void => {
+    const cancel = (): void => call.cancel();
+    if (signal.aborted) cancel();
+    signal.addEventListener("abort", cancel, { once: true });
+    call.once("status", () => signal.removeEventListener("abort", cancel));
+  };
+  const unary = <O extends Message>(name: MethodName, request: Message, signal: AbortSignal): Promise<O> =>
+    new Promise((resolve, reject) => {
+      const { path, requestSerialize, responseDeserialize } = FLEET_METHODS[name];
+      const done: requestCallback<Message> = (error, response) =>
+        error === null ? resolve(response as O) : reject(fromStatus(error, address));
+      cancelWith(signal, client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, done));
+    });
+  async function* messagesOf<O>(call: Readable, failure: () => unknown): AsyncGenerator<O> {
+    try {
+      yield* readAll<O>(call);
+    } catch (error) {
+      throw failure() ?? fromStatus(error, address);
+    }
+  }
+
+  return {
+    statBlob: (request, signal) => unary("statBlob", request, signal),
+    submitResult: (request, signal) => unary("submitResult", request, signal),
+    reportFailure: (request, signal) => unary("reportFailure", request, signal),
+    fetchBlob(request, signal) {
+      const { path, requestSerialize, responseDeserialize } = FLEET_METHODS.fetchBlob;
+      const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+      cancelWith(signal, call);
+      return messagesOf(call, () => undefined);
+    },
+    connect(requests, signal) {
+      const { path, requestSerialize, responseDeserialize } = FLEET_METHODS.connect;
+      const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+      cancelWith(signal, call);
+      let failure: unknown;
+      writeAll(call, requests).then(
+        () => call.end(),
+        (error: unknown) => {
+          failure = error;
+          call.cancel();
+        },
+      );
+      return messagesOf(call, () => failure);
+    },
+    pushBlob: (requests, signal) =>
+      new Promise((resolve, reject) => {
+        const { path, requestSerialize, responseDeserialize } = FLEET_METHODS.pushBlob;
+        let failure: unknown;
+        const done: requestCallback<Message> = (error, response) => {
+          if (error === null) resolve(response as Awaited<ReturnType<Fleet["pushBlob"]>>);
+          else reject(failure ?? fromStatus(error, address));
+        };
+        const call = client.makeClientStreamRequest(path, requestSerialize, responseDeserialize, done);
+        // The status comes through the callback; as an event it has no other listener.
+        call.on("error", () => undefined);
+        cancelWith(signal, call);
+        writeAll(call, requests).then(
+          () => call.end(),
+          (error: unknown) => {
+            failure = error;
+            call.cancel();
+          },
+        );
+      }),
+    close: () => client.close(),
+  };
+}

@@ -1,0 +1,89 @@
+/** Moving messages between async iterables and gRPC streams, at the speed of the slower side. */
+import { once } from "node:events";
+import type { Readable, Writable } from "node:stream";
+
+/**
+ * Writes until the source ends or the stream is closed by the other side.
+ *
+ * @throws what the source throws
+ */
+export async function writeAll<T>(stream: Writable, source: AsyncIterable<T>): Promise<void> {
+  const closed = new AbortController();
+  const onClose = (): void => closed.abort();
+  stream.once("close", onClose);
+  stream.once("cancelled", onClose);
+  // An awaited source knows nothing of the closing, so that each of its messages races against it.
+  const over = new Promise<undefined>((resolve) => {
+    closed.signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+  const iterator = source[Symbol.asyncIterator]();
+  try {
+    while (!stream.destroyed && !closed.signal.aborted) {
+      const next = await Promise.race([iterator.next(), over]);
+      if (next === undefined || next.done === true) return;
+      if (stream.destroyed || closed.signal.aborted) return;
+      if (!stream.write(next.value))
+        await once(stream, "drain", { signal: closed.signal }).catch(() => undefined);
+    }
+  } finally {
+    stream.off("close", onClose);
+    stream.off("cancelled", onClose);
+    // Not awaited: a generator that waits for something of its own would hold us up.
+    iterator.return?.()?.catch(() => undefined);
+  }
+}
+
+/** The stream's messages; leaving the loop early leaves the stream open, since a gRPC call still has a status to send. */
+export function readAll<T>(stream: Readable): AsyncIterable<T> {
+  return { [Symbol.asyncIterator]: () => stream.iterator({ destroyOnReturn: false }) as AsyncIterator<T> };
+}
+
+/** Messages put in by one side and taken by another, in order; without a bound, so only for small and rare messages. */
+export class MessageQueue<T> implements AsyncIterable<T> {
+  #messages: T[] = [];
+  #waiting: { resolve: (result: IteratorResult<T>) => void; reject: (error: unknown) => void } | undefined;
+  #ended: { error?: unknown } | undefined;
+
+  push(message: T): void {
+    if (this.#ended !== undefined) return;
+    if (this.#waiting === undefined) {
+      this.#messages.push(message);
+      return;
+    }
+    this.#waiting.resolve({ value: message, done: false });
+    this.#waiting = undefined;
+  }
+
+  /** Ends the queue after the messages in it; with an error, the reader gets that instead of an end. */
+  end(error?: unknown): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error === undefined ? {} : { error };
+    if (this.#waiting === undefined) return;
+    if (error === undefined) this.#waiting.resolve({ value: undefined, done: true });
+    else this.#waiting.reject(error);
+    this.#waiting = undefined;
+  }
+
+  /** How many messages wait; a peer that never reads is cut off by this number. */
+  get length(): number {
+    return this.#messages.length;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<T> {
+    return {
+      next: () => {
+        const message = this.#messages.shift();
+        if (message !== undefined) return Promise.resolve({ value: message, done: false });
+        if (this.#ended?.error !== undefined) return Promise.reject(this.#ended.error);
+        if (this.#ended !== undefined) return Promise.resolve({ value: undefined, done: true });
+        return new Promise((resolve, reject) => {
+          this.#waiting = { resolve, reject };
+        });
+      },
+      return: () => {
+        this.end();
+        return Promise.resolve({ value: undefined, done: true });
+      },
+    };
+  }
+}
