@@ -1,0 +1,113 @@
+/**
+ * What a run file says. The form is checked here; whether the strategy exists and fits the rest is checked
+ * where the registry is (server/plan.ts), whether the model does, where a trainer opens it.
+ *
+ * Parsing a resolved configuration again gives the same one, so that its canonical JSON names it.
+ */
+import { z } from "zod";
+import { duration } from "./duration.ts";
+import { trainingOptions } from "./training.ts";
+
+/** Names of runs and of clients: what may stand in a path, a certificate and a URL. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** A strategy or a wrapper with its options; the registry knows which ones there are. */
+const spec = z.looseObject({ name: z.string().min(1), preset: z.string().optional() });
+
+const adapter = z.strictObject({
+  /** A PEFT directory to begin from; its own rank, alpha and targets then hold. */
+  from: z.string().min(1).optional(),
+  rank: z.int().min(1).max(1024).default(8),
+  alpha: z.number().positive().default(8),
+  dropout: z.number().min(0).lt(1).default(0),
+  rslora: z.boolean().default(false),
+  targets: z
+    .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
+    .default(["q_proj", "k_proj", "v_proj", "o_proj"]),
+  train: z.enum(["decoder", "connector", "vision", "all"]).default("decoder"),
+});
+
+const cohort = z
+  .strictObject({
+    /** Clients whose updates a round wants. */
+    perRound: z.int().positive(),
+    /** Updates without which a round fails; half of perRound, rounded up, where it is absent. */
+    quorum: z.int().positive().optional(),
+    /** Clients that must be there before round 1; perRound where it is absent. */
+    minClients: z.int().positive().optional(),
+    /** Clients asked beyond perRound; the round closes with the first perRound updates. */
+    overSelect: z.int().min(0).default(0),
+    /** How long a round that has its quorum waits for the rest; until the deadline where it is absent. */
+    grace: duration.optional(),
+    /** Longest time of a round. A coordinator that was down gives the whole time again. */
+    deadline: duration.default("30m"),
+    /** Longest time that a task, a transfer or an absent client may stand still. */
+    idle: duration.default("60s"),
+    sampling: z.enum(["seeded", "published"]).default("seeded"),
+  })
+  .refine(({ perRound, quorum }) => quorum === undefined || quorum <= perRound, {
+    path: ["quorum"],
+    error: "must not be above perRound",
+  });
+
+const evaluation = z.strictObject({
+  /** Directory of the coordinator's own held-out examples; where it is absent, the held-out part of fleet.data. */
+  data: z.string().min(1).optional(),
+  /** Every so many rounds, and after the last. */
+  every: z.int().positive().default(1),
+  metrics: z.array(z.string().min(1)).default([]),
+  /** Examples looked at, in the order of the data; all where it is absent. */
+  limit: z.int().positive().optional(),
+  maxNewTokens: z.int().positive().default(32),
+  batchSize: z.int().positive().default(8),
+  /** Also on the held-out examples of the round's clients. */
+  onClients: z.boolean().default(false),
+});
+
+const proximal = z.strictObject({
+  mu: z.number().min(0),
+  weight: z.number().min(0).default(1),
+  /** First and last layer that the term counts in, both included; all where it is absent. */
+  layers: z.tuple([z.int().min(0), z.int().min(0)]).optional(),
+});
+
+/** Clients in this process, for runs without a coordinator of their own. */
+const fleet = z.strictObject({
+  clients: z.int().positive(),
+  partition: z.string().min(1).optional(),
+  data: z.string().min(1),
+});
+
+export const runConfig = z.strictObject({
+  name: z.string().regex(NAME),
+  /** Directory of the base model in the hub's layout. */
+  model: z.string().min(1),
+  adapter: adapter.prefault({}),
+  rounds: z.int().positive(),
+  seed: z.int().default(42),
+  /** Sites that may take part; every client that joins where it is absent. */
+  clients: z.array(z.string().regex(NAME)).min(1).optional(),
+  cohort,
+  strategy: spec.default({ name: "fedavg" }),
+  wrappers: z.array(spec).default([]),
+  training: trainingOptions.prefault({}),
+  prompt: z.enum(["standard", "modality-agnostic"]).default("standard"),
+  proximal: proximal.optional(),
+  /** How updates travel. */
+  codec: z.string().min(1).default("fp32"),
+  evaluation: evaluation.optional(),
+  /** Global adapters that stay on disk beside the first and the newest. */
+  keep: z
+    .strictObject({ last: z.int().positive().default(3), every: z.int().positive().optional() })
+    .prefault({}),
+  fleet: fleet.optional(),
+});
+
+export type RunConfig = z.output<typeof runConfig>;
+
+/** Keys that hold paths, relative to the run file. */
+export const RUN_PATHS = ["model", "adapter.from", "evaluation.data", "fleet.partition", "fleet.data"];
+
+export function quorumOf({ cohort }: RunConfig): number {
+  return cohort.quorum ?? Math.ceil(cohort.perRound / 2);
+}

@@ -1,0 +1,45 @@
+/** What a task asks of a client, beside its blobs: travels as canonical JSON in Task.options_json. */
+import { z } from "zod";
+import { trainingOptions } from "./training.ts";
+
+/** A regular expression over tensor names. */
+const namePattern = z.string().min(1).max(4096);
+
+export const trainOptions = z.strictObject({
+  kind: z.literal("train"),
+  /** Everything random in the task comes from it. */
+  seed: z.string().min(1),
+  training: trainingOptions,
+  prompt: z.enum(["standard", "modality-agnostic"]),
+  /** How the update travels back. */
+  codec: z.string().min(1),
+  /** Tensors that travel back; all where it is absent. */
+  travels: namePattern.optional(),
+  /** Tensors that keep the value they were handed out with. */
+  frozen: namePattern.optional(),
+  proximal: z
+    .strictObject({
+      mu: z.number(),
+      weight: z.number(),
+      layers: z.tuple([z.int(), z.int()]).readonly().optional(),
+    })
+    .optional(),
+  /** Tensor sets that are wanted beside the update. */
+  extras: z.array(z.string().min(1)).readonly().default([]),
+});
+
+export const evaluateOptions = z.strictObject({
+  kind: z.literal("evaluate"),
+  seed: z.string().min(1),
+  prompt: z.enum(["standard", "modality-agnostic"]),
+  metrics: z.array(z.string().min(1)),
+  limit: z.int().positive().optional(),
+  maxNewTokens: z.int().positive(),
+  batchSize: z.int().positive(),
+});
+
+export const taskOptions = z.discriminatedUnion("kind", [trainOptions, evaluateOptions]);
+
+export type TrainOptions = z.output<typeof trainOptions>;
+export type EvaluateOptions = z.output<typeof evaluateOptions>;
+export type TaskOptions = z.output<typeof taskOptions>;
