@@ -1,0 +1,58 @@
+/** What a run asks of its strategy, checked before round 1, so that nobody trains for a round that must fail. */
+import { FedloomError } from "../base/errors.ts";
+import type { Needs } from "./strategy.ts";
+
+export interface RunFacts {
+  /** Updates that a round is closed with at least. */
+  readonly quorum: number;
+  readonly rounds: number;
+  /** Clients train adapters of different ranks. */
+  readonly heterogeneousRanks: boolean;
+  /** The base model's weights are stored in fewer than 16 bits, and base deltas must be merged into them. */
+  readonly mergedIntoQuantizedBase: boolean;
+  readonly secureAggregation: boolean;
+  readonly asynchronous: boolean;
+}
+
+/**
+ * @param name what messages call the strategy
+ * @throws FedloomError F3112 (F3103 for a quorum below the minimum) with every conflict
+ */
+export function checkNeeds(name: string, needs: Needs, run: RunFacts): void {
+  if (run.quorum < needs.minUpdates) {
+    throw new FedloomError(
+      "F3103",
+      `Cannot run strategy "${name}": it needs at least ${needs.minUpdates} updates a round, got a quorum of ${run.quorum}`,
+      { strategy: name, needed: needs.minUpdates, got: run.quorum },
+    );
+  }
+  const conflicts = [
+    run.secureAggregation &&
+      needs.readsSingleUpdates &&
+      "it reads single updates, and secure aggregation shows only their sum",
+    run.heterogeneousRanks && needs.heterogeneousRanks !== true && "it takes one rank for all clients",
+    run.mergedIntoQuantizedBase &&
+      needs.quantizedBase !== true &&
+      "it changes the base model, and a quantized base cannot take the change exactly",
+    run.asynchronous && needs.asynchronous !== true && "it takes only updates of the current round",
+    needs.rounds !== undefined &&
+      run.rounds > needs.rounds &&
+      `it is made for ${needs.rounds} ${needs.rounds === 1 ? "round" : "rounds"}, got ${run.rounds}`,
+  ].filter((conflict) => conflict !== false);
+  if (conflicts.length > 0) {
+    throw new FedloomError("F3112", `Cannot run strategy "${name}": ${conflicts.join("; ")}`, {
+      strategy: name,
+      conflicts,
+    });
+  }
+}
+
+/** @throws FedloomError F3103 where a round brought fewer updates than the strategy needs */
+export function checkCount(name: string, needs: Needs, round: number, updates: number): void {
+  if (updates >= needs.minUpdates) return;
+  throw new FedloomError(
+    "F3103",
+    `Cannot aggregate round ${round} with "${name}": at least ${needs.minUpdates} usable updates are wanted, got ${updates}`,
+    { strategy: name, round, needed: needs.minUpdates, got: updates },
+  );
+}

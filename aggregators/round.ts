@@ -1,0 +1,65 @@
+/** One aggregation from end to end: enough updates, the rule, a result that is finite. */
+import type { Adapter } from "../adapters/adapter.ts";
+import { allFinite } from "../adapters/cast.ts";
+import { FedloomError } from "../base/errors.ts";
+import { createRng } from "../base/rng.ts";
+import type { BuiltStrategy } from "./build.ts";
+import { checkCount } from "./needs.ts";
+import type { AggregateContext, AggregateResult, StrategyState, Updates } from "./strategy.ts";
+import { collectUpdates, openUpdates, type UpdateFiles } from "./updates.ts";
+
+export interface RoundInput {
+  readonly built: BuiltStrategy;
+  readonly state: StrategyState;
+  readonly round: number;
+  readonly global: Adapter;
+  /** Of the run; the round draws its own chance from it. */
+  readonly seed: number | string;
+  readonly totalClients: number;
+  /** Checked before (update-check.ts). */
+  readonly updates: readonly UpdateFiles[];
+}
+
+/**
+ * Aggregates updates that lie on disk, tensor by tensor. Equal inputs give equal bits.
+ *
+ * @throws FedloomError F3103 for too few updates, F3114 where the result is not finite; the old global stays
+ */
+export async function aggregateRound(input: RoundInput): Promise<AggregateResult> {
+  const { entries, close } = openUpdates(input.updates);
+  try {
+    return aggregateUpdates(input.built, input.state, contextOf(input), collectUpdates(entries));
+  } finally {
+    close();
+  }
+}
+
+export function contextOf({
+  round,
+  global,
+  seed,
+  totalClients,
+}: Omit<RoundInput, "updates">): AggregateContext {
+  return { round, global, totalClients, rng: createRng(seed).fork("aggregate", round) };
+}
+
+/** The same for updates that are at hand: tests, and rules inside rules. */
+export function aggregateUpdates(
+  { name, needs, strategy }: BuiltStrategy,
+  state: StrategyState,
+  context: AggregateContext,
+  updates: Updates,
+): AggregateResult {
+  checkCount(name, needs, context.round, updates.clients.length);
+  const result = strategy.aggregate(state, context, updates);
+  for (const [tensor, value] of result.global.tensors) {
+    if (!allFinite(value)) {
+      throw new FedloomError(
+        "F3114",
+        `Cannot use the result of round ${context.round} with "${name}": tensor "${tensor}" is not finite`,
+        { strategy: name, round: context.round, tensor },
+      );
+    }
+  }
+  return result;
+}

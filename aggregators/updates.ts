@@ -1,0 +1,95 @@
+/**
+ * The round's updates as strategies read them: in memory for tests and small fleets, on disk for the rest.
+ */
+import { openSafetensors, type SafetensorsFile } from "../adapters/safetensors.ts";
+import { compareNames, type TensorSet } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
+import type { UpdateInfo, Updates } from "./strategy.ts";
+
+/** Tensors by name, one at a time: a safetensors file or a set in memory. */
+export type TensorSource = Pick<SafetensorsFile, "names" | "has" | "info" | "read">;
+
+export interface UpdateEntry {
+  readonly info: UpdateInfo;
+  readonly tensors: TensorSource;
+  readonly extras?: Readonly<Record<string, TensorSource>>;
+  /** What the client started from, where that is not the current global adapter. */
+  readonly base?: TensorSource;
+}
+
+export interface UpdateFiles {
+  readonly info: UpdateInfo;
+  /** Path of the adapter's safetensors file. */
+  readonly model: string;
+  readonly extras?: Readonly<Record<string, string>>;
+  readonly base?: string;
+}
+
+export function sourceOf(tensors: TensorSet): TensorSource {
+  const read: TensorSource["read"] = (name) => {
+    const found = tensors.get(name);
+    if (found === undefined) throw new TypeError(`The set has no tensor "${name}"`);
+    return found;
+  };
+  return {
+    names: [...tensors.keys()],
+    has: (name) => tensors.has(name),
+    info: (name) => ({ ...read(name), begin: 0, end: read(name).data.byteLength }),
+    read,
+  };
+}
+
+/** @throws FedloomError F3105 where a client comes twice */
+export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
+  const sorted = [...entries].sort((a, b) => compareNames(a.info.client, b.info.client));
+  for (const [k, { info }] of sorted.entries()) {
+    if (k > 0 && sorted[k - 1]!.info.client === info.client) {
+      throw new FedloomError(
+        "F3105",
+        `Cannot aggregate two updates of client "${info.client}" in one round: one is wanted`,
+        { client: info.client },
+      );
+    }
+  }
+  const names = [...new Set(sorted.flatMap(({ tensors }) => tensors.names))].sort(compareNames);
+  const readFrom = (source: TensorSource | undefined, name: string) =>
+    source?.has(name) ? source.read(name) : undefined;
+  return {
+    clients: sorted.map(({ info }) => info),
+    names,
+    has: (client, name) => sorted[client]!.tensors.has(name),
+    tensor: (client, name) => readFrom(sorted[client]!.tensors, name),
+    extra: (client, kind, name) => readFrom(sorted[client]!.extras?.[kind], name),
+    ...(sorted.some(({ base }) => base !== undefined) && {
+      base: (client: number, name: string) => readFrom(sorted[client]!.base, name),
+    }),
+  };
+}
+
+/** Updates on disk, open until `close`; files are read tensor by tensor. */
+export function openUpdates(files: readonly UpdateFiles[]): {
+  readonly entries: readonly UpdateEntry[];
+  close(): void;
+} {
+  const opened: SafetensorsFile[] = [];
+  const close = () => {
+    for (const file of opened.splice(0)) file.close();
+  };
+  const open = (path: string) => {
+    const file = openSafetensors(path);
+    opened.push(file);
+    return file;
+  };
+  try {
+    const entries = files.map(({ info, model, extras, base }) => ({
+      info,
+      tensors: open(model),
+      extras: Object.fromEntries(Object.entries(extras ?? {}).map(([kind, path]) => [kind, open(path)])),
+      ...(base !== undefined && { base: open(base) }),
+    }));
+    return { entries, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
