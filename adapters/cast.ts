@@ -21,6 +21,11 @@ export function floats(tensor: Tensor): Float32Array | Float64Array {
   throw new TypeError(`A ${tensor.dtype} tensor holds no floats`);
 }
 
+/** The values of a float tensor as float64, always a fresh array. @throws TypeError for integers and booleans */
+export function toFloat64(tensor: Tensor): Float64Array {
+  return Float64Array.from(floats(tensor));
+}
+
 /** Values in the wanted type, each rounded once, to nearest even. Does not copy where nothing changes. */
 export function floatTensor(
   dtype: FloatDType,

@@ -40,7 +40,7 @@ export function replaceFile(
 }
 
 /** The new name is on disk only when its directory is. Windows cannot open directories and needs no such step. */
-function syncDirectory(directory: string): void {
+export function syncDirectory(directory: string): void {
   if (process.platform === "win32") return;
   onDisk(directory, () => {
     const fd = openSync(directory, "r");
