@@ -1,0 +1,57 @@
+/** The command line: `main` runs one command and says how it ended. One file a command. */
+import { Command, CommanderError } from "commander";
+import { FedloomError } from "../base/errors.ts";
+import { Cli } from "./cli.ts";
+import { registerDoctor } from "./doctor.ts";
+import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
+import { reportError } from "./output.ts";
+import { packageVersion } from "./package.ts";
+
+const COMMANDS: readonly ((cli: Cli) => void)[] = [registerDoctor];
+
+/** @param argv what stands behind the program's name */
+export async function main(argv: readonly string[]): Promise<ExitCode> {
+  const cli = new Cli(createProgram());
+  for (const register of COMMANDS) register(cli);
+  for (const command of allCommands(cli.program)) {
+    command.exitOverride().configureOutput({ writeErr: () => {} });
+  }
+  try {
+    if (argv.length === 0) cli.program.outputHelp();
+    else await cli.program.parseAsync(argv, { from: "user" });
+    return cli.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
+    const reported = error instanceof CommanderError ? usageError(error, argv) : error;
+    reportError(reported, { json: argv.includes("--json"), verbose: argv.includes("--verbose") });
+    return exitCodeOf(reported);
+  }
+}
+
+function createProgram(): Command {
+  return new Command("fedloom")
+    .description("Federated fine-tuning of multimodal language models: LoRA adapters over gRPC.")
+    .version(packageVersion(), "--version", "print the version")
+    .helpCommand(true)
+    .addHelpText("after", `\n${exitCodesHelp()}`);
+}
+
+function allCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(allCommands)];
+}
+
+/** Commander's own words ("error: unknown option '--lisen'\n(Did you mean --listen?)") as one of our sentences. */
+function usageError(error: CommanderError, argv: readonly string[]): FedloomError {
+  const words = argv.filter((word) => !word.startsWith("-"));
+  const command = ["fedloom", ...words.slice(0, 1)].join(" ");
+  const what = error.message
+    .replace(/^error: /, "")
+    .replaceAll(/'([^']*)'/g, '"$1"')
+    .replace(/\n\(Did you mean (one of )?(.*?)\?\)/s, (_, several: string | undefined, names: string) =>
+      several === undefined ? ` (did you mean "${names}"?)` : ` (did you mean one of ${names}?)`,
+    )
+    .replaceAll(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "");
+  const program = error.code === "commander.unknownCommand" ? "fedloom" : command;
+  return new FedloomError("F1003", `Cannot run "${command}": ${what}; see "${program} --help"`);
+}
