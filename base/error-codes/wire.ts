@@ -17,6 +17,11 @@ export const wireCodes = {
     meaning: "The other side met an error of its own, or broke the protocol.",
     remedy: "Look at the log of the other side; if it names no cause, report it as a bug.",
   },
+  F5004: {
+    status: "aborted",
+    meaning: "Another process connected under the same client id; the newer one goes on.",
+    remedy: "If both are wanted, give each a name and a state directory of its own.",
+  },
   F5005: {
     status: "invalid_argument",
     meaning: "A peer sent a message that the protocol does not allow.",
