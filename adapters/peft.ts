@@ -1,0 +1,96 @@
+/**
+ * PEFT directories: adapter_config.json, adapter_model.safetensors and a README.md for whoever finds them.
+ *
+ * PEFT reads what we write, and we read what PEFT writes. The hash of the base model, which adapter_config.json has no
+ * key for, lies in the metadata of the safetensors file.
+ *
+ * Layout: https://huggingface.co/docs/peft/developer_guides/checkpoint
+ */
+import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { SHA256_HEX } from "../base/hash.ts";
+import type { Adapter } from "./adapter.ts";
+import { checkAdapter } from "./check-adapter.ts";
+import { replaceFile } from "./durable-file.ts";
+import { type CardFacts, modelCard } from "./model-card.ts";
+import { formatPeftConfig, MAX_CONFIG_BYTES, parsePeftConfig } from "./peft-config.ts";
+import { PYTORCH_METADATA, viewSafetensors, writeSafetensors } from "./safetensors.ts";
+
+export const CONFIG_FILE = "adapter_config.json";
+export const MODEL_FILE = "adapter_model.safetensors";
+
+/** The two files of an adapter, as they lie on disk and travel. */
+export interface AdapterFiles {
+  readonly config: Uint8Array;
+  readonly model: Uint8Array;
+}
+
+const BASE_KEY = "fedloom.base";
+
+/** Equal adapters give equal bytes. */
+export function encodeAdapter({ config, tensors }: Adapter): AdapterFiles {
+  const base = config.base === "" ? {} : { [BASE_KEY]: config.base };
+  return {
+    config: formatPeftConfig(config),
+    model: writeSafetensors(tensors, { ...PYTORCH_METADATA, ...base }),
+  };
+}
+
+/**
+ * @param what what messages call the adapter: a directory, or "client …"
+ * @throws FedloomError F3001 to F3003 for the tensors, F3006 and F3007 for the configuration and how both fit
+ */
+export function decodeAdapter({ config, model }: AdapterFiles, what: string): Adapter {
+  const file = viewSafetensors(model, `${MODEL_FILE} of ${what}`);
+  const base = file.metadata[BASE_KEY] ?? "";
+  const adapter: Adapter = {
+    config: parsePeftConfig(config, what, SHA256_HEX.test(base) ? base : ""),
+    tensors: new Map(file.names.map((name) => [name, file.read(name)])),
+  };
+  checkAdapter(adapter, what);
+  return adapter;
+}
+
+/** @throws FedloomError F3004 for a file that is missing, and what `decodeAdapter` throws */
+export function readPeft(directory: string): Adapter {
+  return decodeAdapter(
+    {
+      config: readFile(join(directory, CONFIG_FILE), MAX_CONFIG_BYTES),
+      model: readFile(join(directory, MODEL_FILE)),
+    },
+    `"${directory}"`,
+  );
+}
+
+/** Makes the directory where it is missing; each file replaces its predecessor as a whole. @throws FedloomError F3005 */
+export function writePeft(directory: string, adapter: Adapter, facts: CardFacts = {}): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (cause) {
+    throw new FedloomError(
+      "F3005",
+      `Cannot write "${directory}": ${messageOf(cause)}`,
+      { directory },
+      { cause },
+    );
+  }
+  const { config, model } = encodeAdapter(adapter);
+  replaceFile(join(directory, "README.md"), (write) => write(Buffer.from(modelCard(adapter, facts))));
+  replaceFile(join(directory, CONFIG_FILE), (write) => write(config));
+  replaceFile(join(directory, MODEL_FILE), (write) => write(model));
+}
+
+function readFile(path: string, limitBytes = Number.POSITIVE_INFINITY): Uint8Array {
+  try {
+    // A file beyond the limit is cut there and refused by the parser, which knows the words for it.
+    return statSync(path).size > limitBytes ? new Uint8Array(limitBytes + 1) : readFileSync(path);
+  } catch (cause) {
+    throw new FedloomError(
+      "F3004",
+      `Cannot read "${path}" of an adapter: ${messageOf(cause)}`,
+      { path },
+      { cause },
+    );
+  }
+}
