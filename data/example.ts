@@ -1,5 +1,6 @@
 /** One training or test example, as every dataset format yields it and every trainer takes it. */
-export type Modality = "text" | "image" | "audio";
+export const MODALITIES = ["text", "image", "audio"] as const;
+export type Modality = (typeof MODALITIES)[number];
 
 /** Bytes are read when a trainer needs them: a shard of 100,000 examples holds paths, not pictures. */
 export interface Media {
@@ -14,11 +15,11 @@ export interface Turn {
 }
 
 /**
- * Invariants, checked by the dataset readers:
+ * Invariants, checked by `openDataset`; everyone behind it may rely on them:
  *  1. `id` is unique in its dataset.
  *  2. `turns` holds at least one user turn; for training the last turn is the assistant's.
- *  3. The marks "<image>" and "<audio>" in user turns are as many as `images` and `audios`; a medium without a mark stands
- *     before the first user turn's text.
+ *  3. The marks "<image>" and "<audio>" in user turns are as many as `images` and `audios`; a medium without
+ *     a mark stands before the first user turn's text.
  */
 export interface Example {
   readonly id: string;
@@ -29,6 +30,27 @@ export interface Example {
   readonly label?: string;
   /** Answers to choose from by likelihood; the right one is the assistant's last turn. */
   readonly options?: readonly string[];
-  /** Format-specific fields that metrics want, such as VQA's answer type. */
+  /** Format-specific fields that metrics and partitions want, such as VQA's answer type. */
   readonly fields?: Readonly<Record<string, string>>;
+  /** Present where the wording depends on what is kept: data/prompts builds the user turn again from it. */
+  readonly template?: {
+    /** A name of data/prompts/index.ts. */
+    readonly name: string;
+    /** The part of the question that goes when the modality "text" is not kept. */
+    readonly text: string;
+  };
+}
+
+export const MARK = { image: "<image>", audio: "<audio>" } as const;
+
+/** Which modalities an example carries; "text" when a user turn says more than marks. */
+export function modalitiesOf(example: Example): Modality[] {
+  const words = example.turns
+    .filter((turn) => turn.role === "user")
+    .map((turn) => turn.content.replaceAll(MARK.image, "").replaceAll(MARK.audio, "").trim());
+  const present: Modality[] = [];
+  if (words.some((text) => text !== "")) present.push("text");
+  if (example.images.length > 0) present.push("image");
+  if (example.audios.length > 0) present.push("audio");
+  return present;
 }

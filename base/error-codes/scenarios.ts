@@ -7,4 +7,19 @@ export const scenarioCodes = {
     meaning: "A partition with the wanted properties cannot exist.",
     remedy: "Choose values inside the bound that the message names.",
   },
+  F6002: {
+    status: "out_of_range",
+    meaning: "The benchmark publishes no such dataset, scenario or level.",
+    remedy: "Choose one of the values that the message lists, or use `--mode clean`.",
+  },
+  F6003: {
+    status: "failed_precondition",
+    meaning: "The published script would never end or would stop with an error on this input.",
+    remedy: "Use `--mode clean`, fewer clients, or more examples per label.",
+  },
+  F6004: {
+    status: "invalid_argument",
+    meaning: "A scenario file does not have the form that is wanted.",
+    remedy: "Correct the key that the message names.",
+  },
 } as const satisfies Record<string, ErrorCode>;
