@@ -1,0 +1,55 @@
+/** What training reads of a model's config.json; the rest of the file passes by. */
+import { join } from "node:path";
+import { z } from "zod";
+import { readJson } from "./json-file.ts";
+
+const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
+
+const schema = z.object({
+  model_type: z.string().default(""),
+  architectures: z.array(z.string()).nullish(),
+  max_position_embeddings: z.int().positive().nullish(),
+  eos_token_id: tokenIds,
+  pad_token_id: z.int().nullish(),
+  image_token_id: z.int().nullish(),
+  image_token_index: z.int().nullish(),
+  image_seq_length: z.int().positive().nullish(),
+  scale_factor: z.int().positive().nullish(),
+  vision_feature_select_strategy: z.string().nullish(),
+  id2label: z.record(z.string(), z.string()).nullish(),
+  text_config: z
+    .object({
+      max_position_embeddings: z.int().positive().nullish(),
+      eos_token_id: tokenIds,
+      pad_token_id: z.int().nullish(),
+    })
+    .nullish(),
+  vision_config: z
+    .object({ image_size: z.int().positive().nullish(), patch_size: z.int().positive().nullish() })
+    .nullish(),
+});
+
+export type ModelConfig = z.output<typeof schema>;
+
+export function readModelConfig(directory: string): Promise<ModelConfig> {
+  return readJson(join(directory, "config.json"), schema);
+}
+
+/** "ForCausalLM" and "ForConditionalGeneration" generate text, the others name a class. */
+export type Task = "generation" | "text-classification" | "image-classification";
+
+export function taskOf(config: ModelConfig): Task {
+  const architecture = config.architectures?.[0] ?? "";
+  if (architecture.endsWith("ForSequenceClassification")) return "text-classification";
+  if (architecture.endsWith("ForImageClassification")) return "image-classification";
+  return "generation";
+}
+
+/** Tokens that the positions of the model reach, undefined where the file does not say. */
+export function contextLength(config: ModelConfig): number | undefined {
+  return config.text_config?.max_position_embeddings ?? config.max_position_embeddings ?? undefined;
+}
+
+export function imageTokenId(config: ModelConfig): number | undefined {
+  return config.image_token_id ?? config.image_token_index ?? undefined;
+}
