@@ -17,6 +17,7 @@ export async function main(argv: readonly string[]): Promise<ExitCode> {
     command.exitOverride().configureOutput({ writeErr: () => {} });
   }
   try {
+    process.stdout.on("error", endQuietly); // "fedloom ls | head" closes the pipe early
     if (argv.length === 0) cli.program.outputHelp();
     else await cli.program.parseAsync(argv, { from: "user" });
     return cli.exitCode;
@@ -36,12 +37,19 @@ function createProgram(): Command {
     .addHelpText("after", `\n${exitCodesHelp()}`);
 }
 
+function endQuietly(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+}
+
 function allCommands(command: Command): Command[] {
   return [command, ...command.commands.flatMap(allCommands)];
 }
 
 /** Commander's own words ("error: unknown option '--lisen'\n(Did you mean --listen?)") as one of our sentences. */
 function usageError(error: CommanderError, argv: readonly string[]): FedloomError {
+  if (error.code === "commander.help")
+    return new FedloomError("F1003", `Cannot show help: no command "${argv[1]}"; see "fedloom --help"`);
   const words = argv.filter((word) => !word.startsWith("-"));
   const command = ["fedloom", ...words.slice(0, 1)].join(" ");
   const what = error.message
