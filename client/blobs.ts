@@ -38,8 +38,8 @@ export interface ClientBlobs {
   write(fill: (write: (bytes: Uint8Array) => void) => void): BlobName;
   /** Takes a blob in piece by piece, going on where an earlier attempt ended. */
   receive(blob: BlobName): Promise<Receiver>;
-  /** Forgets the blobs used longest ago, all but `keepNewest`, and never those of `needed`. */
-  prune(needed: ReadonlySet<string>, keepNewest: number): void;
+  /** Forgets what was used longest ago, and never what is in `needed`. */
+  prune(needed: ReadonlySet<string>): void;
 }
 
 export interface Receiver {
@@ -51,6 +51,9 @@ export interface Receiver {
   /** Keeps what came for the next attempt. */
   suspend(): Promise<void>;
 }
+
+/** Kept beside those in use: the adapters of this round and of the one before, should they be handed out again. */
+const SPARE_BLOBS = 8;
 
 export function openDiskBlobs(directory: string): ClientBlobs {
   mkdirSync(directory, { recursive: true });
@@ -96,12 +99,12 @@ export function openDiskBlobs(directory: string): ClientBlobs {
       }
     },
 
-    prune(needed, keepNewest) {
+    prune(needed) {
       const unneeded = readdirSync(directory)
         .filter((name) => !needed.has(name.slice(0, 64)))
         .map((name) => ({ path: join(directory, name), usedMs: statSync(join(directory, name)).mtimeMs }))
         .sort((a, b) => b.usedMs - a.usedMs);
-      for (const { path } of unneeded.slice(keepNewest)) rmSync(path, { force: true });
+      for (const { path } of unneeded.slice(SPARE_BLOBS)) rmSync(path, { force: true });
     },
   };
 }
@@ -142,7 +145,7 @@ async function resumePartial(
   };
 }
 
-/** Blobs in memory, for simulated clients: they share one, so that a blob is there once. */
+/** Blobs in memory, for simulated clients; only those in use stay. */
 export function createMemoryBlobs(): ClientBlobs {
   const blobs = new Map<string, Uint8Array>();
   const put = (bytes: Uint8Array): BlobName => {
@@ -155,8 +158,6 @@ export function createMemoryBlobs(): ClientBlobs {
     read({ sha256 }) {
       const bytes = blobs.get(sha256);
       if (bytes === undefined) throw new TypeError(`There is no blob ${sha256}`);
-      blobs.delete(sha256); // and in again at the end: the map's order is the order of use
-      blobs.set(sha256, bytes);
       return bytes;
     },
     async *chunks(blob, offset) {
@@ -183,11 +184,18 @@ export function createMemoryBlobs(): ClientBlobs {
         async suspend() {},
       };
     },
-    prune(needed, keepNewest) {
-      const unneeded = [...blobs.keys()].filter((name) => !needed.has(name));
-      for (const name of unneeded.slice(0, Math.max(0, unneeded.length - keepNewest))) blobs.delete(name);
+    prune(needed) {
+      for (const name of blobs.keys()) if (!needed.has(name)) blobs.delete(name);
     },
   };
+}
+
+/** Whether a blob is there and has its hash; reads it chunk by chunk. */
+export async function isIntact(blobs: ClientBlobs, blob: BlobName): Promise<boolean> {
+  if (!blobs.has(blob)) return false;
+  const hash = createHash("sha256");
+  for await (const chunk of blobs.chunks(blob, 0)) hash.update(chunk);
+  return hash.digest("hex") === blob.sha256;
 }
 
 function check(blob: BlobName, size: number, hash: Hash, forget: () => void): void {

@@ -1,0 +1,82 @@
+/** Brings a kept result to the coordinator: blobs first, then the offer; forgotten when that is answered. */
+import { FedloomError } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import type { Fleet } from "../proto/fleet.ts";
+import {
+  type BlobRef,
+  type SubmitResultRequest,
+  type SubmitResultResponse,
+  Verdict,
+} from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { type Persistence, untilAnswered, whileMoving } from "./persistence.ts";
+import type { ClientState } from "./state.ts";
+import type { Transfer } from "./transfer.ts";
+
+export type Delivery =
+  | { readonly kind: "accepted" }
+  | { readonly kind: "late"; readonly reason: string }
+  | { readonly kind: "refused"; readonly code: string; readonly reason: string };
+
+export interface DeliveryControl {
+  readonly signal: AbortSignal;
+  readonly idleMs: number;
+  onProgress(doneBytes: number, totalBytes: number): void;
+}
+
+export function blobsOf(result: SubmitResultRequest): readonly BlobRef[] {
+  return [result.adapterConfig, result.adapterModel, ...Object.values(result.extras)].filter(
+    (ref) => ref !== undefined,
+  );
+}
+
+/** @throws the signal's reason once it aborts, F5106 where the kept files are damaged; the result stays kept */
+export async function deliver(
+  result: SubmitResultRequest,
+  place: {
+    readonly fleet: Fleet;
+    readonly state: ClientState;
+    readonly transfer: Transfer;
+    readonly persistence: Persistence;
+  },
+  control: DeliveryControl,
+): Promise<Delivery> {
+  const { fleet, state, transfer, persistence } = place;
+  const delivery = await attempt();
+  state.settle(result.taskId);
+  return delivery;
+
+  async function attempt(): Promise<Delivery> {
+    try {
+      const blobs = blobsOf(result).map(({ sha256, size }) => ({ sha256, size: Number(size) }));
+      const totalBytes = blobs.reduce((sum, { size }) => sum + size, 0);
+      let beforeBytes = 0;
+      for (const blob of blobs) {
+        await transfer.push(blob, result.taskId, {
+          ...control,
+          onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes),
+        });
+        beforeBytes += blob.size;
+      }
+      const answer = await untilAnswered(
+        () =>
+          whileMoving("submitting a result", control.idleMs, control.signal, persistence.clock, (signal) =>
+            fleet.submitResult(result, signal),
+          ),
+        control.signal,
+        persistence,
+      );
+      failpoint("client.submitted");
+      return read(answer);
+    } catch (error) {
+      // Whatever the coordinator refuses now it will refuse tomorrow: keeping the result would only fill the disk.
+      if (control.signal.aborted || !(error instanceof FedloomError)) throw error;
+      return { kind: "refused", code: error.code, reason: error.message };
+    }
+  }
+}
+
+function read({ verdict, code, reason }: SubmitResultResponse): Delivery {
+  if (verdict === Verdict.ACCEPTED || verdict === Verdict.REPEATED) return { kind: "accepted" };
+  if (verdict === Verdict.LATE) return { kind: "late", reason };
+  return { kind: "refused", code, reason: reason || `the coordinator answered with verdict ${verdict}` };
+}

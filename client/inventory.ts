@@ -1,0 +1,44 @@
+/** What a client says of itself when it joins: counts and names of kinds, never a file or an example. */
+import { create } from "@bufbuild/protobuf";
+import type { Example } from "../data/example.ts";
+import { type Inventory, InventorySchema } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { Trainer } from "../training/trainer.ts";
+
+/** A client's own data. Both parts stay on its machine. */
+export interface Shard {
+  readonly train: readonly Example[];
+  readonly heldOut: readonly Example[];
+}
+
+/** "text", "image", "audio+text": what an example holds, in alphabetical order. */
+export function modalitiesOf(example: Example): string {
+  const held = [
+    ...(example.audios.length > 0 ? ["audio"] : []),
+    ...(example.images.length > 0 ? ["image"] : []),
+    ...(saysAnything(example) ? ["text"] : []),
+  ];
+  return held.length === 0 ? "none" : held.join("+");
+}
+
+/** Whether a user turn holds words beside the marks of its pictures and sounds. */
+function saysAnything({ turns }: Example): boolean {
+  return turns.some(
+    ({ role, content }) => role === "user" && content.replaceAll(/<(image|audio)>/g, "").trim() !== "",
+  );
+}
+
+export function takeInventory(shard: Shard, trainer: Trainer, device: string): Inventory {
+  const examples: Record<string, bigint> = {};
+  for (const example of shard.train) {
+    const modalities = modalitiesOf(example);
+    examples[modalities] = (examples[modalities] ?? 0n) + 1n;
+  }
+  return create(InventorySchema, {
+    examples,
+    heldOutExamples: BigInt(shard.heldOut.length),
+    trainer: trainer.name,
+    device,
+    baseModel: trainer.baseHash,
+    codecs: ["fp32"],
+  });
+}

@@ -1,0 +1,248 @@
+/**
+ * One task, from its adapter's blobs to a result on the client's disk. Sending the result is deliver.ts.
+ *
+ * The order matters for crashes: personal tensors, then the update's blobs, then the note that names them. A crash
+ * before the note leaves a task that is trained again, to the same bits; after it, a result that is only offered.
+ */
+import { create } from "@bufbuild/protobuf";
+import { type AdapterFiles, decodeAdapter, encodeAdapter } from "../adapters/peft.ts";
+import { readSafetensors, writeSafetensors } from "../adapters/safetensors.ts";
+import type { TensorSet } from "../adapters/tensor.ts";
+import type { Clock } from "../base/clock.ts";
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import { type EvaluateOptions, type TaskOptions, type TrainOptions, taskOptions } from "../config/task.ts";
+import { score } from "../data/metrics/index.ts";
+import {
+  type BlobRef,
+  BlobRefSchema,
+  type SubmitResultRequest,
+  SubmitResultRequestSchema,
+  type Task,
+} from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { Trainer, TrainTask } from "../training/trainer.ts";
+import type { BlobName } from "./blobs.ts";
+import type { Shard } from "./inventory.ts";
+import { splitTravelling, withPersonal } from "./personal.ts";
+import type { ClientState } from "./state.ts";
+import type { Transfer } from "./transfer.ts";
+
+/** Where a task is, for progress and for the report of a failure. */
+export type Phase = "fetch" | "train" | "evaluate" | "push";
+
+export interface WorkControl {
+  readonly signal: AbortSignal;
+  onPhase(phase: Phase): void;
+  onProgress(done: number, total: number, metrics: Readonly<Record<string, number>>): void;
+}
+
+export interface Workplace {
+  readonly state: ClientState;
+  readonly transfer: Transfer;
+  readonly trainer: Trainer;
+  readonly shard: Shard;
+  readonly clock: Clock;
+}
+
+/** Where the coordinator says nothing: as long as a run's `cohort.idle` is by default. */
+const DEFAULT_IDLE_MS = 60_000;
+
+export function idleMsOf(task: Task): number {
+  return Number(task.idleMs) || DEFAULT_IDLE_MS;
+}
+
+/** @throws FedloomError for whatever keeps the task from being done; the signal's reason once it aborts */
+export async function doTask(
+  task: Task,
+  place: Workplace,
+  control: WorkControl,
+): Promise<SubmitResultRequest> {
+  const startedMs = place.clock.monotonic();
+  const options = parseOptions(task);
+  requireSameBase(task, place.trainer);
+  control.onPhase("fetch");
+  const { files, corrections } = await fetchInputs(task, place, control);
+  const result =
+    options.kind === "train"
+      ? await train(task, options, files, corrections, place, control)
+      : await evaluate(task, options, files, place, control);
+  const submission = create(SubmitResultRequestSchema, {
+    ...result,
+    clientId: place.state.clientId,
+    taskId: task.taskId,
+    runId: task.runId,
+    round: task.round,
+    trainedFrom: task.adapterModel?.sha256 ?? "",
+    durationMs: BigInt(Math.round(place.clock.monotonic() - startedMs)),
+  });
+  place.state.keep(submission);
+  return submission;
+}
+
+function parseOptions(task: Task): TaskOptions {
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(task.optionsJson).toString("utf8"));
+  } catch (cause) {
+    throw unknownTask(task, "its options are no JSON", cause);
+  }
+  const parsed = taskOptions.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw unknownTask(task, `"${path.join(".")}": ${message}`, parsed.error);
+}
+
+function unknownTask(task: Task, why: string, cause: unknown): FedloomError {
+  return new FedloomError(
+    "F5102",
+    `Cannot do task ${task.taskId}: ${why}; if the coordinator is newer, upgrade this client`,
+    { task: task.taskId },
+    { cause },
+  );
+}
+
+function requireSameBase(task: Task, trainer: Trainer): void {
+  if (task.baseModel === "" || task.baseModel === trainer.baseHash) return;
+  throw new FedloomError(
+    "F5104",
+    `Cannot work for run ${task.runId}: its base model has hash ${task.baseModel}, this client's has ${trainer.baseHash}; start the client with the run's model`,
+    { wanted: task.baseModel, got: trainer.baseHash },
+  );
+}
+
+function nameOf(ref: BlobRef | undefined, what: string, task: Task): BlobName {
+  if (ref === undefined)
+    throw unknownTask(task, `it lacks its ${what}`, new TypeError(`Task without ${what}`));
+  return { sha256: ref.sha256, size: Number(ref.size) };
+}
+
+async function fetchInputs(
+  task: Task,
+  { transfer, state }: Workplace,
+  control: WorkControl,
+): Promise<{ files: AdapterFiles; corrections: Record<string, TensorSet> }> {
+  const config = nameOf(task.adapterConfig, "adapter configuration", task);
+  const model = nameOf(task.adapterModel, "adapter", task);
+  const sets = Object.entries(task.corrections).map(
+    ([kind, ref]) => [kind, nameOf(ref, kind, task)] as const,
+  );
+  const blobs = [config, model, ...sets.map(([, blob]) => blob)];
+  const totalBytes = blobs.reduce((sum, blob) => sum + blob.size, 0);
+  let beforeBytes = 0;
+  for (const blob of blobs) {
+    await transfer.fetch(blob, {
+      signal: control.signal,
+      idleMs: idleMsOf(task),
+      onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes, {}),
+    });
+    beforeBytes += blob.size;
+  }
+  return {
+    files: { config: state.blobs.read(config), model: state.blobs.read(model) },
+    corrections: Object.fromEntries(
+      sets.map(([kind, blob]) => [kind, readSafetensors(state.blobs.read(blob), kind)]),
+    ),
+  };
+}
+
+type Result = Partial<Omit<SubmitResultRequest, "$typeName" | "$unknown">>;
+
+async function train(
+  task: Task,
+  options: TrainOptions,
+  files: AdapterFiles,
+  corrections: Record<string, TensorSet>,
+  { state, trainer, shard }: Workplace,
+  control: WorkControl,
+): Promise<Result> {
+  if (shard.train.length === 0) throw noExamples("train");
+  const global = decodeAdapter(files, `task ${task.taskId}`);
+  const personal = state.personal.before(task.runId, task.round);
+  control.onPhase("train");
+  const { kind: _, training, travels, codec: __, prompt: ___, ...instructions } = options;
+  const trained = await insideTrainer(() =>
+    trainer.train(
+      {
+        // as: zod types absent members as possibly undefined; what came out of JSON has none that are.
+        ...(instructions as Omit<TrainTask, "adapter" | "options" | "corrections">),
+        adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+        options: training,
+        corrections,
+      },
+      shard.train,
+      {
+        signal: control.signal,
+        onProgress: ({ step, steps, loss, learningRate, tokensPerSecond }) =>
+          control.onProgress(step, steps, { loss, learningRate, tokensPerSecond }),
+      },
+    ),
+  );
+  control.signal.throwIfAborted();
+  failpoint("client.trained");
+
+  const { travelling, staying } = splitTravelling(trained.adapter.tensors, travels);
+  if (staying.size > 0) state.personal.save(task.runId, task.round, staying);
+  const encoded = encodeAdapter({ config: trained.adapter.config, tensors: travelling });
+  const store = (bytes: Uint8Array): BlobRef => {
+    const { sha256, size } = state.blobs.write((write) => write(bytes));
+    return create(BlobRefSchema, { sha256, size: BigInt(size) });
+  };
+  const result: Result = {
+    adapterConfig: store(encoded.config),
+    adapterModel: store(encoded.model),
+    extras: Object.fromEntries(
+      Object.entries(trained.extras).map(([name, set]) => [name, store(writeSafetensors(set))]),
+    ),
+    examples: BigInt(trained.examples),
+    steps: BigInt(trained.steps),
+    tokens: BigInt(trained.tokens),
+    touched: Object.fromEntries(
+      Object.entries(trained.touched).map(([group, count]) => [group, BigInt(count)]),
+    ),
+    metrics: { ...trained.metrics },
+  };
+  failpoint("client.update-written");
+  return result;
+}
+
+async function evaluate(
+  task: Task,
+  options: EvaluateOptions,
+  files: AdapterFiles,
+  { state, trainer, shard }: Workplace,
+  control: WorkControl,
+): Promise<Result> {
+  const examples = shard.heldOut.slice(0, options.limit);
+  if (examples.length === 0) throw noExamples("evaluate");
+  const global = decodeAdapter(files, `task ${task.taskId}`);
+  // Evaluation of round t comes after its training, so the personal tensors of round t itself count.
+  const personal = state.personal.before(task.runId, task.round + 1);
+  control.onPhase("evaluate");
+  const answers = await insideTrainer(() =>
+    trainer.predict(
+      {
+        adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+        maxNewTokens: options.maxNewTokens,
+        batchSize: options.batchSize,
+      },
+      examples,
+      { signal: control.signal },
+    ),
+  );
+  control.signal.throwIfAborted();
+  return { examples: BigInt(examples.length), metrics: score(options.metrics, examples, answers) };
+}
+
+/** An error without a code becomes one: its class may leave this machine, its text may hold data and stays here. */
+async function insideTrainer<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (cause) {
+    if (cause instanceof FedloomError || (cause instanceof Error && cause.name === "AbortError")) throw cause;
+    throw new FedloomError("F5101", messageOf(cause), {}, { cause });
+  }
+}
+
+function noExamples(what: string): FedloomError {
+  return new FedloomError("F5103", `Cannot ${what}: this client has no examples for it`);
+}

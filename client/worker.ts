@@ -1,0 +1,161 @@
+/** What a node does with a task: train or evaluate, deliver the result, report the failure, clear up. */
+import { create } from "@bufbuild/protobuf";
+import type { FedloomError } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import { errorFields, type Log } from "../base/log.ts";
+import type { Rng } from "../base/rng.ts";
+import type { Fleet } from "../proto/fleet.ts";
+import {
+  ReportFailureRequestSchema,
+  type SubmitResultRequest,
+  type Task,
+  TaskProgressSchema,
+} from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { isIntact } from "./blobs.ts";
+import { blobsOf, deliver } from "./deliver.ts";
+import { coded, shareable, tooLate } from "./failure.ts";
+import { type Persistence, untilAnswered } from "./persistence.ts";
+import type { Standing } from "./standing.ts";
+import { createTransfer } from "./transfer.ts";
+import { doTask, idleMsOf, type Phase, type Workplace } from "./work.ts";
+import type { WorkItem } from "./work-list.ts";
+
+/** Longest time without progress while a result of an earlier start is delivered. */
+const DELIVERY_IDLE_MS = 60_000;
+
+export interface Worker {
+  /** Delivers a result that an earlier process finished. */
+  deliverKept(result: SubmitResultRequest): Promise<void>;
+  /** Does a task to its end: result delivered, failure reported, or called off. @throws once the node ends */
+  perform(item: WorkItem): Promise<void>;
+}
+
+export function createWorker(
+  options: Omit<Workplace, "transfer"> & {
+    readonly fleet: Fleet;
+    readonly rng: Rng;
+    readonly log: Log;
+  },
+  standing: Standing,
+  ending: AbortSignal,
+): Worker {
+  const { fleet, state, clock, rng, log } = options;
+  const persistence: Persistence = {
+    clock,
+    rng,
+    onWait: (reason, retryMs) =>
+      log.warn("The coordinator does not answer; trying again", {
+        ...errorFields(reason),
+        retryMs: Math.round(retryMs),
+      }),
+  };
+  const transfer = createTransfer(fleet, state.blobs, state.clientId, persistence);
+
+  const deliverResult = async (result: SubmitResultRequest, idleMs: number, signal: AbortSignal) => {
+    const delivery = await deliver(
+      result,
+      { fleet, state, transfer, persistence },
+      {
+        signal,
+        idleMs,
+        onProgress: (done, total) =>
+          standing.report(
+            create(TaskProgressSchema, {
+              taskId: result.taskId,
+              phase: "push",
+              done: BigInt(done),
+              total: BigInt(total),
+            }),
+          ),
+      },
+    );
+    const fields = { task: result.taskId, run: result.runId, round: result.round };
+    if (delivery.kind === "accepted") log.info("Result accepted", fields);
+    else log.warn(`Result ${delivery.kind}`, { ...fields, ...delivery });
+  };
+
+  const reportFailure = (task: Task, phase: Phase, error: FedloomError): Promise<unknown> => {
+    const request = create(ReportFailureRequestSchema, {
+      clientId: state.clientId,
+      taskId: task.taskId,
+      phase,
+      code: error.code,
+      message: shareable(error),
+    });
+    return untilAnswered(() => fleet.reportFailure(request, ending), ending, persistence);
+  };
+
+  return {
+    async deliverKept(result) {
+      const intact = await Promise.all(
+        blobsOf(result).map(({ sha256, size }) => isIntact(state.blobs, { sha256, size: Number(size) })),
+      );
+      if (!intact.every(Boolean)) {
+        log.error("The kept result is damaged on disk; its task begins anew", {
+          code: "F5106",
+          task: result.taskId,
+        });
+        state.settle(result.taskId);
+        return;
+      }
+      log.info("Offering the result of an earlier start", { task: result.taskId, round: result.round });
+      await deliverResult(result, DELIVERY_IDLE_MS, ending);
+    },
+
+    async perform({ task, signal }) {
+      let phase: Phase = "fetch";
+      const report = (done: number, total: number, metrics: Readonly<Record<string, number>>): void =>
+        standing.report(
+          create(TaskProgressSchema, {
+            taskId: task.taskId,
+            phase,
+            done: BigInt(done),
+            total: BigInt(total),
+            metrics,
+          }),
+        );
+      const deadline = new AbortController();
+      const stopDeadline =
+        task.deadlineMs === 0n
+          ? () => {}
+          : clock.after(Number(task.deadlineMs), () => deadline.abort(tooLate(task)));
+      const bounded = AbortSignal.any([signal, deadline.signal]);
+      try {
+        state.note(task.taskId);
+        failpoint("client.task-noted");
+        const result = await doTask(
+          task,
+          { ...options, transfer },
+          {
+            signal: bounded,
+            onPhase(next) {
+              phase = next;
+              report(0, 0, {});
+            },
+            onProgress: report,
+          },
+        );
+        phase = "push";
+        // A finished result is offered even if the task was called off: the coordinator records that it came.
+        await deliverResult(result, idleMsOf(task), ending);
+      } catch (error) {
+        if (signal.aborted) {
+          ending.throwIfAborted();
+          return;
+        }
+        const failure = coded(deadline.signal.aborted ? deadline.signal.reason : error);
+        log.error(`Task failed in ${phase}`, { ...taskFields(task), ...errorFields(failure) });
+        await reportFailure(task, phase, failure);
+      } finally {
+        stopDeadline();
+        if (!ending.aborted) state.note(undefined);
+        const needed = state.kept().flatMap((result) => blobsOf(result).map(({ sha256 }) => sha256));
+        state.blobs.prune(new Set(needed));
+      }
+    },
+  };
+}
+
+export function taskFields(task: Task): Record<string, string | number> {
+  return { task: task.taskId, run: task.runId, round: task.round };
+}
