@@ -1,0 +1,65 @@
+/**
+ * A run on the screen: rounds as lines that stay, clients as a live table below them. Where there is no
+ * terminal only the lines are written; they are the same.
+ */
+import { duration } from "../units.ts";
+import { clientLines } from "./clients.ts";
+import { LiveRegion } from "./live-region.ts";
+import { type Paint, paintFor } from "./paint.ts";
+import { roundColumns, roundLine, roundTitles } from "./rounds.ts";
+import { hasEnded, type RunView } from "./view.ts";
+
+export interface RunScreen {
+  /** Shows what changed since the last view. */
+  show(view: RunView): void;
+  /** A line above the live table, such as one of the log. */
+  print(line: string): void;
+  /** Leaves the lines, takes the live table away. */
+  close(): void;
+}
+
+/** @param now monotonic milliseconds, to limit how often the table is drawn */
+export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): RunScreen {
+  const region = new LiveRegion(stream);
+  const paint = paintFor(stream);
+  let columns: ReturnType<typeof roundColumns> | undefined;
+  let rounds = 0;
+  let failures = 0;
+  let ended = false;
+  let waiting: string | undefined;
+
+  return {
+    show(view) {
+      if (view.status === "waiting" && view.reason !== undefined && view.reason !== waiting && !region.live) {
+        region.print(view.reason);
+      }
+      waiting = view.reason;
+      for (const failure of view.failures.slice(failures)) {
+        const line = `client ${failure.client} failed in ${failure.phase} of round ${failure.round}: ${failure.message} (${failure.code})`;
+        region.print(paint("red", line));
+      }
+      failures = Math.max(failures, view.failures.length);
+      for (const round of view.history.slice(rounds)) {
+        if (columns === undefined) {
+          columns = roundColumns(Object.keys(round.metrics).sort());
+          region.print(paint("dim", roundTitles(columns)));
+        }
+        region.print(roundLine(columns, round));
+      }
+      rounds = Math.max(rounds, view.history.length);
+      if (hasEnded(view)) {
+        region.update([], now());
+        if (!ended) region.print(ending(view, paint));
+        ended = true;
+      } else if (region.live) region.update(clientLines(view, region.size, paint), now());
+    },
+    print: (line) => region.print(line),
+    close: () => region.close(),
+  };
+}
+
+function ending(view: RunView, paint: Paint): string {
+  const rounds = `${view.history.length} of ${view.rounds} rounds in ${duration(view.elapsedMs)}`;
+  if (view.status === "finished") return `${paint("green", "finished")}: ${rounds}`;
+  return `${paint("red", view.status)} after ${rounds}${view.reason === undefined ? "" : `: ${view.reason}`}`;
+}
