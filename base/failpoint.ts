@@ -18,6 +18,18 @@ export const FAILPOINTS = {
   "client.blob-pushed": "the coordinator confirmed an uploaded blob",
   "client.submitted": "the coordinator acknowledged the result, the client still holds it",
   "client.settled": "the acknowledged result is gone from the client's disk",
+  "server.cohort-chosen": "the cohort is drawn, the journal does not have it",
+  "server.chunk-written": "a chunk of an upload was written to the partial file",
+  "server.blob-syncing": "an upload or a result is written and about to be synced",
+  "server.blob-synced": "the blob's bytes are on disk, its name is not",
+  "server.blob-renamed": "the blob lies under its hash, nobody was told",
+  "server.event-appending": "events are decided, the journal does not have them",
+  "server.event-appended": "events are in the journal, nobody was told",
+  "server.result-noted": "a client's result is in the journal, the client was not told",
+  "server.aggregated": "the round's result is in the blobs, the journal does not have it",
+  "server.evaluated": "the global adapter was evaluated, the journal does not have the metrics",
+  "server.published": "the round's files are written, the journal does not have it",
+  "server.finishing": "the final adapter is written, the journal does not have it",
 } as const satisfies Record<string, string>;
 
 export type Failpoint = keyof typeof FAILPOINTS;

@@ -103,4 +103,9 @@ export const wireCodes = {
     meaning: "A state directory belongs to another client or another version.",
     remedy: "Give this client a state directory of its own.",
   },
+  F5010: {
+    status: "data_loss",
+    meaning: "Bytes that a client sent are not the ones it announced.",
+    remedy: "The client sends them again by itself; if it comes back, check its disk and memory.",
+  },
 } as const satisfies Record<string, ErrorCode>;

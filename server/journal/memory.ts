@@ -1,0 +1,31 @@
+/** A store that lasts as long as its process: for fleets in one process and for tests. */
+import { contradiction } from "../round.ts";
+import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
+import type { RunRow, Store } from "./store.ts";
+
+export function createMemoryStore(): Store {
+  const journals = new Map<string, { readonly row: RunRow; readonly links: Link[] }>();
+  const journalOf = (run: string) => {
+    const journal = journals.get(run);
+    if (journal === undefined) throw contradiction(`there is no run "${run}"`);
+    return journal;
+  };
+  return {
+    async createRun(row) {
+      if (journals.has(row.id)) throw contradiction(`run "${row.id}" is created twice`);
+      journals.set(row.id, { row: structuredClone(row), links: [] });
+    },
+    runs: async () => [...journals.values()].map(({ row }) => structuredClone(row)),
+    async append(run, after, events) {
+      const { row, links } = journalOf(run);
+      if (links.length !== after)
+        throw contradiction(`run "${run}" has ${links.length} events, not ${after}`);
+      for (const event of events) links.push(linkOf(links.at(-1)?.hash ?? chainStart(row), event));
+    },
+    async read(run, after = 0) {
+      const { row, links } = journalOf(run);
+      return readChain(run, chainStart(row), links).slice(after);
+    },
+    close: async () => undefined,
+  };
+}

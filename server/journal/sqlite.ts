@@ -1,0 +1,146 @@
+/** The store in one SQLite file: write-ahead log, a sync at every commit, locked for as long as it is open. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { FedloomError, messageOf } from "../../base/errors.ts";
+import { failpoint } from "../../base/failpoint.ts";
+import { runConfig } from "../../config/run.ts";
+import { contradiction } from "../round.ts";
+import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
+import { MIGRATIONS } from "./migrations.ts";
+import { refuseNetworkDisk } from "./network-disk.ts";
+import type { RunRow, Store } from "./store.ts";
+
+const FILE = "journal.sqlite";
+/** SQLite's primary result code for a file that another process has locked. */
+const SQLITE_BUSY = 5;
+
+/** @throws FedloomError F4002 where another coordinator has it open, F4003 on network disks, F4015 for a newer schema */
+export function openSqliteStore(directory: string): Store {
+  mkdirSync(directory, { recursive: true });
+  refuseNetworkDisk(directory);
+  const db = open(join(directory, FILE), directory);
+  const insertRun = db.prepare("INSERT INTO runs (id, key, config, created_at_ms) VALUES (?, ?, ?, ?)");
+  const selectRuns = db.prepare("SELECT id, key, config, created_at_ms FROM runs ORDER BY rowid");
+  const selectRun = db.prepare("SELECT id, key, config, created_at_ms FROM runs WHERE id = ?");
+  const insertEvent = db.prepare("INSERT INTO events (run, seq, at_ms, event, hash) VALUES (?, ?, ?, ?, ?)");
+  const selectEvents = db.prepare("SELECT seq, at_ms, event, hash FROM events WHERE run = ? ORDER BY seq");
+  const selectLast = db.prepare("SELECT seq, hash FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1");
+
+  const rowOf = (run: string): RunRow => {
+    const found = selectRun.get(run);
+    if (found === undefined) throw contradiction(`there is no run "${run}"`);
+    return toRow(found);
+  };
+
+  return {
+    async createRun({ id, key, config, createdAtMs }) {
+      write(directory, () => insertRun.run(id, key, JSON.stringify(config), createdAtMs));
+    },
+    runs: async () => selectRuns.all().map(toRow),
+    async append(run, after, events) {
+      const last = selectLast.get(run);
+      const held = last === undefined ? 0 : Number(last.seq);
+      if (held !== after) throw contradiction(`run "${run}" has ${held} events, not ${after}`);
+      let hash = last === undefined ? chainStart(rowOf(run)) : String(last.hash);
+      write(directory, () => {
+        failpoint("server.event-appending");
+        db.exec("BEGIN IMMEDIATE");
+        try {
+          for (const event of events) {
+            const link = linkOf(hash, event);
+            insertEvent.run(run, link.seq, link.atMs, link.json, link.hash);
+            hash = link.hash;
+          }
+          db.exec("COMMIT");
+        } catch (error) {
+          if (db.isTransaction) db.exec("ROLLBACK");
+          throw error;
+        }
+      });
+      failpoint("server.event-appended");
+    },
+    async read(run, after = 0) {
+      const links = selectEvents.all(run).map(
+        (row): Link => ({
+          seq: Number(row.seq),
+          atMs: Number(row.at_ms),
+          json: String(row.event),
+          hash: String(row.hash),
+        }),
+      );
+      return readChain(run, chainStart(rowOf(run)), links).slice(after);
+    },
+    close: async () => db.close(),
+  };
+}
+
+function open(path: string, directory: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path);
+    // Exclusive: the lock is the operating system's, so that it ends with the process, however that ends.
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+    db.exec("PRAGMA foreign_keys = ON; BEGIN EXCLUSIVE;");
+    migrate(db, directory);
+    db.exec("COMMIT");
+    return db;
+  } catch (cause) {
+    db?.close();
+    if (cause instanceof FedloomError) throw cause;
+    if (resultCode(cause) === SQLITE_BUSY) {
+      throw new FedloomError(
+        "F4002",
+        `Cannot open the state directory "${directory}": another coordinator works in it`,
+        { directory },
+        { cause },
+      );
+    }
+    throw new FedloomError(
+      "F4001",
+      `Cannot read the journal "${path}": ${messageOf(cause)}`,
+      { path },
+      { cause },
+    );
+  }
+}
+
+function migrate(db: DatabaseSync, directory: string): void {
+  const version = Number(db.prepare("PRAGMA user_version").get()?.user_version);
+  if (version > MIGRATIONS.length) {
+    throw new FedloomError(
+      "F4015",
+      `Cannot open the state directory "${directory}": its schema has version ${version}, this fedloom knows ${MIGRATIONS.length}; upgrade fedloom`,
+      { directory, version, known: MIGRATIONS.length },
+    );
+  }
+  for (const step of MIGRATIONS.slice(version)) db.exec(step);
+  db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
+}
+
+function write(directory: string, act: () => unknown): void {
+  try {
+    act();
+  } catch (cause) {
+    throw new FedloomError(
+      "F4004",
+      `Cannot write the journal in "${directory}": ${messageOf(cause)}`,
+      { directory },
+      { cause },
+    );
+  }
+}
+
+function resultCode(error: unknown): number {
+  // The low byte of an extended result code is the primary one: https://sqlite.org/rescode.html
+  return error instanceof Error && "errcode" in error ? Number(error.errcode) & 0xff : 0;
+}
+
+function toRow(row: Record<string, unknown>): RunRow {
+  return {
+    id: String(row.id),
+    key: String(row.key),
+    config: runConfig.parse(JSON.parse(String(row.config))),
+    createdAtMs: Number(row.created_at_ms),
+  };
+}

@@ -1,0 +1,169 @@
+/** What an event makes of a run. */
+
+import { durationMs } from "../../config/duration.ts";
+import { quorumOf, type RunConfig } from "../../config/run.ts";
+import type { Outcome } from "../records.ts";
+import {
+  applyRound,
+  clients,
+  contradiction,
+  type Round,
+  type RoundEvent,
+  type RoundPolicy,
+} from "../round.ts";
+import { type Evaluation, type Phase, type Run, type RunEvent, remaining } from "./state.ts";
+
+/** @throws FedloomError F4001 for an event that cannot follow from this state */
+export function apply(run: Run, event: RunEvent): Run {
+  switch (event.type) {
+    case "prepared": {
+      expect(run, event, "preparing");
+      const { base, global, state } = event;
+      return { ...run, phase: "choosing", base, global, state, kept: [{ round: 0, global, state }] };
+    }
+    case "population": {
+      expect(run, event, "choosing");
+      const left = new Set(event.left);
+      const stayed = [...run.population].filter((client) => !left.has(client));
+      return { ...run, population: new Set([...stayed, ...event.joined]) };
+    }
+    case "round opened":
+      expect(run, event, "choosing");
+      return { ...run, phase: "collecting", round: openRound(run, event.cohort) };
+    case "update late":
+    case "update received":
+    case "client failed":
+    case "round failed":
+      return inRound(run, event);
+    case "round closed":
+      return { ...inRound(run, event), phase: "aggregating" };
+    case "aggregated": {
+      expect(run, event, "aggregating");
+      const evaluation = evaluationOf(run);
+      return {
+        ...run,
+        outcome: event.outcome,
+        evaluation,
+        phase: evaluation === undefined ? "publishing" : "evaluating",
+      };
+    }
+    case "evaluated":
+      return withEvaluation(run, event, { own: event.metrics });
+    case "client evaluated":
+    case "client evaluation failed": {
+      const reply = event.type === "client evaluated" ? event.reply : "failed";
+      const replies = new Map(given(run.evaluation, event).clients).set(event.client, reply);
+      return withEvaluation(run, event, { clients: replies });
+    }
+    case "evaluation over": {
+      const replies = [...given(run.evaluation, event).clients].map(
+        ([client, reply]) => [client, reply === "waiting" ? "failed" : reply] as const,
+      );
+      return withEvaluation(run, event, { clients: new Map(replies) });
+    }
+    case "published":
+      expect(run, event, "publishing");
+      return nextRound(run, given(run.outcome, event), given(run.round, event));
+    case "stop requested":
+      return { ...run, stopping: true };
+    case "stopped": {
+      const { code, reason } = event;
+      return { ...run, stopping: false, stopped: code === undefined ? { reason } : { code, reason } };
+    }
+    case "resumed":
+      return resume(run);
+    case "finished":
+      expect(run, event, "finishing");
+      return { ...run, phase: "finished" };
+    default:
+      throw event satisfies never;
+  }
+}
+
+function inRound(run: Run, event: RoundEvent): Run {
+  if (run.round?.number === event.round) return { ...run, round: applyRound(run.round, event) };
+  if (run.previous?.number === event.round) return { ...run, previous: applyRound(run.previous, event) };
+  throw contradiction(`"${event.type}" for round ${event.round} while in round ${run.number}`);
+}
+
+function openRound(run: Run, cohort: readonly string[]): Round {
+  const members = cohort.map(
+    (client) => [client, run.round?.members.get(client) ?? { status: "waiting" }] as const,
+  );
+  return {
+    number: run.number,
+    attempt: run.attempt,
+    policy: policyOf(run.config),
+    trainedFrom: given(run.global, "round opened").model.sha256,
+    members: new Map(members),
+    phase: "collecting",
+  };
+}
+
+export function policyOf(config: RunConfig): RoundPolicy {
+  const { perRound, grace, deadline } = config.cohort;
+  const policy = { wanted: perRound, quorum: quorumOf(config), deadlineMs: durationMs(deadline) };
+  return grace === undefined ? policy : { ...policy, graceMs: durationMs(grace) };
+}
+
+function evaluationOf({ config, number, round }: Run): Evaluation | undefined {
+  const wanted = config.evaluation;
+  if (wanted === undefined || (number % wanted.every !== 0 && number !== config.rounds)) return undefined;
+  const asked = wanted.onClients && round !== undefined ? clients(round, "received") : [];
+  const own = wanted.data !== undefined || config.fleet !== undefined ? "wanted" : "none";
+  if (own === "none" && asked.length === 0) return undefined;
+  return { own, clients: new Map(asked.map((client) => [client, "waiting"])) };
+}
+
+function withEvaluation(run: Run, event: RunEvent, change: Partial<Evaluation>): Run {
+  expect(run, event, "evaluating");
+  const evaluation = { ...given(run.evaluation, event), ...change };
+  const open = evaluation.own === "wanted" || [...evaluation.clients.values()].includes("waiting");
+  return { ...run, evaluation, phase: open ? "evaluating" : "publishing" };
+}
+
+function nextRound(run: Run, { global, state }: Outcome, round: Round): Run {
+  const { number, config } = run;
+  const { last, every } = config.keep;
+  const kept = [...run.kept, { round: number, global, state, updates: round.members }].flatMap((entry) => {
+    if (entry.round > number - last) return [entry];
+    const { updates: _, ...bare } = entry;
+    return entry.round === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
+  });
+  const ended = number === config.rounds;
+  return {
+    ...run,
+    phase: ended ? "finishing" : "choosing",
+    number: ended ? number : number + 1,
+    attempt: 0,
+    global,
+    state,
+    round: undefined,
+    previous: round,
+    outcome: undefined,
+    evaluation: undefined,
+    kept,
+  };
+}
+
+/** A round under way goes on with a new attempt: members that failed make place for others. */
+function resume(run: Run): Run {
+  const going = { ...run, stopped: undefined, stopping: false };
+  if (run.phase !== "collecting" || run.round === undefined) return going;
+  const kept = remaining(run.round).map((client) => [client, run.round!.members.get(client)!] as const);
+  return {
+    ...going,
+    phase: "choosing",
+    attempt: run.attempt + 1,
+    round: { ...run.round, members: new Map(kept) },
+  };
+}
+
+function expect(run: Run, event: RunEvent, phase: Phase): void {
+  if (run.phase !== phase) throw contradiction(`"${event.type}" in run "${run.id}" while ${run.phase}`);
+}
+
+function given<T>(value: T | undefined, event: RunEvent | string): T {
+  if (value !== undefined) return value;
+  throw contradiction(`"${typeof event === "string" ? event : event.type}" lacks what must come before it`);
+}

@@ -1,0 +1,99 @@
+/** Which events follow from a command. */
+import { FedloomError } from "../../base/errors.ts";
+import { decideRound } from "../round.ts";
+import { type Run, type RunCommand, type RunEvent, remaining } from "./state.ts";
+
+/** @throws FedloomError to refuse the command; returns [] when it is a repeat */
+export function decide(run: Run, command: RunCommand): readonly RunEvent[] {
+  switch (command.type) {
+    case "stop":
+      return decideStop(run, command.now);
+    case "resume":
+      if (run.stopped === undefined) return [];
+      return [{ type: "resumed" }];
+    case "round":
+      return decideInRound(run, command);
+    case "work failed":
+      if (run.stopped !== undefined || run.phase === "finished") return [];
+      return [{ type: "stopped", code: command.code, reason: command.message }];
+    default:
+      break;
+  }
+  if (run.stopped !== undefined) return [];
+  switch (command.type) {
+    case "prepared": {
+      if (run.phase !== "preparing") return [];
+      const { type, base, global, state } = command;
+      return [{ type, base, global, state }];
+    }
+    case "choose":
+      return decideChoice(run, command);
+    case "aggregated":
+      if (run.phase !== "aggregating" || command.round !== run.number) return [];
+      return [{ type: "aggregated", outcome: command.outcome }];
+    case "evaluated":
+      if (run.evaluation?.own !== "wanted" || command.round !== run.number) return [];
+      return [{ type: "evaluated", metrics: command.metrics }];
+    case "client evaluated": {
+      const { client, reply } = command;
+      if (command.round !== run.number || run.evaluation?.clients.get(client) !== "waiting") return [];
+      if ("code" in reply) return [{ type: "client evaluation failed", client, failure: reply }];
+      return [{ type: "client evaluated", client, reply }];
+    }
+    case "evaluation over":
+      return run.phase === "evaluating" && command.round === run.number ? [{ type: "evaluation over" }] : [];
+    case "published": {
+      if (run.phase !== "publishing" || command.round !== run.number) return [];
+      const last = run.number === run.config.rounds;
+      const stop = { type: "stopped", reason: "stopped after the round, as asked" } as const;
+      return run.stopping && !last ? [{ type: "published" }, stop] : [{ type: "published" }];
+    }
+    case "finished":
+      return run.phase === "finishing" ? [{ type: "finished" }] : [];
+    default:
+      throw command satisfies never;
+  }
+}
+
+function decideStop(run: Run, now: boolean): readonly RunEvent[] {
+  if (run.phase === "finished") {
+    throw new FedloomError("F4007", `Cannot stop run "${run.id}": it is finished`, { run: run.id });
+  }
+  if (run.stopped !== undefined) return [];
+  // Between rounds there is no round to wait for.
+  if (now || run.phase === "preparing" || run.phase === "choosing")
+    return [{ type: "stopped", reason: "stopped, as asked" }];
+  return run.stopping ? [] : [{ type: "stop requested" }];
+}
+
+function decideInRound(
+  run: Run,
+  { round, attempt, command }: RunCommand & { type: "round" },
+): readonly RunEvent[] {
+  const found = [run.round, run.previous].find((known) => known?.number === round);
+  if (found === undefined) {
+    throw new FedloomError(
+      "F4011",
+      `Cannot take anything for round ${round} of run "${run.id}": the run is in round ${run.number}`,
+      { run: run.id, round, current: run.number },
+    );
+  }
+  // A timer or a failure that belongs to an earlier attempt says nothing of this one.
+  if (attempt !== undefined && attempt !== found.attempt) return [];
+  if (run.stopped !== undefined && command.type !== "update") return [];
+  const events = decideRound(found, command);
+  const failed = events.find((event) => event.type === "round failed");
+  if (failed !== undefined)
+    return [...events, { type: "stopped", code: failed.code, reason: failed.message }];
+  return events;
+}
+
+function decideChoice(run: Run, command: RunCommand & { type: "choose" }): readonly RunEvent[] {
+  const { round, attempt, population, chosen } = command;
+  if (run.phase !== "choosing" || round !== run.number || attempt !== run.attempt) return [];
+  const joined = population.filter((client) => !run.population.has(client));
+  const left = [...run.population].filter((client) => !population.includes(client));
+  const cohort = [...(run.round === undefined ? [] : remaining(run.round)), ...chosen].sort();
+  const opened: RunEvent = { type: "round opened", round, attempt, cohort };
+  return joined.length + left.length === 0 ? [opened] : [{ type: "population", joined, left }, opened];
+}

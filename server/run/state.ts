@@ -1,0 +1,163 @@
+/**
+ * A run: rounds one after another, each chosen, collected (round.ts), aggregated, evaluated and published, until
+ * the last one. Three pure functions over the journal's events, as in round.ts; no clock, no chance, no I/O.
+ *
+ *   preparing -> choosing -> collecting -> aggregating -> evaluating -> publishing -> choosing ... -> finishing -> finished
+ *
+ * `stopped` lies across the phases: a stopped run has no work, and a resumed one goes on in the phase where it was.
+ * Results that come twice, as after a crash between an event and its work's end, have no effect the second time.
+ */
+import type { RunConfig } from "../../config/run.ts";
+import type { AdapterRef, BlobRef, Failure, Outcome } from "../records.ts";
+import { clients, type Round, type RoundCommand, type RoundEvent, type RoundWork } from "../round.ts";
+
+export type Phase =
+  | "preparing"
+  | "choosing"
+  | "collecting"
+  | "aggregating"
+  | "evaluating"
+  | "publishing"
+  | "finishing"
+  | "finished";
+
+/** Whose evaluation is wanted: the coordinator's own, and that of clients. */
+export interface Evaluation {
+  readonly own: Readonly<Record<string, number>> | "wanted" | "none";
+  readonly clients: ReadonlyMap<string, EvaluationReply | "waiting" | "failed">;
+}
+
+export interface EvaluationReply {
+  readonly examples: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+/** What remains of a round when the next one has begun; `round` 0 is the adapter that round 1 was handed. */
+export interface Kept {
+  readonly round: number;
+  readonly global: AdapterRef;
+  readonly state: BlobRef;
+  /** The cohort's updates, as long as the round can be aggregated again. */
+  readonly updates?: Round["members"];
+}
+
+export interface Run {
+  readonly id: string;
+  readonly config: RunConfig;
+  readonly phase: Phase;
+  readonly stopping: boolean;
+  readonly stopped: { readonly code?: string; readonly reason: string } | undefined;
+  /** The current round, from 1. */
+  readonly number: number;
+  readonly attempt: number;
+  readonly base: string;
+  readonly global: AdapterRef | undefined;
+  readonly state: BlobRef | undefined;
+  /** Clients that the run draws from, as of the last choice. */
+  readonly population: ReadonlySet<string>;
+  readonly round: Round | undefined;
+  /** The round before, for results that come late. */
+  readonly previous: Round | undefined;
+  readonly outcome: Outcome | undefined;
+  readonly evaluation: Evaluation | undefined;
+  readonly kept: readonly Kept[];
+}
+
+export type RunCommand =
+  | { readonly type: "prepared"; readonly base: string; readonly global: AdapterRef; readonly state: BlobRef }
+  | {
+      readonly type: "choose";
+      readonly round: number;
+      readonly attempt: number;
+      /** All clients present that the run may draw from, and those drawn now. */
+      readonly population: readonly string[];
+      readonly chosen: readonly string[];
+    }
+  | {
+      readonly type: "round";
+      readonly round: number;
+      readonly attempt?: number;
+      readonly command: RoundCommand;
+    }
+  | { readonly type: "aggregated"; readonly round: number; readonly outcome: Outcome }
+  | { readonly type: "evaluated"; readonly round: number; readonly metrics: Readonly<Record<string, number>> }
+  | {
+      readonly type: "client evaluated";
+      readonly round: number;
+      readonly client: string;
+      readonly reply: EvaluationReply | Failure;
+    }
+  | { readonly type: "evaluation over"; readonly round: number }
+  | { readonly type: "published"; readonly round: number }
+  | { readonly type: "finished" }
+  | { readonly type: "work failed"; readonly code: string; readonly message: string }
+  | { readonly type: "stop"; readonly now: boolean }
+  | { readonly type: "resume" };
+
+export type RunEvent =
+  | { readonly type: "prepared"; readonly base: string; readonly global: AdapterRef; readonly state: BlobRef }
+  | { readonly type: "population"; readonly joined: readonly string[]; readonly left: readonly string[] }
+  | {
+      readonly type: "round opened";
+      readonly round: number;
+      readonly attempt: number;
+      readonly cohort: readonly string[];
+    }
+  | RoundEvent
+  | { readonly type: "aggregated"; readonly outcome: Outcome }
+  | { readonly type: "evaluated"; readonly metrics: Readonly<Record<string, number>> }
+  | { readonly type: "client evaluated"; readonly client: string; readonly reply: EvaluationReply }
+  | { readonly type: "client evaluation failed"; readonly client: string; readonly failure: Failure }
+  | { readonly type: "evaluation over" }
+  | { readonly type: "published" }
+  | { readonly type: "stop requested" }
+  | { readonly type: "stopped"; readonly code?: string; readonly reason: string }
+  | { readonly type: "resumed" }
+  | { readonly type: "finished" };
+
+export type RunWork =
+  | { readonly kind: "prepare" }
+  /** Draw `count` clients beyond `keep`; begin when `least` eligible ones are there. */
+  | {
+      readonly kind: "choose";
+      readonly round: number;
+      readonly attempt: number;
+      readonly keep: readonly string[];
+      readonly count: number;
+      readonly least: number;
+      /** A run under way does not wait for its clients for ever. */
+      readonly withinMs: number | undefined;
+    }
+  | RoundWork
+  | { readonly kind: "aggregate" }
+  | { readonly kind: "evaluate" }
+  | { readonly kind: "offer evaluation"; readonly client: string }
+  | { readonly kind: "wake evaluation"; readonly afterMs: number }
+  | { readonly kind: "publish" }
+  | { readonly kind: "finish" };
+
+export function newRun(id: string, config: RunConfig): Run {
+  return {
+    id,
+    config,
+    phase: "preparing",
+    stopping: false,
+    stopped: undefined,
+    number: 1,
+    attempt: 0,
+    base: "",
+    global: undefined,
+    state: undefined,
+    population: new Set(),
+    round: undefined,
+    previous: undefined,
+    outcome: undefined,
+    evaluation: undefined,
+    kept: [],
+  };
+}
+
+/** Members that a resumed round keeps: who answered and who may still. */
+export function remaining(round: Round): string[] {
+  return [...clients(round, "received"), ...clients(round, "waiting")];
+}
