@@ -8,9 +8,11 @@
  *  4. No tensor lacks that should be there, unless the strategy can do without.
  *  5. The sets that the strategy asked for are there, as complete and as sound; squared gradients not negative.
  */
-import type { Adapter, AdapterConfig } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import { allFinite, floats, isFloat } from "../adapters/cast.ts";
+import { differences } from "../adapters/compatibility.ts";
 import { sameShape, type Tensor } from "../adapters/tensor.ts";
+import { factorPairs, parseName } from "../adapters/tensor-names.ts";
 import { type Code, FedloomError } from "../base/errors.ts";
 import type { Needs, UpdateInfo } from "./strategy.ts";
 import type { TensorSource, UpdateEntry } from "./updates.ts";
@@ -88,26 +90,16 @@ function checkCounts(info: UpdateInfo): void {
 }
 
 function checkConfig({ global, needs }: Expectation, { client, adapter }: UpdateInfo): void {
-  const own = global.config;
-  if (own.base !== "" && adapter.base !== "" && own.base !== adapter.base) {
-    throw refusal(
-      "F3106",
-      client,
-      `it must be trained on base model ${own.base.slice(0, 12)}, got ${adapter.base.slice(0, 12)}`,
-    );
-  }
-  if (needs.heterogeneousRanks === true) return;
-  const wanted = scaling(own);
-  const got = scaling(adapter);
-  if (wanted !== got) throw refusal("F3106", client, `it must have ${wanted}, got ${got}`);
+  const [first] = differences(global.config, adapter).filter(
+    ({ key }) => needs.heterogeneousRanks !== true || !RANK_KEYS.has(key),
+  );
+  if (first === undefined) return;
+  const short = (text: string) => (text.length > 80 ? `${text.slice(0, 80)}...` : text);
+  throw refusal("F3106", client, `its ${first.key} must be ${short(first.wanted)}, got ${short(first.got)}`);
 }
 
-/** Rank and scale in words that are equal exactly where the scales of all modules are. */
-function scaling({ rank, alpha, rslora, rankPattern, alphaPattern }: AdapterConfig): string {
-  const patterns = [...Object.entries(rankPattern), ...Object.entries(alphaPattern)];
-  const pattern = patterns.length === 0 ? "" : ` and patterns ${JSON.stringify([rankPattern, alphaPattern])}`;
-  return `rank ${rank}, alpha ${alpha}${rslora ? " (rsLoRA)" : ""}${pattern}`;
-}
+/** What may differ between clients where a strategy takes other ranks; their scales differ with them. */
+const RANK_KEYS: ReadonlySet<string> = new Set(["rank", "alpha", "rankPattern", "alphaPattern"]);
 
 function travelling({ global, travels }: Expectation): ReadonlySet<string> {
   const pattern = travels === undefined ? undefined : new RegExp(travels);
@@ -154,19 +146,19 @@ function checkTensors(
 
 /** The global shape with the rank axis as the client has it: axis 0 of lora_A, axis 1 of lora_B. */
 function withRank(name: string, own: readonly number[], got: readonly number[]): readonly number[] {
-  if (name.endsWith(".lora_A.weight") && (got[0] ?? 0) >= 1) return [got[0]!, ...own.slice(1)];
-  if (name.endsWith(".lora_B.weight") && (got[1] ?? 0) >= 1) return [own[0]!, got[1]!, ...own.slice(2)];
-  return own;
+  const part = parseName(name)?.part;
+  const axis = part?.endsWith("_A") ? 0 : part?.endsWith("_B") ? 1 : undefined;
+  if (axis === undefined || (got[axis] ?? 0) < 1) return own;
+  return own.map((size, at) => (at === axis ? got[axis]! : size));
 }
 
 function checkPairs(client: string, tensors: TensorSource): void {
-  for (const name of tensors.names) {
-    if (!name.endsWith(".lora_A.weight")) continue;
-    const other = name.replace(/\.lora_A\.weight$/, ".lora_B.weight");
-    if (!tensors.has(other)) continue;
-    const a = tensors.info(name).shape[0];
-    const b = tensors.info(other).shape[1];
-    if (a !== b) throw refusal("F3101", client, `"${name}" has rank ${a} and its lora_B has rank ${b}`);
+  for (const { a, b } of factorPairs(tensors.names)) {
+    const rows = tensors.info(a).shape[0];
+    const columns = tensors.info(b).shape[1];
+    if (rows !== columns) {
+      throw refusal("F3101", client, `"${a}" has rank ${rows} and its partner has rank ${columns}`);
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { defineStrategy, EMPTY_STATE } from "./strategy.ts";
-import { mapGlobal, meanOf } from "./weighted-mean.ts";
-import { weightsOf, weightsOption } from "./weights.ts";
+import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
+import { mapGlobal, meanOf } from "../weighted-mean.ts";
+import { weightsOf, weightsOption } from "../weights.ts";
 
 /**
  * Federated averaging: the new global adapter is the mean of the clients' adapters.
