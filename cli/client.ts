@@ -1,0 +1,113 @@
+/** `fedloom client`: a node that trains on its own data and sends adapters, never examples. */
+import { randomUUID } from "node:crypto";
+import { Option } from "commander";
+import { systemClock } from "../base/clock.ts";
+import { FedloomError } from "../base/errors.ts";
+import { createRng } from "../base/rng.ts";
+import { channelCredentials, loadCredentials } from "../client/credentials.ts";
+import { modalitiesOf, type Shard } from "../client/inventory.ts";
+import { runNode } from "../client/node.ts";
+import { holdConnectionInThread } from "../client/standing-thread.ts";
+import { openState } from "../client/state.ts";
+import { openDataset } from "../data/open-dataset.ts";
+import { connectFleet } from "../proto/service.ts";
+import { parseAddress } from "./address.ts";
+import type { Cli, CommonOptions } from "./cli.ts";
+import { type LogFormat, logOption, openLog } from "./logging.ts";
+import { onEnding } from "./signals.ts";
+import { DEVICES, type Device, openTrainer, TRAINERS, type TrainerName } from "./trainers.ts";
+
+interface ClientOptions extends CommonOptions {
+  readonly join: string;
+  readonly data: string;
+  readonly state: string;
+  readonly model: string;
+  readonly name?: string;
+  readonly trainer: TrainerName;
+  readonly device: Device;
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly log: LogFormat;
+}
+
+export function registerClient(cli: Cli): void {
+  cli
+    .command("client", "Join a coordinator and train on this machine's data. Examples never leave it.")
+    .requiredOption("--join <host:port>", "address of the coordinator", parseAddress)
+    .requiredOption("--data <dir>", "dataset to train on; its held-out part is for evaluation")
+    .requiredOption("--model <dir>", "the base model, the same as the coordinator's")
+    .requiredOption("--state <dir>", "where unfinished work is kept; one directory a client")
+    .option("--name <id>", "this site's name; a fresh one is made and kept in --state where it is absent")
+    .addOption(new Option("--trainer <name>", "training engine").choices(TRAINERS).default("onnx"))
+    .addOption(new Option("--device <name>", "what to train on").choices(DEVICES).default("cpu"))
+    .option("--tls-ca <file>", "certificate of the coordinator's authority, for TLS")
+    .option("--tls-cert <file>", "this client's certificate")
+    .option("--tls-key <file>", "this client's private key")
+    .addOption(logOption())
+    .action(async (options: ClientOptions) => {
+      cli.exitCode = await runClient(options);
+    });
+}
+
+async function runClient(options: ClientOptions) {
+  const ending = onEnding();
+  const log = openLog(options);
+  const credentials = loadCredentials({
+    ...(options.tlsCa === undefined ? {} : { authority: options.tlsCa }),
+    ...(options.tlsCert === undefined ? {} : { certificate: options.tlsCert }),
+    ...(options.tlsKey === undefined ? {} : { key: options.tlsKey }),
+  });
+  const shard = await openShard(options.data);
+  const state = openState(options.state, options.name);
+  try {
+    const trainer = await openTrainer(options.trainer, { model: options.model, device: options.device });
+    const fleet = connectFleet(options.join, channelCredentials(credentials));
+    try {
+      log.info(`Client "${state.clientId}" joins ${options.join}`, {
+        examples: held(shard),
+        heldOut: shard.heldOut.length,
+      });
+      // Not secret and not reproducible on purpose: it only spreads the reconnects of many clients over time.
+      const seed = randomUUID();
+      await runNode({
+        fleet,
+        open: (hello, events) => holdConnectionInThread(options.join, credentials, hello, events, seed),
+        trainer,
+        device: options.device,
+        shard,
+        state,
+        clock: systemClock,
+        rng: createRng(seed),
+        log,
+        signal: ending.signal,
+      });
+      log.info("Ended; started again with the same --state, it goes on where it was");
+      return ending.exitCode();
+    } finally {
+      fleet.close();
+      await trainer.close();
+    }
+  } finally {
+    state.close();
+    ending.release();
+  }
+}
+
+/** @throws FedloomError F5103 for a dataset without examples */
+async function openShard(directory: string): Promise<Shard> {
+  const { splits } = await openDataset(directory);
+  const shard = { train: splits.get("train") ?? [], heldOut: splits.get("held-out") ?? [] };
+  if (shard.train.length + shard.heldOut.length > 0) return shard;
+  throw new FedloomError("F5103", `Cannot start a client on "${directory}": it holds no examples`, {
+    directory,
+  });
+}
+
+/** "48 image, 96 image+text". */
+function held({ train }: Shard): string {
+  const counts = new Map<string, number>();
+  for (const example of train)
+    counts.set(modalitiesOf(example), (counts.get(modalitiesOf(example)) ?? 0) + 1);
+  return [...counts].map(([modalities, count]) => `${count} ${modalities}`).join(", ");
+}
