@@ -24,8 +24,19 @@ export const trainOptions = z.strictObject({
       layers: z.tuple([z.int(), z.int()]).readonly().optional(),
     })
     .optional(),
-  /** Tensor sets that are wanted beside the update. */
-  extras: z.array(z.string().min(1)).readonly().default([]),
+  /** Two further terms of the loss (aggregators/yoco.ts). */
+  regularizers: z
+    .strictObject({
+      sign: z
+        .strictObject({ weight: z.number(), gamma: z.tuple([z.number(), z.number()]).readonly() })
+        .optional(),
+      sparsity: z.strictObject({ lambda: z.number() }).optional(),
+    })
+    .optional(),
+  /** Tensor sets that are wanted beside the update: "fisher". */
+  extras: z.array(z.string().min(1)).readonly().optional(),
+  /** Numbers to measure before training starts: "lossBefore". */
+  measure: z.array(z.string().min(1)).readonly().optional(),
 });
 
 export const evaluateOptions = z.strictObject({

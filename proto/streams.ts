@@ -1,5 +1,4 @@
 /** Moving messages between async iterables and gRPC streams, at the speed of the slower side. */
-import { once } from "node:events";
 import type { Readable, Writable } from "node:stream";
 
 /**
@@ -8,26 +7,31 @@ import type { Readable, Writable } from "node:stream";
  * @throws what the source throws
  */
 export async function writeAll<T>(stream: Writable, source: AsyncIterable<T>): Promise<void> {
-  const closed = new AbortController();
-  const onClose = (): void => closed.abort();
-  stream.once("close", onClose);
-  stream.once("cancelled", onClose);
-  // An awaited source knows nothing of the closing, so that each of its messages races against it.
-  const over = new Promise<undefined>((resolve) => {
-    closed.signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
+  let closed = stream.destroyed;
+  // One waiter at a time: racing each message against one promise for the closing would keep every message alive.
+  let wake: (() => void) | undefined;
+  const onClose = (): void => {
+    closed = true;
+    wake?.();
+  };
+  const onDrain = (): void => wake?.();
+  stream.once("close", onClose).once("cancelled", onClose).on("drain", onDrain);
   const iterator = source[Symbol.asyncIterator]();
   try {
-    while (!stream.destroyed && !closed.signal.aborted) {
-      const next = await Promise.race([iterator.next(), over]);
-      if (next === undefined || next.done === true) return;
-      if (stream.destroyed || closed.signal.aborted) return;
-      if (!stream.write(next.value))
-        await once(stream, "drain", { signal: closed.signal }).catch(() => undefined);
+    while (!closed) {
+      const next = await new Promise<IteratorResult<T> | undefined>((resolve, reject) => {
+        wake = () => closed && resolve(undefined);
+        iterator.next().then(resolve, reject);
+      });
+      if (next === undefined || next.done === true || closed) return;
+      if (stream.write(next.value)) continue;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        if (!stream.writableNeedDrain) resolve();
+      });
     }
   } finally {
-    stream.off("close", onClose);
-    stream.off("cancelled", onClose);
+    stream.off("close", onClose).off("cancelled", onClose).off("drain", onDrain);
     // Not awaited: a generator that waits for something of its own would hold us up.
     iterator.return?.()?.catch(() => undefined);
   }

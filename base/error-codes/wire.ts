@@ -33,7 +33,7 @@ export const wireCodes = {
     remedy: "Nothing needs mending where either side was stopped on purpose.",
   },
   F5007: {
-    status: "resource_exhausted",
+    status: "out_of_range",
     meaning: "A peer sent more than the coordinator takes.",
     remedy: "Send less, or raise the limit that the message names.",
   },
