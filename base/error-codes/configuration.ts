@@ -23,11 +23,6 @@ export const configurationCodes = {
     remedy: "Name another directory, or remove the one that the message names.",
   },
   F1005: {
-    status: "not_found",
-    meaning: "The coordinator knows no such run.",
-    remedy: "See fedloom ls for the runs it knows.",
-  },
-  F1006: {
     status: "failed_precondition",
     meaning: "A program or package that the command needs is missing or does not work on this machine.",
     remedy: "Run the command that the message names; fedloom doctor shows them all.",
