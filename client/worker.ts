@@ -135,6 +135,7 @@ export function createWorker(
             onProgress: report,
           },
         );
+        state.note(undefined); // from here on the kept result stands for the task
         phase = "push";
         // A finished result is offered even if the task was called off: the coordinator records that it came.
         await deliverResult(result, idleMsOf(task), ending);

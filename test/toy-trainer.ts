@@ -1,0 +1,128 @@
+/**
+ * A trainer that costs nothing and still depends on everything a real one does: adapter, examples, seed,
+ * options. Each step moves every tensor a tenth of the way to a target that the examples and the seed give.
+ */
+import { appendFileSync } from "node:fs";
+import type { Adapter } from "../adapters/adapter.ts";
+import { float32, type Tensor, tensorSet } from "../adapters/tensor.ts";
+import { createRng } from "../base/rng.ts";
+import type { Example } from "../data/example.ts";
+import type { Trainer, TrainResult } from "../training/trainer.ts";
+
+export const TOY_BASE = "7".repeat(64);
+
+export interface ToyOptions {
+  readonly baseHash?: string;
+  /** Optimizer steps of a task. */
+  readonly steps?: number;
+  /** Awaited before every step: a test holds the trainer there, or makes it fail. */
+  readonly beforeStep?: (step: number, signal: AbortSignal | undefined) => Promise<void> | void;
+  /** A line per finished training is appended here: what the chaos tests count. */
+  readonly ledger?: string;
+}
+
+/** Two modules of different shapes: a mistake that is right for the first tensor shows in the second. */
+export function toyAdapter(base = TOY_BASE): Adapter {
+  const rng = createRng("toy adapter");
+  const random = (shape: readonly [number, number]): Tensor =>
+    float32(
+      shape,
+      Array.from({ length: shape[0] * shape[1] }, () => rng.normal()),
+    );
+  return {
+    config: {
+      base,
+      rank: 2,
+      alpha: 4,
+      rslora: false,
+      dropout: 0,
+      targets: ["q_proj", "v_proj"],
+      rankPattern: {},
+      alphaPattern: {},
+      modulesToSave: [],
+    },
+    tensors: tensorSet([
+      ["base_model.model.layers.0.q_proj.lora_A.weight", random([2, 6])],
+      ["base_model.model.layers.0.q_proj.lora_B.weight", random([4, 2])],
+      ["base_model.model.layers.1.v_proj.lora_A.weight", random([2, 3])],
+      ["base_model.model.layers.1.v_proj.lora_B.weight", random([5, 2])],
+    ]),
+  };
+}
+
+export function createToyTrainer(options: ToyOptions = {}): Trainer {
+  const steps = options.steps ?? 3;
+  return {
+    name: "toy",
+    baseHash: options.baseHash ?? TOY_BASE,
+    createAdapter: async () => toyAdapter(options.baseHash),
+    async train(task, examples, { onProgress, signal }): Promise<TrainResult> {
+      const order = createRng(task.seed).shuffle(examples);
+      let tensors = task.adapter.tensors;
+      let lossFirst = Number.NaN;
+      let loss = Number.NaN;
+      for (let step = 1; step <= steps; step++) {
+        await options.beforeStep?.(step, signal);
+        signal?.throwIfAborted();
+        const moved = move(tensors, order, task.seed, task.options.learning_rate);
+        tensors = moved.tensors;
+        loss = moved.loss;
+        if (step === 1) lossFirst = loss;
+        onProgress?.({ step, steps, epoch: 0, loss, learningRate: 0.1, tokensPerSecond: 0 });
+      }
+      if (options.ledger !== undefined) appendFileSync(options.ledger, `${task.seed}\n`);
+      return {
+        adapter: { ...task.adapter, tensors },
+        examples: examples.length,
+        steps,
+        tokens: examples.length * 4,
+        touched: {
+          text: examples.length,
+          image: examples.filter(({ images }) => images.length > 0).length,
+          audio: 0,
+        },
+        metrics: { loss, lossFirst, lossLast: loss, learningRateMean: 0.1 },
+        extras: {},
+      };
+    },
+    async predict(_task, examples) {
+      return examples.map(({ id, turns }) => ({ id, text: turns.at(-1)!.content }));
+    },
+    async close() {},
+  };
+}
+
+function move(
+  tensors: Adapter["tensors"],
+  order: readonly Example[],
+  seed: string,
+  learningRate: number,
+): { tensors: Adapter["tensors"]; loss: number } {
+  const target = createRng(seed).fork("target", ...order.map(({ id }) => id));
+  let sum = 0;
+  let count = 0;
+  const rate = Math.min(1, learningRate * 500); // the default learning rate makes a tenth
+  const moved = [...tensors].map(([name, { shape, data }]): [string, Tensor] => {
+    const rng = target.fork(name);
+    const next = Float32Array.from(data as Float32Array, (value) => {
+      const away = rng.normal() - value;
+      sum += away * away;
+      count++;
+      return value + rate * away;
+    });
+    return [name, float32(shape, next)];
+  });
+  return { tensors: tensorSet(moved), loss: sum / count };
+}
+
+export function toyExamples(client: string, count: number): Example[] {
+  return Array.from({ length: count }, (_, i) => ({
+    id: `${client}-${i}`,
+    turns: [
+      { role: "user" as const, content: `What is ${i}?` },
+      { role: "assistant" as const, content: `It is ${i}` },
+    ],
+    images: [],
+    audios: [],
+  }));
+}
