@@ -2,7 +2,7 @@
  * What a trainer is: it takes an adapter and examples, and gives an adapter back. Scores are computed by
  * data/metrics from predictions, never by trainers.
  */
-import type { Adapter } from "../adapters/adapter.ts";
+import type { Adapter, AdapterConfig } from "../adapters/adapter.ts";
 import type { TensorSet } from "../adapters/tensor.ts";
 import type { TrainingOptions } from "../config/training.ts";
 import type { Example } from "../data/example.ts";
@@ -15,23 +15,38 @@ export interface TrainTask {
   readonly seed: string;
   /** Tensors that keep the value they were handed out with: a regular expression over names. */
   readonly frozen?: string;
+  /** Adds weight * mu / 2 * ||w - w_handed_out||^2 over the layers in the range, both ends included (all, if absent). */
   readonly proximal?: {
     readonly mu: number;
     readonly weight: number;
     readonly layers?: readonly [number, number];
   };
-  /** Further sets to compute: "fisher". */
+  /** YOCO's two terms. */
+  readonly regularizers?: {
+    /** weight * || tanh(γB) - S || / (||S|| + 1e-6), S = sign of the B handed out, γ by cosine from..to over the steps. */
+    readonly sign?: { readonly weight: number; readonly gamma: readonly [number, number] };
+    /** lambda * || A ||_1 */
+    readonly sparsity?: { readonly lambda: number };
+  };
+  /**
+   * Further sets to compute: "fisher", the mean over examples of the squared gradient of an example's mean loss at
+   * the final weights; "optimizer", the optimizer's state, for `optimizerState` of a later task.
+   */
   readonly extras?: readonly string[];
-  /** Sets handed out beside the adapter: "control". */
+  /** Numbers to measure before the first step: "lossBefore". */
+  readonly measure?: readonly string[];
+  /** Sets handed out beside the adapter: "gradient" is added to the gradient of every step, before clipping. */
   readonly corrections?: Readonly<Record<string, TensorSet>>;
+  /** State to go on from; absent: the optimizer starts afresh. */
+  readonly optimizerState?: TensorSet;
 }
 
 export interface Progress {
-  /** Optimizer steps done and planned. */
+  /** Optimizer steps done and planned; 0 while examples are prepared. */
   readonly step: number;
   readonly steps: number;
   readonly epoch: number;
-  /** Mean loss of the last step's labelled tokens. */
+  /** Mean loss of the last step's labelled tokens; NaN before the first step. */
   readonly loss: number;
   readonly learningRate: number;
   readonly tokensPerSecond: number;
@@ -39,13 +54,22 @@ export interface Progress {
 
 export interface TrainResult {
   readonly adapter: Adapter;
+  /** Different examples trained on. */
   readonly examples: number;
   readonly steps: number;
-  /** Labelled tokens trained on. */
+  /** Labelled tokens trained on, each as often as it was. */
   readonly tokens: number;
+  /** Of `examples`, those that held the modality. */
   readonly touched: { readonly text: number; readonly image: number; readonly audio: number };
-  /** Mean loss over all labelled tokens of the task, and of the first and last step. */
-  readonly metrics: { readonly loss: number; readonly lossFirst: number; readonly lossLast: number };
+  readonly metrics: {
+    /** Mean loss over all labelled tokens of the task, and of the first and last step. */
+    readonly loss: number;
+    readonly lossFirst: number;
+    readonly lossLast: number;
+    readonly learningRateMean: number;
+    /** Mean loss of the adapter handed out over the task's examples, where `measure` asks for it. */
+    readonly lossBefore?: number;
+  };
   readonly extras: Readonly<Record<string, TensorSet>>;
 }
 
@@ -53,7 +77,7 @@ export interface Prediction {
   readonly id: string;
   /** What the model said: the generated text, or the likeliest option. */
   readonly text: string;
-  /** Mean log-likelihood per token of each option, in the example's order, where it had options. */
+  /** Log-likelihood of each option, in the example's order, where it had options. */
   readonly optionScores?: readonly number[];
   /** Mean negative log-likelihood per token of the true answer, in nats, where asked for. */
   readonly loss?: number;
@@ -62,9 +86,26 @@ export interface Prediction {
 }
 
 export interface PredictTask {
+  /** Undefined: the base model alone. */
   readonly adapter: Adapter | undefined;
   readonly maxNewTokens: number;
   readonly batchSize: number;
+  /** An option's score is its mean log-likelihood per token, or the sum over its tokens; "mean" where absent. */
+  readonly optionScore?: "mean" | "sum";
+  /** Also the loss on the true answer, for examples that end with the assistant's turn. */
+  readonly loss?: boolean;
+}
+
+/** What a fresh adapter is to be; `train` tells which part of the model a list of targets means ("decoder"). */
+export type AdapterRequest = Omit<AdapterConfig, "base"> & {
+  readonly train?: "decoder" | "connector" | "vision" | "all";
+};
+
+export interface TrainControl {
+  onProgress?: (progress: Progress) => void;
+  /** Called before `train` rejects, with the adapter as it was after the last good step. */
+  onPartial?: (adapter: Adapter, step: number) => void;
+  signal?: AbortSignal;
 }
 
 export interface Trainer {
@@ -73,12 +114,9 @@ export interface Trainer {
   /** SHA-256 of the base model, as Adapter.config.base has it. */
   readonly baseHash: string;
   /** A fresh adapter for this model: A random from the seed, B zero. */
-  createAdapter(config: Omit<Adapter["config"], "base">, seed: string): Promise<Adapter>;
-  train(
-    task: TrainTask,
-    examples: readonly Example[],
-    control: { onProgress?: (progress: Progress) => void; signal?: AbortSignal },
-  ): Promise<TrainResult>;
+  createAdapter(request: AdapterRequest, seed: string): Promise<Adapter>;
+  /** @throws FedloomError F2136 once the signal aborts, F2137 where loss or gradients are not finite */
+  train(task: TrainTask, examples: readonly Example[], control: TrainControl): Promise<TrainResult>;
   predict(
     task: PredictTask,
     examples: readonly Example[],

@@ -7,6 +7,36 @@ export const trainingCodes = {
     meaning: "A model directory lacks a file that training needs.",
     remedy: "Copy the named file into the model directory, as the hub has it.",
   },
+  F2110: {
+    status: "invalid_argument",
+    meaning: "A graph file is damaged or holds what the engine does not read.",
+    remedy: "Fetch or export the graph again.",
+  },
+  F2111: {
+    status: "unimplemented",
+    meaning: "The engine cannot differentiate or place an operator of the graph.",
+    remedy: "Export the model without the operator that the message names, or train fewer layers.",
+  },
+  F2113: {
+    status: "invalid_argument",
+    meaning: "LoRA targets or saved modules are not in the model's graphs.",
+    remedy: "Choose among the modules that the message or `fedloom model inspect` lists.",
+  },
+  F2114: {
+    status: "invalid_argument",
+    meaning: "An input or parameter does not fit the graph.",
+    remedy: "Give the input with the type and shape that the message names.",
+  },
+  F2115: {
+    status: "failed_precondition",
+    meaning: "The runtime does not have the execution provider of the wanted device.",
+    remedy: "Run `fedloom doctor`, or choose another device.",
+  },
+  F2116: {
+    status: "internal",
+    meaning: "The runtime refused or failed to run a training graph.",
+    remedy: "Report the message together with the output of `fedloom model inspect`.",
+  },
   F2130: {
     status: "invalid_argument",
     meaning: "Saved optimizer state does not fit the adapter that is trained.",
@@ -58,5 +88,10 @@ export const trainingCodes = {
     status: "invalid_argument",
     meaning: "An example lacks something that training or prediction needs of it.",
     remedy: "Correct or remove the example that the message names.",
+  },
+  F2140: {
+    status: "resource_exhausted",
+    meaning: "Features of frozen encoders cannot be kept in the temporary folder.",
+    remedy: "Make room on the disk of the temporary folder, or set TMPDIR to another one.",
   },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,0 +1,48 @@
+/** A model as the training loop and prediction see it: rows in, losses and gradients out. */
+import type { TensorSet } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
+
+/** An example made ready for a model. */
+export interface Row {
+  readonly id: string;
+  /** Tokens, or 1 where a model has no sequence. */
+  readonly length: number;
+  readonly touched: { readonly text: boolean; readonly image: boolean; readonly audio: boolean };
+}
+
+export interface Losses {
+  /** Sum of the loss over all labels, and their number. */
+  readonly lossSum: number;
+  readonly labels: number;
+}
+
+export interface Gradients extends Losses {
+  /** Gradients of `lossSum` by parameter, all F32; a tensor that no row reaches is absent. */
+  readonly gradients: TensorSet;
+}
+
+export interface Learner<R extends Row> {
+  /** Names of the tensors that training can move; an adapter's other tensors stay as they are. */
+  readonly trainable: ReadonlySet<string>;
+  /** @param seed of the dropout masks; without one nothing is dropped */
+  gradients(rows: readonly R[], parameters: TensorSet, seed?: string): Promise<Gradients>;
+  losses(rows: readonly R[], parameters: TensorSet): Promise<Losses>;
+}
+
+/**
+ * A step's rows in micro-batches of at most `size`, rows of like length together, so that little is padding.
+ * The step's result does not depend on how it is cut, but for rounding.
+ */
+export function microBatches<R extends Pick<Row, "length">>(rows: readonly R[], size: number): R[][] {
+  const sorted = [...rows].sort((a, b) => a.length - b.length);
+  return Array.from({ length: Math.ceil(sorted.length / size) }, (_, i) =>
+    sorted.slice(i * size, (i + 1) * size),
+  );
+}
+
+/** @param what subject of the message: "Training" */
+export function assertNotAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted === true) {
+    throw new FedloomError("F2136", `${what} was stopped before its end`, {}, { cause: signal.reason });
+  }
+}

@@ -1,0 +1,183 @@
+import { floats } from "../adapters/cast.ts";
+import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import type { Clock } from "../base/clock.ts";
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { createRng } from "../base/rng.ts";
+import { exampleFisher, runningFisher } from "./fisher.ts";
+import { gradientTerms } from "./gradient-terms.ts";
+import { assertNotAborted, type Learner, microBatches, type Row } from "./learner.ts";
+import type { Parameter } from "./optimizers/rule.ts";
+import { clipGradients, createOptimizer, globalNorm } from "./optimizers.ts";
+import { learningRateAt } from "./schedule.ts";
+import { planSteps } from "./steps.ts";
+import type { TrainControl, TrainResult, TrainTask } from "./trainer.ts";
+
+/**
+ * @param rows the task's examples
+ * @throws FedloomError F2135 without rows, F2136 once the signal aborts, F2137 where numbers stop being finite
+ */
+export async function trainLoop<R extends Row>(
+  task: TrainTask,
+  rows: readonly R[],
+  learner: Learner<R>,
+  clock: Clock,
+  { onProgress, onPartial, signal }: TrainControl,
+): Promise<TrainResult> {
+  if (rows.length === 0) throw new FedloomError("F2135", "Cannot train: the task has no examples");
+  const { options } = task;
+  const rng = createRng(task.seed);
+  const plan = planSteps(options, rows.length, rng);
+  const { weights, parameters } = trainableCopy(task, learner.trainable);
+  const size = options.per_device_train_batch_size;
+  const wants = (extra: string): boolean => task.extras?.includes(extra) === true;
+  const addTerms = gradientTerms(task, parameters);
+  const optimizer = createOptimizer(options, parameters, task.optimizerState);
+  const sums = new Map(parameters.map(({ name, data }) => [name, new Float32Array(data.length)]));
+  const running = wants("fisher-running") ? runningFisher(parameters) : undefined;
+  const lossBefore = task.measure?.includes("lossBefore")
+    ? await meanLoss(learner, rows, weights, size, signal)
+    : undefined;
+
+  const seen = new Set<R>();
+  const total = { lossSum: 0, labels: 0, tokens: 0, learningRate: 0 };
+  let lossFirst = Number.NaN;
+  let lossLast = Number.NaN;
+  const startedMs = clock.monotonic();
+  for (let step = 0; step < plan.steps; step++) {
+    const stepRows = plan.examplesOf(step).map((i) => rows[i]!);
+    const learningRate = learningRateAt(options, step, plan.steps);
+    try {
+      for (const sum of sums.values()) sum.fill(0);
+      const reached = new Map<string, Float32Array>();
+      let lossSum = 0;
+      let labels = 0;
+      for (const [part, batch] of microBatches(stepRows, size).entries()) {
+        assertNotAborted(signal, "Training");
+        const result = await learner.gradients(
+          batch,
+          weights,
+          rng.fork("dropout", step, part).uint32().toString(),
+        );
+        lossSum += result.lossSum;
+        labels += result.labels;
+        for (const [name, sum] of sums) {
+          const gradient = result.gradients.get(name);
+          if (gradient === undefined) continue;
+          reached.set(name, sum);
+          addTo(sum, gradient.data as Float32Array); // the learner's contract
+        }
+      }
+      for (const gradient of reached.values()) scale(gradient, 1 / labels);
+      running?.add(reached);
+      addTerms(reached, step / plan.steps);
+      const norm =
+        options.max_grad_norm > 0 ? clipGradients(reached, options.max_grad_norm) : globalNorm(reached);
+      lossLast = lossSum / labels;
+      if (!Number.isFinite(lossLast) || !Number.isFinite(norm)) {
+        throw new FedloomError("F2137", `the loss is ${lossLast}, the norm of its gradient ${norm}`);
+      }
+      optimizer.step(reached, learningRate);
+      total.lossSum += lossSum;
+      total.labels += labels;
+    } catch (cause) {
+      onPartial?.({ config: task.adapter.config, tensors: copyOf(weights) }, step);
+      throw withStep(cause, step + 1, plan.steps, stepRows);
+    }
+    for (const row of stepRows) {
+      seen.add(row);
+      total.tokens += row.length;
+    }
+    total.learningRate += learningRate;
+    if (step === 0) lossFirst = lossLast;
+    onProgress?.({
+      step: step + 1,
+      steps: plan.steps,
+      epoch: (step + 1) * plan.epochShare,
+      loss: lossLast,
+      learningRate,
+      tokensPerSecond: total.tokens / Math.max(1e-3, (clock.monotonic() - startedMs) / 1000),
+    });
+  }
+  const count = (group: keyof Row["touched"]): number => [...seen].filter((row) => row.touched[group]).length;
+  return {
+    adapter: { config: task.adapter.config, tensors: copyOf(weights) },
+    examples: seen.size,
+    steps: plan.steps,
+    tokens: total.labels,
+    touched: { text: count("text"), image: count("image"), audio: count("audio") },
+    metrics: {
+      loss: total.lossSum / total.labels,
+      lossFirst,
+      lossLast,
+      learningRateMean: total.learningRate / plan.steps,
+      ...(lossBefore === undefined ? {} : { lossBefore }),
+    },
+    extras: {
+      ...(wants("optimizer") ? { optimizer: optimizer.save() } : {}),
+      ...(running === undefined ? {} : { "fisher-running": running.mean() }),
+      ...(wants("fisher") ? { fisher: await exampleFisher(learner, rows, weights, parameters, signal) } : {}),
+    },
+  };
+}
+
+/** The adapter's tensors, those that are trained as float32 copies that the optimizer may write into. */
+function trainableCopy(
+  { adapter, frozen }: TrainTask,
+  trainable: ReadonlySet<string>,
+): { weights: TensorSet; parameters: readonly Parameter[] } {
+  const pattern = frozen === undefined ? undefined : new RegExp(frozen);
+  const parameters: Parameter[] = [];
+  const weights = tensorSet(
+    [...adapter.tensors].map(([name, tensor]) => {
+      if (!trainable.has(name) || pattern?.test(name) === true) return [name, tensor] as const;
+      const data = Float32Array.from(floats(tensor));
+      parameters.push({ name, shape: tensor.shape, data });
+      return [name, float32(tensor.shape, data)] as const;
+    }),
+  );
+  return { weights, parameters };
+}
+
+function copyOf(weights: TensorSet): TensorSet {
+  return new Map([...weights].map(([name, tensor]) => [name, { ...tensor, data: tensor.data.slice() }]));
+}
+
+async function meanLoss<R extends Row>(
+  learner: Learner<R>,
+  rows: readonly R[],
+  weights: TensorSet,
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  let lossSum = 0;
+  let labels = 0;
+  for (const batch of microBatches(rows, size)) {
+    assertNotAborted(signal, "Training");
+    const losses = await learner.losses(batch, weights);
+    lossSum += losses.lossSum;
+    labels += losses.labels;
+  }
+  return lossSum / labels;
+}
+
+function addTo(sum: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
+}
+
+function scale(values: Float32Array, factor: number): void {
+  for (let i = 0; i < values.length; i++) values[i]! *= factor;
+}
+
+/** Codes that mean "not a number here", from this loop and from the engine. */
+const NOT_FINITE: readonly string[] = ["F2112", "F2137"];
+
+function withStep(cause: unknown, step: number, steps: number, rows: readonly Row[]): unknown {
+  if (!(cause instanceof FedloomError) || !NOT_FINITE.includes(cause.code)) return cause;
+  const shown = rows.slice(0, 8).map(({ id }) => `"${id}"`);
+  return new FedloomError(
+    "F2137",
+    `Cannot take step ${step} of ${steps} (examples ${shown.join(", ")}${rows.length > 8 ? ", ..." : ""}): ${messageOf(cause)}`,
+    { step, steps },
+    { cause },
+  );
+}

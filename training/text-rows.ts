@@ -1,0 +1,113 @@
+/** Examples of a generating model as rows of tokens, and rows as padded batches. */
+import type { Tensor } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
+import type { Example } from "../data/example.ts";
+import type { ImageRef, Images } from "./images.ts";
+import type { Row } from "./learner.ts";
+import { IMAGE_MARK } from "./models/chat-template.ts";
+import { type Encoded, encodePrompt, encodeWithAnswer, NO_LABEL, type TextModel } from "./models/encode.ts";
+
+export interface TextRow extends Row {
+  readonly ids: Int32Array;
+  /** From here on the tokens are the answer, which alone is labelled. */
+  readonly answerFrom: number;
+  readonly images: readonly ImageRef[];
+}
+
+/** What rows are made with. */
+export interface RowMaker {
+  readonly text: TextModel;
+  readonly images: Images | undefined;
+  /** Longest row in tokens, and what sets it. */
+  readonly limit: { readonly tokens: number; readonly reason: string };
+}
+
+/** @throws FedloomError F2132 where the example is longer than the limit, F2131 and F2139 where it is not usable */
+export async function trainingRow(maker: RowMaker, example: Example, answer?: string): Promise<TextRow> {
+  const images = await openImages(maker, example);
+  return rowOf(maker, example, encodeWithAnswer(maker.text, example, images, answer), images);
+}
+
+/** @param room tokens that the answer may take beyond the prompt */
+export async function promptRow(maker: RowMaker, example: Example, room: number): Promise<TextRow> {
+  const images = await openImages(maker, example);
+  return rowOf(maker, example, encodePrompt(maker.text, example, images), images, room);
+}
+
+async function openImages({ images }: RowMaker, example: Example): Promise<ImageRef[]> {
+  if (example.audios.length > 0) {
+    throw new FedloomError(
+      "F2139",
+      `Cannot use example "${example.id}": it has audio and the model takes none`,
+      {
+        example: example.id,
+      },
+    );
+  }
+  if (images === undefined) return []; // encode refuses an example that has images all the same
+  const refs: ImageRef[] = [];
+  for (const media of example.images) refs.push(await images.open(media));
+  return refs;
+}
+
+function rowOf(
+  { limit }: RowMaker,
+  example: Example,
+  { ids, answerFrom }: Encoded,
+  images: readonly ImageRef[],
+  room = 0,
+): TextRow {
+  if (ids.length + room > limit.tokens) {
+    throw new FedloomError(
+      "F2132",
+      `Cannot use example "${example.id}": at most ${limit.tokens} tokens are allowed (${limit.reason}), got ${ids.length}${room > 0 ? ` and ${room} for the answer` : ""}`,
+      { example: example.id, limit: limit.tokens, got: ids.length + room },
+    );
+  }
+  const text = example.turns.some(
+    ({ role, content }) => role === "user" && content.replaceAll(IMAGE_MARK, "").trim() !== "",
+  );
+  return {
+    id: example.id,
+    length: ids.length,
+    touched: { text, image: images.length > 0, audio: false },
+    ids,
+    answerFrom,
+    images,
+  };
+}
+
+/**
+ * The padded length of a batch. Graphs are planned for each shape, so lengths come in few sizes: multiples of 16
+ * up to 128, of 32 up to 256, and so on, at most an eighth more than is needed beyond the first few.
+ */
+export function paddedLength(longest: number, limit: number): number {
+  const grain = Math.max(16, 2 ** (Math.ceil(Math.log2(Math.max(1, longest))) - 3));
+  return Math.max(longest, Math.min(limit, Math.ceil(longest / grain) * grain));
+}
+
+/** 1 on tokens, 0 on padding, which stands on the right: [rows, length]. */
+export function attentionMask(rows: readonly TextRow[], length: number): Tensor {
+  const data = new BigInt64Array(rows.length * length);
+  for (const [r, row] of rows.entries()) data.fill(1n, r * length, r * length + row.length);
+  return { dtype: "I64", shape: [rows.length, length], data };
+}
+
+export function paddedIds(rows: readonly TextRow[], length: number, padId: number): Tensor {
+  const data = new BigInt64Array(rows.length * length).fill(BigInt(padId));
+  rows.forEach((row, r) => {
+    row.ids.forEach((id, i) => {
+      data[r * length + i] = BigInt(id);
+    });
+  });
+  return { dtype: "I64", shape: [rows.length, length], data };
+}
+
+/** The answer's ids at their own positions, NO_LABEL elsewhere: [rows, length]. */
+export function labelsOf(rows: readonly TextRow[], length: number): Tensor {
+  const data = new BigInt64Array(rows.length * length).fill(BigInt(NO_LABEL));
+  rows.forEach((row, r) => {
+    for (let i = row.answerFrom; i < row.length; i++) data[r * length + i] = BigInt(row.ids[i]!);
+  });
+  return { dtype: "I64", shape: [rows.length, length], data };
+}
