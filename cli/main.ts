@@ -2,12 +2,13 @@
 import { Command, CommanderError } from "commander";
 import { FedloomError } from "../base/errors.ts";
 import { Cli } from "./cli.ts";
+import { registerClient } from "./client.ts";
 import { registerDoctor } from "./doctor.ts";
 import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
 
-const COMMANDS: readonly ((cli: Cli) => void)[] = [registerDoctor];
+const COMMANDS: readonly ((cli: Cli) => void)[] = [registerClient, registerDoctor];
 
 /** @param argv what stands behind the program's name */
 export async function main(argv: readonly string[]): Promise<ExitCode> {
