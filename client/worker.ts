@@ -146,6 +146,7 @@ export function createWorker(
         }
         const failure = coded(deadline.signal.aborted ? deadline.signal.reason : error);
         log.error(`Task failed in ${phase}`, { ...taskFields(task), ...errorFields(failure) });
+        state.settle(task.taskId);
         await reportFailure(task, phase, failure);
       } finally {
         stopDeadline();
