@@ -35,6 +35,8 @@ export interface LinearModule {
   readonly node: string;
   readonly weight: string;
   readonly columns?: readonly [number, number];
+  /** All output columns of the node, those of other modules included. */
+  readonly nodeOut: number;
 }
 
 /** One pair of factors: `base_model.model.<path>.lora_A.weight` [rank, in], `.lora_B.weight` [out, rank]. */
@@ -117,7 +119,7 @@ export interface Engine {
   readonly parameters: readonly ParameterSpec[];
   /** LoRA modules and saved modules asked for that this graph does not have. */
   readonly absent: readonly string[];
-  /** Loss and gradients. @throws FedloomError F2112 where loss or a gradient is not finite */
+  /** Loss and gradients, whatever they are: whoever trains looks whether they are finite. */
   step(batch: Batch, parameters: TensorSet): Promise<StepResult>;
   /**
    * The chosen output. With `rows`, indices into its flattened leading axes ([B, S] or [B]), only those

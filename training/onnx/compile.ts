@@ -1,0 +1,93 @@
+/**
+ * From a graph and the shapes of a batch to the program that is run: forward, rows, loss, gradients.
+ */
+import { sizeOf, type TensorSet } from "../../adapters/tensor.ts";
+import { FedloomError } from "../../base/errors.ts";
+import { Builder, withoutDead } from "./builder.ts";
+import { differentiate } from "./differentiate.ts";
+import type { Graph } from "./graph.ts";
+import { crossEntropy } from "./loss.ts";
+import { maths } from "./maths.ts";
+import type { Program, Value } from "./program.ts";
+import { pickRows } from "./rows.ts";
+import { specialize } from "./specialize.ts";
+import { type Weight, weightOf } from "./weight.ts";
+
+/** Names of what the engine adds to a graph's own inputs and outputs. */
+export const NAMES = {
+  rows: "fedloom.rows",
+  labels: "fedloom.labels",
+  weights: "fedloom.weights",
+  loss: "fedloom.loss",
+  output: "fedloom.output",
+  outputGradient: "fedloom.outputGradient",
+} as const;
+
+export const gradientName = (name: string): string => `d ${name}`;
+
+export interface Plan {
+  /** "loss": loss and gradients; "forward": the output; "backward": gradients of <outputGradient, output>. */
+  readonly kind: "loss" | "forward" | "backward";
+  readonly output: string;
+  /** Rows of the output that are computed; all of them where absent. */
+  readonly rows?: number | undefined;
+  /** Names of parameters and inputs whose gradient is an output. */
+  readonly wanted: readonly string[];
+}
+
+/**
+ * @param inputs the graph's inputs but the parameters; those without elements become constants
+ * @param known values that shapes depend on, computed from the batch
+ * @throws DataNeeded (specialize.ts) where another such value is needed
+ */
+export function compile(
+  graph: Graph,
+  plan: Plan,
+  inputs: TensorSet,
+  known: ReadonlyMap<string, Weight>,
+): Program {
+  const builder = new Builder();
+  const g = maths(builder);
+  const given = new Map<string, Value>();
+  for (const input of graph.inputs) {
+    const tensor = inputs.get(input.name);
+    if (tensor === undefined) {
+      // A parameter: its shape is stated in numbers.
+      given.set(input.name, builder.input(input.name, input.type, input.shape as readonly number[]));
+    } else if (sizeOf(tensor.shape) === 0) {
+      given.set(input.name, builder.weight(input.name, weightOf(tensor.dtype, tensor.shape, tensor.data)));
+    } else {
+      given.set(input.name, builder.input(input.name, tensor.dtype, tensor.shape));
+    }
+  }
+  const values = specialize(graph, builder, given, known);
+  const whole = values.get(plan.output);
+  if (whole === undefined)
+    throw new FedloomError("F2110", `Cannot use the graph: it must have output "${plan.output}"`);
+
+  let output = whole;
+  if (plan.rows !== undefined && plan.rows < sizeOf(whole.shape.slice(0, -1))) {
+    const rows = builder.input(NAMES.rows, "I64", [plan.rows]);
+    output = pickRows(whole, rows, withoutDead(builder.operations, [whole]), g);
+  }
+  if (plan.kind === "forward") return builder.program(new Map([[NAMES.output, output]]));
+
+  const outputs = new Map<string, Value>();
+  const seeds = new Map<Value, Value>();
+  if (plan.kind === "loss") {
+    const logits = g.rows(output);
+    const count = logits.shape[0]!;
+    const labels = builder.input(NAMES.labels, "I64", [count, 1]);
+    const weights = builder.input(NAMES.weights, "F32", [count, 1]);
+    const loss = crossEntropy(logits, labels, weights, g);
+    outputs.set(NAMES.loss, loss.sum);
+    seeds.set(output, g.reshape(loss.dLogits, output.shape));
+  } else {
+    seeds.set(output, builder.input(NAMES.outputGradient, output.type, output.shape));
+  }
+  const forward = withoutDead(builder.operations, [output]);
+  const wanted = plan.wanted.map((name) => given.get(name)!);
+  const gradients = differentiate(forward, seeds, wanted, graph.opsets, g);
+  for (const [value, gradient] of gradients) outputs.set(gradientName(value.name), gradient);
+  return builder.program(outputs);
+}

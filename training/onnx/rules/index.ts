@@ -1,0 +1,33 @@
+/** The gradient rules. One that is not here does not exist for the engine. */
+import { ARITHMETIC } from "./arithmetic.ts";
+import { GATHER } from "./gather.ts";
+import { gemm } from "./gemm.ts";
+import { layerNormalization } from "./layer-normalization.ts";
+import { LAYOUT } from "./layout.ts";
+import { matMul } from "./matmul.ts";
+import { NO_GRADIENT } from "./no-gradient.ts";
+import { pow } from "./pow.ts";
+import { REDUCE } from "./reduce.ts";
+import { rmsNormalization, simplifiedLayerNormalization } from "./rms-normalization.ts";
+import type { GradientRule } from "./rule.ts";
+import { SELECT } from "./select.ts";
+import { logSoftmax, softmax } from "./softmax.ts";
+import { UNARY } from "./unary.ts";
+
+export const RULES: readonly GradientRule[] = [
+  ...ARITHMETIC,
+  ...GATHER,
+  ...LAYOUT,
+  ...NO_GRADIENT,
+  ...REDUCE,
+  ...SELECT,
+  ...UNARY,
+  gemm,
+  layerNormalization,
+  logSoftmax,
+  matMul,
+  pow,
+  rmsNormalization,
+  simplifiedLayerNormalization,
+  softmax,
+];

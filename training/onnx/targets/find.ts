@@ -1,0 +1,112 @@
+/**
+ * The linear layers of a graph: products with a frozen matrix, under the module path that the exporter left
+ * in the node's or the weight's name. Packed projections are split into the modules they hold.
+ */
+
+import type { LinearModule, ModuleLocation } from "../engine.ts";
+import { type Graph, type GraphNode, intOf } from "../graph.ts";
+import type { Weight } from "../weight.ts";
+import { packedColumns } from "./packed.ts";
+import { structuralPaths } from "./structure.ts";
+
+/** A product of an activation with a matrix of the model. */
+export interface Linear {
+  readonly node: GraphNode;
+  readonly weightName: string;
+  readonly in: number;
+  readonly out: number;
+  /** The name that node or weight carry, undefined where the exporter kept none. */
+  readonly path: string | undefined;
+}
+
+/** @param mapping overrides what the graph says, module by module */
+export function findModules(
+  graph: Graph,
+  mapping: Readonly<Record<string, ModuleLocation>> = {},
+): readonly LinearModule[] {
+  const linears = findLinears(graph);
+  const mapped = new Set(Object.values(mapping).map((location) => location.node));
+  const named = linears.filter(({ node }) => !mapped.has(node.name));
+  const structural = named.some(({ path }) => path === undefined) ? structuralPaths(graph, named) : new Map();
+  const found = named.flatMap((linear): LinearModule[] => {
+    const path: string | undefined = linear.path ?? structural.get(linear.node);
+    return path === undefined ? [] : packedColumns(graph, linear, path);
+  });
+  const given = Object.entries(mapping).flatMap(([path, { node, slice }]): LinearModule[] => {
+    const linear = linears.find((l) => l.node.name === node);
+    if (linear === undefined) return [];
+    const columns = slice ?? undefined;
+    const out = columns === undefined ? linear.out : columns[1] - columns[0];
+    return [moduleOf(linear, path, out, columns)];
+  });
+  return [...found, ...given];
+}
+
+export function moduleOf(
+  linear: Linear,
+  path: string,
+  out = linear.out,
+  columns?: readonly [number, number],
+): LinearModule {
+  const { in: width, out: nodeOut, node, weightName } = linear;
+  const base = { path, in: width, out, node: node.name, weight: weightName, nodeOut };
+  return columns === undefined ? base : { ...base, columns };
+}
+
+export function findLinears(graph: Graph): readonly Linear[] {
+  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+  return graph.nodes.flatMap((node): Linear[] => {
+    const sizes = sizesOf(node, graph, producers);
+    return sizes === undefined ? [] : [{ node, ...sizes, path: pathOf(node.name, sizes.weightName) }];
+  });
+}
+
+type Sizes = Pick<Linear, "weightName" | "in" | "out">;
+
+function sizesOf(
+  node: GraphNode,
+  graph: Graph,
+  producers: ReadonlyMap<string, GraphNode>,
+): Sizes | undefined {
+  if (node.op === "MatMulNBits")
+    return { weightName: node.inputs[1]!, in: intOf(node, "K", 0), out: intOf(node, "N", 0) };
+  const products = ["MatMul", "Gemm", "FusedMatMul"];
+  const packed = node.op === "Attention" && node.domain === "com.microsoft";
+  if (!products.includes(node.op) && !packed) return undefined;
+  const matrix = matrixOf(node.inputs[1] ?? "", graph, producers);
+  if (matrix === undefined) return undefined;
+  const turned = node.op !== "MatMul" && intOf(node, "transB", 0) === 1;
+  const [first, second] = matrix.turned !== turned ? [1, 0] : [0, 1];
+  return { weightName: matrix.name, in: matrix.weight.shape[first]!, out: matrix.weight.shape[second]! };
+}
+
+/** The two-dimensional weight behind a name, through Transpose, Cast and DequantizeLinear. */
+function matrixOf(
+  name: string,
+  graph: Graph,
+  producers: ReadonlyMap<string, GraphNode>,
+): { name: string; weight: Weight; turned: boolean } | undefined {
+  const weight = graph.weights.get(name);
+  if (weight !== undefined) return weight.shape.length === 2 ? { name, weight, turned: false } : undefined;
+  const producer = producers.get(name);
+  if (producer === undefined || !["Transpose", "Cast", "DequantizeLinear", "Identity"].includes(producer.op))
+    return undefined;
+  const behind = matrixOf(producer.inputs[0]!, graph, producers);
+  if (behind === undefined) return undefined;
+  return producer.op === "Transpose" ? { ...behind, turned: !behind.turned } : behind;
+}
+
+/**
+ * "/model/layers.0/self_attn/q_proj/MatMul" -> "model.layers.0.self_attn.q_proj". Without a path in the
+ * node's name the weight's name is taken, if it is one of PyTorch ("model.layers.0.self_attn.q_proj.weight").
+ */
+function pathOf(nodeName: string, weightName: string): string | undefined {
+  const parts = nodeName.split("/").filter((part) => part !== "");
+  if (nodeName.includes("/") && parts.length > 1) {
+    const from = parts.findIndex((part) => !/^(else|then|if)/i.test(part));
+    const path = parts.slice(Math.max(from, 0), -1).join(".");
+    if (/[a-z]/i.test(path)) return path;
+  }
+  const named = /^(.*?)(\.MatMul)?\.(weight|weight_Q\d|weight_quant|qweight)(_.*)?$/.exec(weightName);
+  return named?.[1];
+}

@@ -1,0 +1,48 @@
+/** Packed projections: one matrix whose output columns are those of q, k and v, or of gate and up. */
+import type { LinearModule } from "../engine.ts";
+import { type Graph, type GraphNode, intOf, intsOf } from "../graph.ts";
+import { type Linear, moduleOf } from "./find.ts";
+
+const PACKED_NAME = /(^|\.)(qkv_proj|qkv|query_key_value|c_attn|Wqkv|in_proj|gate_up_proj)$/;
+
+/** The modules that a linear layer holds: itself, or its parts with their columns. */
+export function packedColumns(graph: Graph, linear: Linear, path: string): LinearModule[] {
+  const sizes = columnSizes(graph, linear);
+  const isPacked = PACKED_NAME.test(path) || linear.node.op === "Attention";
+  if (sizes === undefined || !isPacked) return [moduleOf(linear, path)];
+  const parent = path.replace(PACKED_NAME, "").replace(/\.$/, "");
+  const names = sizes.length === 2 ? ["gate_proj", "up_proj"] : ["q_proj", "k_proj", "v_proj"];
+  let at = 0;
+  return sizes.map((size, i) => {
+    const from = at;
+    at += size;
+    return moduleOf(linear, `${parent}.${names[i]}`, size, [from, at]);
+  });
+}
+
+/** Widths of the parts, from the attention that reads them or from the Split behind the product. */
+function columnSizes(graph: Graph, linear: Linear): readonly number[] | undefined {
+  const { node, out } = linear;
+  if (node.op === "Attention") return intsOf(node, "qkv_hidden_sizes") ?? [out / 3, out / 3, out / 3];
+  const reader = readerOf(graph, node);
+  if (reader?.op === "GroupQueryAttention") {
+    const [heads, kvHeads] = [intOf(reader, "num_heads", 0), intOf(reader, "kv_num_heads", 0)];
+    const size = out / (heads + 2 * kvHeads);
+    return [heads * size, kvHeads * size, kvHeads * size];
+  }
+  if (reader?.op === "Split" && reader.outputs.length > 1) {
+    const sizes = graph.weights.get(reader.inputs[1] ?? "");
+    if (sizes === undefined) return reader.outputs.map(() => out / reader.outputs.length);
+    return Array.from(new BigInt64Array(sizes.bytes().slice().buffer), Number);
+  }
+  return undefined;
+}
+
+/** The attention or Split that reads the product, past a bias. */
+function readerOf(graph: Graph, node: GraphNode): GraphNode | undefined {
+  const readers = graph.nodes.filter((other) => other.inputs.includes(node.outputs[0]!));
+  const special = readers.find(({ op }) => op === "GroupQueryAttention" || op === "Split");
+  if (special !== undefined) return special;
+  const bias = readers.find(({ op }) => op === "Add");
+  return bias === undefined || readers.length !== 1 ? undefined : readerOf(graph, bias);
+}
