@@ -1,6 +1,8 @@
 /** What a client says of itself when it joins: counts and names of kinds, never a file or an example. */
 import { create } from "@bufbuild/protobuf";
-import type { Example } from "../data/example.ts";
+import { type Example, MODALITIES } from "../data/example.ts";
+import { withKept } from "../data/prompts/index.ts";
+import type { PromptForm } from "../data/prompts/multiple-choice.ts";
 import { type Inventory, InventorySchema } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import type { Trainer } from "../training/trainer.ts";
 
@@ -8,6 +10,15 @@ import type { Trainer } from "../training/trainer.ts";
 export interface Shard {
   readonly train: readonly Example[];
   readonly heldOut: readonly Example[];
+  /** The shard in another wording, where it holds less than its examples do (a partition's). */
+  worded?(form: PromptForm): Shard;
+}
+
+/** The examples as a run wants their prompts. */
+export function wordedAs(shard: Shard, form: PromptForm): Shard {
+  if (shard.worded !== undefined) return shard.worded(form);
+  const reword = (example: Example): Example => withKept(example, MODALITIES, form);
+  return { train: shard.train.map(reword), heldOut: shard.heldOut.map(reword) };
 }
 
 /** "text", "image", "audio+text": what an example holds, in alphabetical order. */

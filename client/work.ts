@@ -20,9 +20,9 @@ import {
   SubmitResultRequestSchema,
   type Task,
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
-import type { Trainer, TrainTask } from "../training/trainer.ts";
+import type { Prediction, PredictTask, Trainer, TrainTask } from "../training/trainer.ts";
 import type { BlobName } from "./blobs.ts";
-import type { Shard } from "./inventory.ts";
+import { type Shard, wordedAs } from "./inventory.ts";
 import { splitTravelling, withPersonal } from "./personal.ts";
 import type { ClientState } from "./state.ts";
 import type { Transfer } from "./transfer.ts";
@@ -46,6 +46,9 @@ export interface Workplace {
 
 /** Where the coordinator says nothing: as long as a run's `cohort.idle` is by default. */
 const DEFAULT_IDLE_MS = 60_000;
+
+/** Batches between two reports of progress in an evaluation, so that a long one does not count as idle. */
+const BATCHES_AT_ONCE = 4;
 
 export function idleMsOf(task: Task): number {
   return Number(task.idleMs) || DEFAULT_IDLE_MS;
@@ -155,11 +158,12 @@ async function train(
   { state, trainer, shard }: Workplace,
   control: WorkControl,
 ): Promise<Result> {
-  if (shard.train.length === 0) throw noExamples("train");
+  const examples = wordedAs(shard, options.prompt).train;
+  if (examples.length === 0) throw noExamples("train");
   const global = decodeAdapter(files, `task ${task.taskId}`);
   const personal = state.personal.before(task.runId, task.round);
   control.onPhase("train");
-  const { kind: _, training, travels, codec: __, prompt: ___, ...instructions } = options;
+  const { kind: _kind, prompt: _prompt, codec: _codec, training, travels, ...instructions } = options;
   const trained = await insideTrainer(() =>
     trainer.train(
       {
@@ -169,7 +173,7 @@ async function train(
         options: training,
         corrections,
       },
-      shard.train,
+      examples,
       {
         signal: control.signal,
         onProgress: ({ step, steps, loss, learningRate, tokensPerSecond }) =>
@@ -212,24 +216,27 @@ async function evaluate(
   { state, trainer, shard }: Workplace,
   control: WorkControl,
 ): Promise<Result> {
-  const examples = shard.heldOut.slice(0, options.limit);
+  const examples = wordedAs(shard, options.prompt).heldOut.slice(0, options.limit);
   if (examples.length === 0) throw noExamples("evaluate");
   const global = decodeAdapter(files, `task ${task.taskId}`);
   // Evaluation of round t comes after its training, so the personal tensors of round t itself count.
   const personal = state.personal.before(task.runId, task.round + 1);
   control.onPhase("evaluate");
-  const answers = await insideTrainer(() =>
-    trainer.predict(
-      {
-        adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
-        maxNewTokens: options.maxNewTokens,
-        batchSize: options.batchSize,
-      },
-      examples,
-      { signal: control.signal },
-    ),
-  );
-  control.signal.throwIfAborted();
+  const predictTask: PredictTask = {
+    adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+    maxNewTokens: options.maxNewTokens,
+    batchSize: options.batchSize,
+  };
+  const answers: Prediction[] = [];
+  const atOnce = options.batchSize * BATCHES_AT_ONCE;
+  while (answers.length < examples.length) {
+    control.onProgress(answers.length, examples.length, {});
+    const part = examples.slice(answers.length, answers.length + atOnce);
+    answers.push(
+      ...(await insideTrainer(() => trainer.predict(predictTask, part, { signal: control.signal }))),
+    );
+    control.signal.throwIfAborted();
+  }
   return { examples: BigInt(examples.length), metrics: score(options.metrics, examples, answers) };
 }
 
