@@ -10,7 +10,9 @@ export function openGraphFile(path: string): GraphFile {
   const folder = dirname(whole);
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(whole);
+    const buffer = readFileSync(whole);
+    // A Buffer's slices would be views.
+    bytes = new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   } catch (cause) {
     throw new FedloomError("F2101", `Cannot read graph "${path}": ${messageOf(cause)}`, { path }, { cause });
   }

@@ -138,7 +138,7 @@ class Picker {
     const leading = this.#leading(value.shape)!;
     const n = this.#rows.shape[0]!;
     if (op === "Reshape") return g.reshape(this.picked(inputs[0]!), [n, ...value.shape.slice(leading)]);
-    const first = this.picked(inputs[0]!);
+    const first = ELEMENTWISE.has(op) ? undefined : this.picked(inputs[0]!);
     if (op === "MatMul" || op === "Gemm" || op === "MatMulNBits") {
       const c = inputs[2];
       const rest =

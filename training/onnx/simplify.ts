@@ -95,8 +95,14 @@ const SIMPLIFIERS: Readonly<Record<string, Simplifier>> = {
     })
       ? first(call)
       : undefined,
-  Pad: (call) =>
-    padsOf(call).every(({ before, after }) => before === 0 && after === 0) ? first(call) : undefined,
+  Pad: (call, _result, builder) => {
+    const pads = padsOf(call);
+    if (pads.every(({ before, after }) => before === 0 && after === 0)) return first(call);
+    if (call.inputs[3] === undefined) return undefined;
+    // The runtime's transpose optimizer reads pads as if they were for all axes, whatever `axes` says.
+    const whole = builder.integers([...pads.map((p) => p.before), ...pads.map((p) => p.after)]);
+    return builder.one("Pad", [first(call), whole, call.inputs[2]], call.attributes);
+  },
   ReduceSum: (call, result, builder) =>
     reducedAxes(call).every((axis) => first(call).shape[axis] === 1)
       ? builder.one("Reshape", [first(call), builder.integers(result.shape)])

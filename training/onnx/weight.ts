@@ -50,7 +50,7 @@ export function valuesOf(weight: Weight): TensorData {
   if (weight.type === "U4" || weight.type === "I4") throw new TypeError(`${weight.type} has no array type`);
   const bytes = weight.bytes();
   const type = ARRAY_OF[weight.type];
-  const aligned = bytes.byteOffset % type.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % type.BYTES_PER_ELEMENT === 0 ? bytes : new Uint8Array(bytes);
   return new type(
     aligned.buffer as ArrayBuffer, // the constructors do not take SharedArrayBuffer's union in one go
     aligned.byteOffset,
