@@ -9,9 +9,12 @@
  */
 export const FAILPOINTS = {
   "client.task-noted": "the task is on the client's disk, nothing was fetched",
+  "client.state-write": "a note is about to be written to the state directory",
+  "client.blob-append": "a fetched chunk is about to be written",
   "client.chunk-fetched": "a chunk of a fetched blob was written to the partial file",
   "client.blob-fetched": "a fetched blob lies under its hash",
   "client.trained": "training is done, its result is in memory only",
+  "client.blob-write": "a part of the update is about to be written",
   "client.update-written": "the update's files are on disk, the note that names them is not",
   "client.update-kept": "the finished update is on disk, nothing was sent",
   "client.chunk-pushed": "a chunk of an upload was handed to the connection",

@@ -67,8 +67,8 @@ export function openDiskBlobs(directory: string): ClientBlobs {
 
     read(blob) {
       const path = pathOf(blob);
-      const bytes = readFileSync(path);
-      check(blob, bytes.length, createHash("sha256").update(bytes), () => rmSync(path));
+      const bytes = existsSync(path) ? readFileSync(path) : new Uint8Array();
+      check(blob, bytes.length, createHash("sha256").update(bytes), () => rmSync(path, { force: true }));
       const now = new Date();
       utimesSync(path, now, now); // prune() goes by it
       return bytes;
@@ -79,10 +79,15 @@ export function openDiskBlobs(directory: string): ClientBlobs {
 
     write(fill) {
       const fresh = join(directory, "fresh");
-      const { bytes, sha256 } = replaceFile(fresh, fill);
-      renameSync(fresh, join(directory, sha256));
-      syncDirectory(directory);
-      return { sha256, size: bytes };
+      try {
+        failpoint("client.blob-write");
+        const { bytes, sha256 } = replaceFile(fresh, fill);
+        renameSync(fresh, join(directory, sha256));
+        syncDirectory(directory);
+        return { sha256, size: bytes };
+      } catch (cause) {
+        throw cannotWrite(fresh, cause);
+      }
     },
 
     async receive(blob) {
@@ -128,9 +133,12 @@ async function resumePartial(
   return {
     offset: start,
     async append(bytes) {
-      await file.appendFile(bytes).catch((cause: unknown) => {
+      try {
+        failpoint("client.blob-append");
+        await file.appendFile(bytes);
+      } catch (cause) {
         throw cannotWrite(partial, cause);
-      });
+      }
       hash.update(bytes);
       size += bytes.length;
       failpoint("client.chunk-fetched");

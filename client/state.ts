@@ -127,6 +127,7 @@ function stateOf(database: DatabaseSync, directory: string, clientId: string): C
   const deleteKept = database.prepare("DELETE FROM kept WHERE task_id = ?");
   const onDisk = <T>(act: () => T): T => {
     try {
+      failpoint("client.state-write");
       return act();
     } catch (cause) {
       throw new FedloomError(

@@ -28,7 +28,7 @@ import type { ClientState } from "./state.ts";
 import type { Transfer } from "./transfer.ts";
 
 /** Where a task is, for progress and for the report of a failure. */
-export type Phase = "fetch" | "train" | "evaluate" | "push";
+export type Phase = "fetch" | "prepare" | "train" | "evaluate" | "push";
 
 export interface WorkControl {
   readonly signal: AbortSignal;
@@ -163,6 +163,7 @@ async function train(
   const global = decodeAdapter(files, `task ${task.taskId}`);
   const personal = state.personal.before(task.runId, task.round);
   control.onPhase("train");
+  let prepared = 0;
   const { kind: _kind, prompt: _prompt, codec: _codec, training, travels, ...instructions } = options;
   const trained = await insideTrainer(() =>
     trainer.train(
@@ -176,8 +177,14 @@ async function train(
       examples,
       {
         signal: control.signal,
-        onProgress: ({ step, steps, loss, learningRate, tokensPerSecond }) =>
-          control.onProgress(step, steps, { loss, learningRate, tokensPerSecond }),
+        onProgress({ step, steps, loss, learningRate, tokensPerSecond }) {
+          if (step === 0) {
+            if (prepared === 0) control.onPhase("prepare");
+            return control.onProgress(++prepared, examples.length, {});
+          }
+          if (step === 1 && prepared > 0) control.onPhase("train");
+          control.onProgress(step, steps, { loss, learningRate, tokensPerSecond });
+        },
       },
     ),
   );

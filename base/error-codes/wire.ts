@@ -47,6 +47,11 @@ export const wireCodes = {
     meaning: "An address cannot be listened on.",
     remedy: "Choose another port, or stop the program that holds it.",
   },
+  F5011: {
+    status: "unavailable",
+    meaning: "A result names blobs that the coordinator does not hold.",
+    remedy: "The client uploads them again by itself.",
+  },
   F5101: {
     status: "internal",
     meaning: "A client node met an error that it has no code for.",
@@ -79,7 +84,7 @@ export const wireCodes = {
     remedy: "Nothing was used; the client fetches them again. If it comes back, check disk and memory.",
   },
   F5107: {
-    status: "unavailable",
+    status: "failed_precondition",
     meaning: "A client cannot write to its state directory.",
     remedy: "Free space on the disk, or mend the permissions of the directory that the message names.",
   },

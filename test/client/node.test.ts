@@ -1,13 +1,17 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
 import { decodeAdapter } from "../../adapters/peft.ts";
 import { type Clock, systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
+import { armFailpoints } from "../../base/failpoint.ts";
 import { createLog } from "../../base/log.ts";
 import { createRng } from "../../base/rng.ts";
 import { type NodeOptions, runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
-import { type ClientState, createMemoryState } from "../../client/state.ts";
+import { type ClientState, createMemoryState, openState } from "../../client/state.ts";
 import {
   CancelTaskSchema,
   ConnectResponseSchema,
@@ -383,4 +387,29 @@ test("personal tensors stay, and the next round starts from them", async () => {
   // With a learning rate of next to nothing the personal tensors of round 2 are those of round 1.
   const name = "base_model.model.layers.0.q_proj.lora_B.weight";
   expect(node.state.personal.before("run", 3)!.get(name)!.data).toEqual(kept.get(name)!.data);
+});
+
+test.each([
+  ["client.state-write", 1],
+  ["client.blob-append", 3],
+  ["client.blob-write", 2],
+  ["client.state-write", 2],
+] as const)("a full disk at %s, pass %d, is reported by name and the node goes on", async (name, pass) => {
+  const fleet = createFakeFleet();
+  const directory = mkdtempSync(join(tmpdir(), "fedloom-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const state = openState(directory, "c1");
+  armFailpoints(`${name}=error:ENOSPC@${pass}`);
+  onTestFinished(() => armFailpoints(""));
+  const node = start(fleet, { state });
+  fleet.offer(fleet.trainTask("t1", toyAdapter()));
+  await fleet.until(() => fleet.failures.length + fleet.submitted.length === 1);
+  expect(fleet.failures[0]).toMatchObject({ taskId: "t1", code: "F5107" });
+  expect(fleet.failures[0]!.message).toContain("ENOSPC");
+  fleet.offer(fleet.trainTask("t2", toyAdapter()));
+  await fleet.until(() => fleet.submitted.length === 1);
+  await node.stop();
+  expect(fleet.submitted[0]!.taskId).toBe("t2");
+  expect(state.kept()).toEqual([]);
+  state.close();
 });
