@@ -12,7 +12,7 @@
  */
 import type { Tensor, TensorSet } from "../../adapters/tensor.ts";
 
-/** A graph file and how to reach its bytes; files.ts makes one from a path. */
+/** A graph file and how to reach its bytes; edge/files.ts makes one from a path. */
 export interface GraphFile {
   /** Name for messages. */
   readonly name: string;

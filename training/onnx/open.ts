@@ -2,6 +2,7 @@
 import { type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
+import { openSession, type Session } from "./edge/session.ts";
 import type { Batch, Engine, EngineOptions, LinearModule, ParameterSpec, StepResult } from "./engine.ts";
 import type { Graph } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
@@ -13,7 +14,6 @@ import { inlineFunctions } from "./lower/functions.ts";
 import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { saveProgram } from "./save.ts";
-import { openSession, type Session } from "./session.ts";
 import { DataNeeded } from "./specialize.ts";
 import { findModules } from "./targets/find.ts";
 import { matchModule } from "./targets/match.ts";

@@ -1,8 +1,8 @@
 /** The runtime: opens a serialized graph and runs it. The only file of the engine that knows onnxruntime. */
 import ort from "onnxruntime-node";
-import { type DType, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
-import { FedloomError, messageOf } from "../../base/errors.ts";
-import type { Device } from "./engine.ts";
+import { type DType, type Tensor, type TensorSet, tensor, tensorSet } from "../../../adapters/tensor.ts";
+import { FedloomError, messageOf } from "../../../base/errors.ts";
+import type { Device } from "../engine.ts";
 
 export interface SessionOptions {
   /** Folder that external weights lie in. */

@@ -1,8 +1,8 @@
 /** The engine's only touch of the disk: a graph file and the weight files beside it. */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { basename, dirname, resolve, sep } from "node:path";
-import { FedloomError, messageOf } from "../../base/errors.ts";
-import type { GraphFile } from "./engine.ts";
+import { FedloomError, messageOf } from "../../../base/errors.ts";
+import type { GraphFile } from "../engine.ts";
 
 /** @throws FedloomError F2101 where it cannot be read */
 export function openGraphFile(path: string): GraphFile {
