@@ -7,7 +7,7 @@
  *
  * Source: Antol et al. 2015, https://visualqa.org/evaluation; FedMLLM, https://arxiv.org/abs/2411.14717
  */
-import { pythonSplit } from "../python-text.ts";
+import { pythonSplit } from "../python/text.ts";
 
 export type NormalForm = "published" | "strict";
 
