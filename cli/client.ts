@@ -12,7 +12,7 @@ import { openState } from "../client/state.ts";
 import { openDataset } from "../data/open-dataset.ts";
 import { connectFleet } from "../proto/service.ts";
 import { parseAddress } from "./address.ts";
-import type { Cli, CommonOptions } from "./cli.ts";
+import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
 import { onEnding } from "./signals.ts";
 import { DEVICES, type Device, openTrainer, TRAINERS, type TrainerName } from "./trainers.ts";
@@ -25,6 +25,7 @@ interface ClientOptions extends CommonOptions {
   readonly name?: string;
   readonly trainer: TrainerName;
   readonly device: Device;
+  readonly threads?: number;
   readonly tlsCa?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
@@ -41,6 +42,7 @@ export function registerClient(cli: Cli): void {
     .option("--name <id>", "this site's name; a fresh one is made and kept in --state where it is absent")
     .addOption(new Option("--trainer <name>", "training engine").choices(TRAINERS).default("onnx"))
     .addOption(new Option("--device <name>", "what to train on").choices(DEVICES).default("cpu"))
+    .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
     .option("--tls-ca <file>", "certificate of the coordinator's authority, for TLS")
     .option("--tls-cert <file>", "this client's certificate")
     .option("--tls-key <file>", "this client's private key")
@@ -61,7 +63,7 @@ async function runClient(options: ClientOptions) {
   const shard = await openShard(options.data);
   const state = openState(options.state, options.name);
   try {
-    const trainer = await openTrainer(options.trainer, { model: options.model, device: options.device });
+    const trainer = await openTrainer(options.trainer, options);
     const fleet = connectFleet(options.join, channelCredentials(credentials));
     try {
       log.info(`Client "${state.clientId}" joins ${options.join}`, {

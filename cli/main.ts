@@ -7,8 +7,9 @@ import { registerDoctor } from "./doctor.ts";
 import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
+import { registerPlan } from "./plan.ts";
 
-const COMMANDS: readonly ((cli: Cli) => void)[] = [registerClient, registerDoctor];
+const COMMANDS: readonly ((cli: Cli) => void)[] = [registerClient, registerPlan, registerDoctor];
 
 /** @param argv what stands behind the program's name */
 export async function main(argv: readonly string[]): Promise<ExitCode> {

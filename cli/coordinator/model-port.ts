@@ -5,8 +5,7 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { RunConfig } from "../../config/run.ts";
 import type { ModelPort } from "../../server/ports.ts";
-import type { Device } from "../trainers.ts";
-import type { FromModelThread, ToModelThread } from "./model-thread.ts";
+import type { EngineChoice, FromModelThread, ToModelThread } from "./model-thread.ts";
 
 export interface ThreadedModel extends ModelPort {
   close(): Promise<void>;
@@ -17,7 +16,7 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-export function openModelPort(device: Device): ThreadedModel {
+export function openModelPort(engine: EngineChoice): ThreadedModel {
   const waiting = new Map<number, Waiting>();
   let worker: Worker | undefined;
   let next = 0;
@@ -61,9 +60,9 @@ export function openModelPort(device: Device): ThreadedModel {
   return {
     // as: the thread answers "create" with an adapter and "evaluate" with numbers
     createAdapter: async (config: RunConfig, signal) =>
-      (await ask((id) => ({ kind: "create", id, config, device }), signal)) as Adapter,
+      (await ask((id) => ({ kind: "create", id, config, engine }), signal)) as Adapter,
     evaluate: async (config, adapter, signal) =>
-      (await ask((id) => ({ kind: "evaluate", id, config, adapter, device }), signal)) as Record<
+      (await ask((id) => ({ kind: "evaluate", id, config, adapter, engine }), signal)) as Record<
         string,
         number
       >,

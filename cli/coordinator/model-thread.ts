@@ -7,17 +7,25 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { type Code, FedloomError, messageOf } from "../../base/errors.ts";
 import type { RunConfig } from "../../config/run.ts";
 import type { Trainer } from "../../training/trainer.ts";
-import { type Device, openTrainer } from "../trainers.ts";
+import { openTrainer, type TrainerChoice } from "../trainers.ts";
 import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
 
+/** What to compute on; the model is the run's. */
+export type EngineChoice = Omit<TrainerChoice, "model">;
+
 export type ToModelThread =
-  | { readonly kind: "create"; readonly id: number; readonly config: RunConfig; readonly device: Device }
+  | {
+      readonly kind: "create";
+      readonly id: number;
+      readonly config: RunConfig;
+      readonly engine: EngineChoice;
+    }
   | {
       readonly kind: "evaluate";
       readonly id: number;
       readonly config: RunConfig;
       readonly adapter: Adapter;
-      readonly device: Device;
+      readonly engine: EngineChoice;
     }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "close" };
@@ -39,11 +47,11 @@ const answer = (message: FromModelThread): void => port.postMessage(message);
 let open: { key: string; trainer: Promise<Trainer> } | undefined;
 const running = new Map<number, AbortController>();
 
-async function trainerFor({ model }: RunConfig, device: Device): Promise<Trainer> {
-  const key = `${device} ${model}`;
+async function trainerFor({ model }: RunConfig, engine: EngineChoice): Promise<Trainer> {
+  const key = `${engine.device} ${model}`;
   if (open?.key !== key) {
     const before = open;
-    open = { key, trainer: openTrainer("onnx", { model, device }) };
+    open = { key, trainer: openTrainer("onnx", { ...engine, model }) };
     await (await before?.trainer.catch(() => undefined))?.close();
   }
   try {
@@ -58,7 +66,7 @@ async function work(
   message: ToModelThread & { kind: "create" | "evaluate" },
   signal: AbortSignal,
 ): Promise<unknown> {
-  const trainer = await trainerFor(message.config, message.device);
+  const trainer = await trainerFor(message.config, message.engine);
   if (message.kind === "create") return firstAdapter(trainer, message.config);
   const examples = await heldOutExamples(message.config);
   return evaluateAdapter(trainer, message.config, message.adapter, examples, signal);

@@ -1,0 +1,83 @@
+/** `fedloom plan`: what a run file would train, send and hold, before anything is started. */
+import { statSync } from "node:fs";
+import { encodeAdapter } from "../adapters/peft.ts";
+import { byteLength } from "../adapters/tensor.ts";
+import { factorPairs } from "../adapters/tensor-names.ts";
+import { quorumOf } from "../config/run.ts";
+import { openModelDirectory } from "../training/models/model-directory.ts";
+import { type Cli, type CommonOptions, collect } from "./cli.ts";
+import { firstAdapter } from "./coordinator/model-work.ts";
+import { loadRunFile } from "./run-file.ts";
+import { table } from "./table.ts";
+import { openTrainer } from "./trainers.ts";
+import { bytes } from "./units.ts";
+
+interface PlanOptions extends CommonOptions {
+  readonly set?: readonly string[];
+}
+
+export function registerPlan(cli: Cli): void {
+  cli
+    .command("plan <file>", "Show what a run file would train and send: parameters, bytes a round, memory.")
+    .option("--set <key.path=value>", "replace a value of the file; may be given several times", collect)
+    .action(async (file: string, options: PlanOptions) => {
+      const plan = await planOf(file, options.set ?? []);
+      cli.output(options).result("plan/1", plan, lines(plan));
+    });
+}
+
+type Plan = Awaited<ReturnType<typeof planOf>>;
+
+async function planOf(file: string, overrides: readonly string[]) {
+  const { config } = await loadRunFile(file, overrides);
+  const { graphs } = await openModelDirectory(config.model);
+  const trainer = await openTrainer("onnx", { model: config.model, device: "cpu", threads: 1 });
+  try {
+    const adapter = await firstAdapter(trainer, config);
+    const files = encodeAdapter(adapter);
+    const adapterBytes = files.config.length + files.model.length;
+    const tensors = [...adapter.tensors.values()];
+    const perRound = config.cohort.perRound + config.cohort.overSelect;
+    return {
+      run: config.name,
+      model: config.model,
+      base: trainer.baseHash,
+      modelBytes: Object.values(graphs).reduce((sum, path) => sum + statSync(path).size, 0),
+      strategy: config.strategy.name,
+      rounds: config.rounds,
+      clients: perRound,
+      quorum: quorumOf(config),
+      modules: factorPairs(adapter.tensors.keys()).length,
+      parameters: tensors.reduce((sum, { data }) => sum + data.length, 0),
+      adapterBytes,
+      roundBytes: { down: perRound * adapterBytes, up: perRound * adapterBytes },
+      runBytes: 2 * config.rounds * perRound * adapterBytes,
+      /** AdamW's two moments and the gradient, beside the adapter itself. */
+      clientStateBytes: 4 * tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0),
+      /** One tensor of every client and the float64 sum of it: updates wait on disk. */
+      aggregationBytes: Math.max(...tensors.map(byteLength)) * (perRound + 2),
+    };
+  } finally {
+    await trainer.close();
+  }
+}
+
+function lines(plan: Plan): string[] {
+  return table(
+    [{ title: "run" }, { title: plan.run }],
+    [
+      ["model", `${plan.model} (${bytes(plan.modelBytes)}, ${plan.base.slice(0, 12)})`],
+      ["strategy", plan.strategy],
+      ["rounds", `${plan.rounds}, ${plan.clients} clients each, quorum ${plan.quorum}`],
+      ["trains", `${plan.parameters.toLocaleString("en")} parameters in ${plan.modules} modules`],
+      ["adapter", bytes(plan.adapterBytes)],
+      ["a round sends", `${bytes(plan.roundBytes.down)} down, ${bytes(plan.roundBytes.up)} up`],
+      ["the run sends", bytes(plan.runBytes)],
+      [
+        "a client holds",
+        `${bytes(plan.clientStateBytes)} of adapter, gradient and moments, beside the model`,
+      ],
+      ["aggregation holds", `${bytes(plan.aggregationBytes)} at once; updates wait on disk`],
+    ],
+  );
+}
