@@ -86,8 +86,23 @@ export function compile(
     seeds.set(output, builder.input(NAMES.outputGradient, output.type, output.shape));
   }
   const forward = withoutDead(builder.operations, [output]);
-  const wanted = plan.wanted.map((name) => given.get(name)!);
-  const gradients = differentiate(forward, seeds, wanted, graph.opsets, g);
-  for (const [value, gradient] of gradients) outputs.set(gradientName(value.name), gradient);
+  const wanted = new Map(
+    plan.wanted.map((name) => [name, given.get(name) ?? embeddings(name, graph, values)]),
+  );
+  const gradients = differentiate(forward, seeds, wanted.values(), graph.opsets, g);
+  for (const [name, value] of wanted) {
+    const gradient = gradients.get(value);
+    if (gradient !== undefined) outputs.set(gradientName(name), gradient);
+  }
   return builder.program(outputs);
+}
+
+/** A graph that reads token ids has its embeddings inside: what is picked by the ids. */
+function embeddings(name: string, graph: Graph, values: ReadonlyMap<string, Value>): Value {
+  const pick = graph.nodes.find(({ op, inputs }) => op === "Gather" && inputs[1] === "input_ids");
+  const value = name === "inputs_embeds" ? values.get(pick?.outputs[0] ?? "") : undefined;
+  if (value !== undefined) return value;
+  throw new FedloomError("F2114", `Cannot give the gradient of "${name}": the graph has no such input`, {
+    input: name,
+  });
 }

@@ -11,6 +11,7 @@
  * times faster; they share the frozen weights, which stay in the file that holds them, and the oldest go.
  */
 import type { Tensor, TensorSet } from "../../adapters/tensor.ts";
+import type { GraphInput } from "./graph.ts";
 
 /** A graph file and how to reach its bytes; edge/files.ts makes one from a path. */
 export interface GraphFile {
@@ -55,6 +56,10 @@ export interface EngineOptions {
   readonly lora: readonly LoraSpec[];
   /** Modules trained whole, by module path (PEFT's modules_to_save): their weight and bias become inputs. */
   readonly saved?: readonly string[];
+  /** Initializers trained under their own names: embeddings, norms, any weight. */
+  readonly trainable?: readonly string[];
+  /** A regular expression over parameter names: those it matches anywhere get no gradient. */
+  readonly frozen?: string;
   /**
    * "tokens": logits [B, S, V], the label of position t + 1 belongs to the logits of position t.
    * "classes": logits [B, C], one label an example.
@@ -113,10 +118,14 @@ export interface StepResult {
 }
 
 export interface Engine {
+  /** What the graph itself takes, parameters left out. */
+  readonly inputs: readonly GraphInput[];
   /** Linear layers of the graph that LoRA can stand beside. */
   readonly modules: readonly LinearModule[];
   /** What `parameters` must hold, in byte order of names. */
   readonly parameters: readonly ParameterSpec[];
+  /** Values that the graph has for saved modules and trainable initializers; LoRA factors have none. */
+  initialValues(): TensorSet;
   /** LoRA modules and saved modules asked for that this graph does not have. */
   readonly absent: readonly string[];
   /** Loss and gradients, whatever they are: whoever trains looks whether they are finite. */

@@ -1,10 +1,10 @@
 /** Opens a graph for training: finds its modules, puts LoRA beside them, and runs what compile.ts makes. */
-import { type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
+import { compareNames, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
 import { openSession, type Session } from "./edge/session.ts";
 import type { Batch, Engine, EngineOptions, LinearModule, ParameterSpec, StepResult } from "./engine.ts";
-import type { Graph } from "./graph.ts";
+import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { loadGraph } from "./load.ts";
 import { factorName, type LoraPair, withLora } from "./lora.ts";
@@ -17,6 +17,13 @@ import { saveProgram } from "./save.ts";
 import { DataNeeded } from "./specialize.ts";
 import { findModules } from "./targets/find.ts";
 import { matchModule } from "./targets/match.ts";
+import {
+  initialValue,
+  savedModule,
+  type TrainedWeight,
+  trainedInitializers,
+  withTrained,
+} from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** Training always takes the branch without a cache. */
@@ -49,47 +56,78 @@ export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "m
 
 /** @throws FedloomError F2101, F2110, F2111, F2113 as the graph and the options deserve */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const prepared = prepareGraph(options);
-  const pairs: LoraPair[] = [];
+  return new GraphEngine(options, placeParameters(options, prepareGraph(options)));
+}
+
+interface Placed extends PreparedGraph {
+  readonly parameters: readonly ParameterSpec[];
+  readonly absent: readonly string[];
+  readonly trained: readonly TrainedWeight[];
+  /** The graph as it was, which has the initial values. */
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/** The graph with everything trained among its inputs. */
+function placeParameters(options: EngineOptions, prepared: PreparedGraph): Placed {
   const absent: string[] = [];
-  for (const spec of options.lora) {
-    const module = matchModule(spec.path, prepared.modules, prepared.isEncoder);
-    if (module === undefined) absent.push(spec.path);
-    else pairs.push({ module, spec });
-  }
-  const graph = withLora(prepared.graph, pairs);
-  const parameters = pairs
-    .flatMap(({ module, spec }): ParameterSpec[] => [
-      { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
-      { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
-    ])
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
-  return new GraphEngine(options, prepared, graph, parameters, absent);
+  const find = (path: string): LinearModule | undefined => {
+    const module = matchModule(path, prepared.modules, prepared.isEncoder);
+    if (module === undefined) absent.push(path);
+    return module;
+  };
+  const pairs = options.lora.flatMap((spec): LoraPair[] => {
+    const module = find(spec.path);
+    return module === undefined ? [] : [{ module, spec }];
+  });
+  const saved = (options.saved ?? []).flatMap((path) => {
+    const module = find(path);
+    return module === undefined ? [] : savedModule(prepared.graph, module, path);
+  });
+  const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];
+  const factors = pairs.flatMap(({ module, spec }): ParameterSpec[] => [
+    { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
+    { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
+  ]);
+  const parameters = [...factors, ...trained.map(({ parameter }) => parameter)];
+  return {
+    ...prepared,
+    graph: withTrained(withLora(prepared.graph, pairs), trained),
+    parameters: parameters.sort((a, b) => compareNames(a.name, b.name)),
+    absent,
+    trained,
+    weights: prepared.graph.weights,
+  };
 }
 
 class GraphEngine implements Engine {
+  readonly inputs: readonly GraphInput[];
   readonly modules: readonly LinearModule[];
   readonly parameters: readonly ParameterSpec[];
   readonly absent: readonly string[];
   readonly #options: EngineOptions;
+  readonly #placed: Placed;
   readonly #graph: Graph;
   readonly #output: string;
   /** By shapes and plan, the longest unused first. */
   readonly #sessions = new Map<string, Session>();
 
-  constructor(
-    options: EngineOptions,
-    prepared: PreparedGraph,
-    graph: Graph,
-    parameters: readonly ParameterSpec[],
-    absent: readonly string[],
-  ) {
+  constructor(options: EngineOptions, placed: Placed) {
     this.#options = options;
-    this.#graph = graph;
-    this.#output = prepared.output;
-    this.modules = prepared.modules;
-    this.parameters = parameters;
-    this.absent = absent;
+    this.#placed = placed;
+    this.#graph = placed.graph;
+    this.#output = placed.output;
+    const names = new Set(placed.parameters.map(({ name }) => name));
+    this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
+    this.modules = placed.modules;
+    this.parameters = placed.parameters;
+    this.absent = placed.absent;
+  }
+
+  initialValues(): TensorSet {
+    const { trained, weights } = this.#placed;
+    return tensorSet(
+      trained.map((each) => [each.parameter.name, initialValue(each, weights.get(each.weight)!)]),
+    );
   }
 
   async step(batch: Batch, parameters: TensorSet): Promise<StepResult> {
@@ -158,7 +196,10 @@ class GraphEngine implements Engine {
   }
 
   #wanted(): readonly string[] {
-    return [...this.parameters.map(({ name }) => name), ...(this.#options.inputGradients ?? [])];
+    const { frozen, inputGradients = [] } = this.#options;
+    const pattern = frozen === undefined ? undefined : new RegExp(frozen);
+    const names = this.parameters.map(({ name }) => name);
+    return [...names.filter((name) => !pattern?.test(name)), ...inputGradients];
   }
 
   #inputs(batch: Batch): TensorSet {
@@ -228,7 +269,7 @@ class GraphEngine implements Engine {
         this.#needed.set(key, error);
         const weight = await this.#valueOf(error.valueName, inputs, feeds, known);
         known.set(error.valueName, weight);
-        key += ` ${error.valueName}=${Buffer.from(weight.bytes()).toString("base64")}`;
+        key += ` ${error.valueName}=${weight.bytes().join()}`;
       }
     }
   }

@@ -1,0 +1,87 @@
+/**
+ * Makes weights of a graph parameters: whole modules as PEFT saves them, or initializers under their own name.
+ */
+import { sizeOf, type Tensor, tensor } from "../../adapters/tensor.ts";
+import { FedloomError } from "../../base/errors.ts";
+import type { LinearModule, ParameterSpec } from "./engine.ts";
+import { type Graph, type GraphInput, type GraphNode, int, intOf, ints } from "./graph.ts";
+import { numbersOf } from "./numbers.ts";
+import { ELEMENT_NUMBERS, type Weight } from "./weight.ts";
+
+export interface TrainedWeight {
+  readonly parameter: ParameterSpec;
+  /** The initializer that it replaces. */
+  readonly weight: string;
+  /** PyTorch keeps [out, in] where a product has [in, out]. */
+  readonly turned: boolean;
+}
+
+/** @throws FedloomError F2113 where an initializer does not exist or cannot be trained */
+export function trainedInitializers(graph: Graph, names: readonly string[]): readonly TrainedWeight[] {
+  return names.map((name) => {
+    const weight = graph.weights.get(name);
+    if (weight?.type !== "F32" && weight?.type !== "F16")
+      throw new FedloomError(
+        "F2113",
+        `Cannot train "${name}": it must be a floating-point initializer of the graph, got ${weight?.type ?? "none"}`,
+        { initializer: name },
+      );
+    return { parameter: { name, shape: weight.shape }, weight: name, turned: false };
+  });
+}
+
+/** Weight and bias of a saved module: `base_model.model.<path>.weight` [out, in] and `.bias` [out]. */
+export function savedModule(graph: Graph, module: LinearModule, path: string): readonly TrainedWeight[] {
+  const node = graph.nodes.find(({ name }) => name === module.node)!;
+  const turned = !(node.op === "Gemm" && intOf(node, "transB", 0) === 1);
+  const weight: TrainedWeight = {
+    parameter: { name: `base_model.model.${path}.weight`, shape: [module.out, module.in] },
+    weight: module.weight,
+    turned,
+  };
+  const bias = node.op === "Gemm" ? node.inputs[2] : biasBehind(graph, node);
+  if (bias === undefined || !graph.weights.has(bias)) return [weight];
+  const parameter = { name: `base_model.model.${path}.bias`, shape: [module.out] };
+  return [weight, { parameter, weight: bias, turned: false }];
+}
+
+function biasBehind(graph: Graph, node: GraphNode): string | undefined {
+  const readers = graph.nodes.filter(({ inputs }) => inputs.includes(node.outputs[0]!));
+  if (readers.length !== 1 || readers[0]!.op !== "Add") return undefined;
+  return readers[0]!.inputs.find((name) => name !== node.outputs[0]);
+}
+
+/** The graph with the weights among its inputs; a node brings them to the layout and type it computes with. */
+export function withTrained(graph: Graph, trained: readonly TrainedWeight[]): Graph {
+  const weights = new Map(graph.weights);
+  const inputs: GraphInput[] = [...graph.inputs];
+  const nodes: GraphNode[] = [];
+  for (const { parameter, weight, turned } of trained) {
+    const { type } = weights.get(weight)!;
+    weights.delete(weight);
+    const asItIs = !turned && type === "F32";
+    inputs.push({ name: parameter.name, type: "F32", shape: parameter.shape });
+    if (asItIs && parameter.name === weight) continue;
+    let name = parameter.name;
+    const op = (kind: string, output: string, attributes: GraphNode["attributes"]): void => {
+      nodes.push({ op: kind, domain: "", name: output, inputs: [name], outputs: [output], attributes });
+      name = output;
+    };
+    if (turned) op("Transpose", type === "F32" ? weight : `${weight}/turned`, { perm: ints([1, 0]) });
+    if (type !== "F32") op("Cast", weight, { to: int(ELEMENT_NUMBERS[type]) });
+    if (asItIs) op("Identity", weight, {});
+  }
+  return { ...graph, weights, inputs, nodes: [...nodes, ...graph.nodes] };
+}
+
+/** The values that the graph file has for a trained weight. */
+export function initialValue({ weight, turned, parameter }: TrainedWeight, source: Weight): Tensor {
+  const numbers = numbersOf(source);
+  if (numbers === undefined)
+    throw new FedloomError("F2113", `Cannot train "${weight}": it must be float32, got ${source.type}`);
+  const data = new Float32Array(sizeOf(source.shape));
+  const [rows, columns] = source.shape as [number, number];
+  for (let i = 0; i < data.length; i++)
+    data[turned ? (i % columns) * rows + Math.floor(i / columns) : i] = numbers.data[i]!;
+  return tensor("F32", parameter.shape, data);
+}
