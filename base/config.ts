@@ -34,7 +34,9 @@ export async function loadConfig<Schema extends z.ZodType>(
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
-    throw new FedloomError("F1002", `Cannot read "${file}": ${messageOf(error)}`, { file }, { cause: error });
+    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    const why = missing ? "there is no such file" : messageOf(error);
+    throw new FedloomError("F1002", `Cannot read "${file}": ${why}`, { file }, { cause: error });
   }
   const document = parseConfig(file, text, overrides);
   const directory = dirname(resolve(file));

@@ -166,7 +166,7 @@ test("paths in a file are relative to the file; absolute ones stay", async () =>
 test("a file that is not there is an error with a code", async () => {
   await expect(loadConfig(schema, "/nowhere/run.yaml")).rejects.toMatchObject({
     code: "F1002",
-    message: expect.stringContaining('Cannot read "/nowhere/run.yaml"'),
+    message: expect.stringContaining('Cannot read "/nowhere/run.yaml": there is no such file'),
   });
 });
 
