@@ -29,8 +29,8 @@ export function adafactor({ weight_decay: decay }: TrainingOptions): UpdateRule 
       const kept = 1 - step ** DECAY_POWER;
       const update =
         shape.length < 2
-          ? vectorUpdate(gradient, slots["exp_avg_sq"]!, kept)
-          : matrixUpdate(gradient, shape, slots["row"]!, slots["column"]!, kept);
+          ? vectorUpdate(gradient, slots.exp_avg_sq!, kept)
+          : matrixUpdate(gradient, shape, slots.row!, slots.column!, kept);
       let squares = 0;
       for (const u of update) squares += u * u;
       const scale = learningRate / Math.max(1, Math.sqrt(squares / update.length) / CLIP_THRESHOLD);

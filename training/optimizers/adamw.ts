@@ -16,8 +16,8 @@ export function adamW(options: TrainingOptions): UpdateRule {
   return {
     slots: ({ shape }) => ({ exp_avg: shape, exp_avg_sq: shape }),
     update({ data }, gradient, slots, step, learningRate) {
-      const m = slots["exp_avg"]!;
-      const v = slots["exp_avg_sq"]!;
+      const m = slots.exp_avg!;
+      const v = slots.exp_avg_sq!;
       const kept = 1 - learningRate * decay;
       const stepSize = learningRate / (1 - beta1 ** step);
       const rootCorrection = Math.sqrt(1 - beta2 ** step);

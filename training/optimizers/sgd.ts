@@ -14,7 +14,7 @@ export function sgd({ momentum, weight_decay: decay }: TrainingOptions): UpdateR
     slots: ({ shape }): Record<string, readonly number[]> =>
       momentum === 0 ? {} : { momentum_buffer: shape },
     update({ data }, gradient, slots, _step, learningRate) {
-      const buffer = slots["momentum_buffer"];
+      const buffer = slots.momentum_buffer;
       for (let i = 0; i < data.length; i++) {
         let g = gradient[i]! + decay * data[i]!;
         if (buffer !== undefined) {

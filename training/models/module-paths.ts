@@ -1,0 +1,54 @@
+/**
+ * Module paths of a whole model from those of one of its graphs. An export of a part names its modules from its
+ * own root ("model.layers.0.self_attn.q_proj"); an adapter names them from the whole model's
+ * ("model.text_model.layers.0.self_attn.q_proj"), or PEFT would not find them.
+ */
+import type { ModelConfig } from "./model-config.ts";
+
+export type Part = "decoder" | "connector" | "vision";
+
+interface Roots {
+  /** Replaces the decoder graph's "model". */
+  readonly decoder: string;
+  /** Stands before paths of the vision graph that begin with none of the others. */
+  readonly vision: string;
+  /** First name of the connector's paths in the vision graph. */
+  readonly connector: string;
+}
+
+const IDEFICS: Roots = { decoder: "model.text_model", vision: "model.vision_model", connector: "connector" };
+
+const ROOTS: Readonly<Record<string, Roots>> = { idefics2: IDEFICS, idefics3: IDEFICS, smolvlm: IDEFICS };
+
+/** LLaVA and what is built like it. */
+const OTHERS: Roots = {
+  decoder: "model.language_model",
+  vision: "model.vision_tower",
+  connector: "multi_modal_projector",
+};
+
+export interface ModuleName {
+  /** Path in the whole model. */
+  readonly path: string;
+  readonly part: Part;
+}
+
+/** @param graph "whole" for a model in one graph, whose paths are the model's own */
+export function moduleName(
+  config: Pick<ModelConfig, "model_type">,
+  graph: "whole" | "decoder" | "vision",
+  path: string,
+): ModuleName {
+  if (graph === "whole") return { path, part: "decoder" };
+  const roots = ROOTS[config.model_type] ?? OTHERS;
+  if (graph === "decoder") {
+    return {
+      path: path.startsWith("model.") ? roots.decoder + path.slice("model".length) : path,
+      part: "decoder",
+    };
+  }
+  const bare = path.startsWith("model.") ? path.slice("model.".length) : path;
+  if (bare.startsWith(`${roots.connector}.`)) return { path: `model.${bare}`, part: "connector" };
+  const tower = roots.vision.slice("model.".length);
+  return { path: bare.startsWith(`${tower}.`) ? `model.${bare}` : `${roots.vision}.${bare}`, part: "vision" };
+}
