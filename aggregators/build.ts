@@ -1,4 +1,5 @@
 /** From `{name, preset, ...options}` to a strategy that is ready to run, wrappers around it. */
+import { FedloomError } from "../base/errors.ts";
 import { STRATEGIES, WRAPPERS } from "./index.ts";
 import { findDefinition, type Place, resolveOptions, type Spec } from "./options.ts";
 import type { Needs, Strategy } from "./strategy.ts";
@@ -13,7 +14,7 @@ export interface BuiltStrategy {
 }
 
 /**
- * @param wrappers the first is the innermost: it sees what the strategy sees
+ * @param wrappers updates pass through them in this order, before the strategy sees them; each at most once
  * @param places where each spec is written, for messages
  * @throws FedloomError F3110 for unknown names, F3111 for wrong options, F3112 where parts do not go together
  */
@@ -27,13 +28,18 @@ export function buildStrategy(
   let strategy = definition.build(config);
   let needs = typeof definition.needs === "function" ? definition.needs(config) : definition.needs;
   const resolved: Spec[] = [];
-  for (const [i, wrapperSpec] of wrappers.entries()) {
+  for (const [i, wrapperSpec] of [...wrappers.entries()].reverse()) {
     const place = places.wrappers?.[i];
     const wrapper = findDefinition("wrapper", wrapperSpec.name, WRAPPERS, place);
+    if (resolved.some(({ name }) => name === wrapper.name)) {
+      throw new FedloomError("F3112", `Cannot use wrapper "${wrapper.name}" twice around "${spec.name}"`, {
+        wrapper: wrapper.name,
+      });
+    }
     const options = resolveOptions("wrapper", wrapper, wrapperSpec, place);
+    strategy = wrapper.wrap(options, needs)(strategy);
     needs = wrapper.needs?.(needs, options) ?? needs;
-    strategy = wrapper.wrap(options)(strategy);
-    resolved.push({ name: wrapper.name, ...options });
+    resolved.unshift({ name: wrapper.name, ...options });
   }
   return {
     name: spec.name,

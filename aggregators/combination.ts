@@ -5,18 +5,20 @@
  */
 import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
-import { stackFactors, truncate } from "../adapters/lora-algebra.ts";
+import { type Factors, stackFactors, truncate } from "../adapters/lora-algebra.ts";
 import type { Tensor } from "../adapters/tensor.ts";
+import type { FactorPair } from "../adapters/tensor-names.ts";
 import { addScaled } from "./differences.ts";
 import type { Space } from "./distances.ts";
 import { moduleFactors, modulesOf, scaledFactors } from "./modules.ts";
 import type { Updates } from "./strategy.ts";
-import { like } from "./weighted-mean.ts";
+import { like, meanOf } from "./weighted-mean.ts";
+import { sum } from "./weights.ts";
 
 export interface Coefficients {
   /** One for each client; 0 leaves it out. */
   readonly clients: readonly number[];
-  /** Of the old global adapter. */
+  /** Of the old global adapter. Where it is 0, the others are normalized over the clients that have the tensor. */
   readonly global: number;
 }
 
@@ -30,35 +32,17 @@ export function combine(
   const { pairs, others } = modulesOf(global.tensors.keys());
   const tensors = new Map(global.tensors);
   for (const name of space === "factors" ? global.tensors.keys() : others) {
-    const combined = combineTensor(updates, name, global.tensors.get(name)!, coefficients);
-    if (combined !== undefined) tensors.set(name, combined);
+    const old = global.tensors.get(name)!;
+    const values = combineTensor(updates, name, old, coefficients);
+    if (values !== undefined) tensors.set(name, like(old, values));
   }
-  if (space === "factors") return { config: global.config, tensors };
-  for (const pair of pairs) {
-    const a = global.tensors.get(pair.a)!;
-    const b = global.tensors.get(pair.b)!;
-    const own = scaledFactors(global.config, pair, a, b);
-    const parts = updates.clients.flatMap((_, k) => {
-      const share = coefficients.clients[k]!;
-      const sent = share === 0 ? undefined : moduleFactors(updates, k, pair);
-      return sent === undefined ? [] : [{ factors: sent.factors, share: (share * sent.scale) / own.scale }];
-    });
-    if (parts.length === 0) continue;
-    if (coefficients.global !== 0) parts.unshift({ factors: own.factors, share: coefficients.global });
-    const only = parts.length === 1 ? parts[0]! : undefined;
-    if (only !== undefined && only.share === 1 && only.factors.a.rows === own.factors.a.rows) {
-      // One client taken whole: its own factors, not another pair with the same product.
-      tensors.set(pair.a, like(a, only.factors.a.data));
-      tensors.set(pair.b, like(b, only.factors.b.data));
-      continue;
+  if (space === "products") {
+    for (const pair of pairs) {
+      const combined = combineModule(global, updates, pair, coefficients);
+      if (combined === undefined) continue;
+      tensors.set(pair.a, like(global.tensors.get(pair.a)!, combined.a.data));
+      tensors.set(pair.b, like(global.tensors.get(pair.b)!, combined.b.data));
     }
-    const stacked = stackFactors(
-      parts.map(({ factors }) => factors),
-      parts.map(({ share }) => share),
-    );
-    const best = truncate(stacked, own.factors.a.rows);
-    tensors.set(pair.a, like(a, best.a.data));
-    tensors.set(pair.b, like(b, best.b.data));
   }
   return { config: global.config, tensors };
 }
@@ -68,14 +52,50 @@ function combineTensor(
   name: string,
   old: Tensor,
   { clients, global }: Coefficients,
-): Tensor | undefined {
+): Float64Array | undefined {
+  if (global === 0) return meanOf(updates, name, clients);
   const sum = Float64Array.from(floats(old), (value) => global * value);
-  let isSent = false;
   for (const [k, share] of clients.entries()) {
     const sent = share === 0 ? undefined : updates.tensor(k, name);
-    if (sent === undefined) continue;
-    isSent = true;
-    addScaled(sum, floats(sent), share);
+    if (sent !== undefined) addScaled(sum, floats(sent), share);
   }
-  return isSent ? like(old, sum) : undefined;
+  return sum;
+}
+
+function combineModule(
+  { config, tensors }: Adapter,
+  updates: Updates,
+  pair: FactorPair,
+  coefficients: Coefficients,
+): Factors | undefined {
+  const own = scaledFactors(config, pair, tensors.get(pair.a)!, tensors.get(pair.b)!);
+  const rank = own.factors.a.rows;
+  const sent = updates.clients.flatMap((_, k) => {
+    const weight = coefficients.clients[k]!;
+    const part = weight === 0 ? undefined : moduleFactors(updates, k, pair);
+    return part === undefined ? [] : [{ ...part, weight }];
+  });
+  if (sent.length === 0) return undefined;
+  const total = coefficients.global === 0 ? sum(sent.map(({ weight }) => weight)) : 1;
+  const parts = sent.map(({ factors, weight, scale }) => ({
+    factors,
+    share: (weight / total) * (scale / own.scale),
+  }));
+  const [first] = parts;
+  if (
+    parts.length === 1 &&
+    coefficients.global === 0 &&
+    first!.share === 1 &&
+    first!.factors.a.rows === rank
+  ) {
+    return first!.factors; // one client taken whole: its own factors, not another pair with the same product
+  }
+  if (coefficients.global !== 0) parts.unshift({ factors: own.factors, share: coefficients.global });
+  return truncate(
+    stackFactors(
+      parts.map(({ factors }) => factors),
+      parts.map(({ share }) => share),
+    ),
+    rank,
+  );
 }

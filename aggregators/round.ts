@@ -52,6 +52,8 @@ export function aggregateUpdates(
 ): AggregateResult {
   checkCount(name, needs, context.round, updates.clients.length);
   const result = strategy.aggregate(state, context, updates);
+  const sent = new Set(updates.names);
+  const kept = [...context.global.tensors.keys()].filter((tensor) => !sent.has(tensor)).length;
   for (const [tensor, value] of result.global.tensors) {
     if (!allFinite(value)) {
       throw new FedloomError(
@@ -61,5 +63,5 @@ export function aggregateUpdates(
       );
     }
   }
-  return result;
+  return { ...result, report: { updates: updates.clients.length, kept, ...result.report } };
 }

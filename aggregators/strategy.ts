@@ -108,7 +108,10 @@ export interface AggregateContext {
 
 export interface AggregateResult {
   readonly global: Adapter;
-  /** Low-rank side factors to add to the frozen base, same naming as an adapter (FedEx-LoRA, FLoRA). */
+  /**
+   * Low-rank side factors to add to the frozen base, same naming as an adapter (FedEx-LoRA, FLoRA): the sum of
+   * all rounds so far, so that the latest replaces the one before.
+   */
   readonly baseDelta?: Adapter;
   readonly state: StrategyState;
   /** Numbers for metrics.jsonl. */
@@ -137,6 +140,8 @@ export interface Needs {
   readonly missingTensors?: boolean;
   /** Works where the base cannot be changed exactly (int4, int8): returns no `baseDelta`, or factors beside it. */
   readonly quantizedBase?: boolean;
+  /** Returns a `baseDelta`: clients must be able to add side factors to the frozen base. */
+  readonly changesBase?: boolean;
   /** Takes updates that started from an older global adapter. */
   readonly asynchronous?: boolean;
   /** Rounds that the rule is made for; one for one-shot rules. */
@@ -160,7 +165,8 @@ export interface WrapperDefinition<Config extends z.ZodObject = z.ZodObject> {
   needs?(inner: Needs, config: z.output<Config>): Needs;
   readonly config: Config;
   readonly presets?: Readonly<Record<string, z.input<Config>>>;
-  wrap(config: z.output<Config>): (inner: Strategy) => Strategy;
+  /** @param inner what the wrapped strategy needs */
+  wrap(config: z.output<Config>, inner: Needs): (inner: Strategy) => Strategy;
 }
 
 /** Keeps the configuration's type together with `build`; adds nothing at run time. */

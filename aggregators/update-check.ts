@@ -30,7 +30,7 @@ export interface Expectation {
 export const MAX_COUNT = 1e9;
 
 /** Sets whose values are squares. */
-const SQUARES: ReadonlySet<string> = new Set(["fisher"]);
+const SQUARES: ReadonlySet<string> = new Set(["fisher", "fisher-running"]);
 
 /** @throws FedloomError F3101, F3102, F3104, F3106, F3107 or F3108, naming the client and what is wrong */
 export function checkUpdate(expected: Expectation, entry: UpdateEntry): void {

@@ -88,30 +88,22 @@ export function like(old: Tensor, values: Float64Array): Tensor {
   return floatTensor(old.dtype as FloatDType, old.shape, values); // the update check lets only floats in
 }
 
-export interface Mapped {
-  readonly global: Adapter;
-  /** Tensors that nobody sent: they keep their old value. */
-  readonly kept: number;
-}
-
 /**
  * A new global adapter, tensor by tensor; `rule` returns the new values, or undefined to keep the old tensor.
- * It is asked only for tensors that at least one client sent.
+ * It is asked only for tensors that at least one client sent: one that nobody sent keeps its value.
  */
 export function mapGlobal(
   global: Adapter,
   updates: Updates,
   rule: (name: string, old: Tensor) => Float64Array | undefined,
-): Mapped {
+): Adapter {
   const sent = new Set(updates.names);
-  let kept = 0;
   const tensors = new Map<string, Tensor>();
   for (const [name, old] of global.tensors) {
     const values = sent.has(name) ? rule(name, old) : undefined;
-    if (values === undefined) kept++;
     tensors.set(name, values === undefined ? old : like(old, values));
   }
-  return { global: { config: global.config, tensors }, kept };
+  return { config: global.config, tensors };
 }
 
 /** Moments and variates are kept in float64: a v that starts at 1e-6 and grows by 1e-14 would stand still in float32. */

@@ -48,12 +48,12 @@ export const bulyan = defineStrategy({
           : ranking(krumScores(distances, byzantine)).slice(0, theta);
       const selected = onlyClients(updates, chosen);
       const beta = theta - 2 * byzantine;
-      const mapped = mapGlobal(global, selected, (name) =>
+      const next = mapGlobal(global, selected, (name) =>
         coordinatewise(selected, name, (ascending) => meanNearMedian(ascending, beta)),
       );
       return {
         state,
-        global: mapped.global,
+        global: next,
         report: { selected: theta, ...flags("selected", updates.clients, new Set(chosen)) },
       };
     },

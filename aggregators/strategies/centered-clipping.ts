@@ -51,7 +51,7 @@ export const centeredClipping = defineStrategy({
           }
         }
       }
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const values = Float64Array.from(floats(old));
         addScaled(values, center.get(name)!, 1);
         return values;
@@ -59,7 +59,7 @@ export const centeredClipping = defineStrategy({
       const v = tensorSet(
         [...center].map(([name, values]) => [name, stateTensor(global.tensors.get(name)!.shape, values)]),
       );
-      return { state: { scalars: {}, tensors: { v } }, global: mapped.global, report: { clipped } };
+      return { state: { scalars: {}, tensors: { v } }, global: next, report: { clipped } };
     },
   }),
 });

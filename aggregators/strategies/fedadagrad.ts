@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { defineStrategy } from "../strategy.ts";
-import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
+import { meanNeeds } from "./fedavg.ts";
+import { fedOpt, fedOptOptions } from "./fedopt.ts";
 
 /**
  * FedAdagrad: the squares of all steps so far slow each coordinate down, for good.
@@ -11,7 +12,7 @@ import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
  */
 export const fedAdagrad = defineStrategy({
   name: "fedadagrad",
-  needs: fedOptNeeds,
+  needs: meanNeeds,
   config: z.strictObject({ ...fedOptOptions, beta1: fedOptOptions.beta1.unwrap().default(0) }),
   presets: {
     paper: {},

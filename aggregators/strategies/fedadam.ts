@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { defineStrategy } from "../strategy.ts";
-import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
+import { meanNeeds } from "./fedavg.ts";
+import { fedOpt, fedOptOptions } from "./fedopt.ts";
 
 /**
  * FedAdam: the clients' mean step is a gradient for Adam at the server (fedopt.ts has the whole rule).
@@ -14,7 +15,7 @@ import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
  */
 export const fedAdam = defineStrategy({
   name: "fedadam",
-  needs: fedOptNeeds,
+  needs: meanNeeds,
   config: z.strictObject(fedOptOptions),
   presets: {
     paper: {},

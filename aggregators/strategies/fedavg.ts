@@ -1,7 +1,17 @@
 import { z } from "zod";
-import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
+import { defineStrategy, EMPTY_STATE, type Needs } from "../strategy.ts";
 import { mapGlobal, meanOf } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
+
+/** What every rule can that only averages tensor by tensor. */
+export const meanNeeds: Needs = {
+  minUpdates: 1,
+  readsSingleUpdates: false,
+  space: "factors",
+  separable: "tensor",
+  missingTensors: true,
+  quantizedBase: true,
+};
 
 /**
  * Federated averaging: the new global adapter is the mean of the clients' adapters.
@@ -15,21 +25,14 @@ import { weightsOf, weightsOption } from "../weights.ts";
  */
 export const fedAvg = defineStrategy({
   name: "fedavg",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: false,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: meanNeeds,
   config: z.strictObject({ weights: weightsOption.default("examples") }),
   build: ({ weights: axis }) => ({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
       const weights = weightsOf(axis, updates.clients);
-      const mapped = mapGlobal(global, updates, (name) => meanOf(updates, name, weights));
-      return { state, global: mapped.global, report: { kept: mapped.kept } };
+      const next = mapGlobal(global, updates, (name) => meanOf(updates, name, weights));
+      return { state, global: next, report: {} };
     },
   }),
 });

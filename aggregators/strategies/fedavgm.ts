@@ -4,6 +4,7 @@ import type { Tensor } from "../../adapters/tensor.ts";
 import { defineStrategy } from "../strategy.ts";
 import { mapGlobal, meanOf, pseudoGradient, stateTensor, stateValues } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * FedAvg with momentum at the server. Two formulas go by this name, and they are not each other's rescaling:
@@ -18,14 +19,7 @@ import { weightsOf, weightsOption } from "../weights.ts";
  */
 export const fedAvgM = defineStrategy({
   name: "fedavgm",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: false,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: meanNeeds,
   config: z.strictObject({
     weights: weightsOption.default("examples"),
     learningRate: z.number().positive().default(1).describe("η, the server's step"),
@@ -42,7 +36,7 @@ export const fedAvgM = defineStrategy({
     aggregate(state, { global }, updates) {
       const weights = weightsOf(axis, updates.clients);
       const velocity = new Map(state.tensors.v);
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const mean = meanOf(updates, name, weights);
         if (mean === undefined) return undefined;
         const step = pseudoGradient(mean, old);
@@ -55,8 +49,8 @@ export const fedAvgM = defineStrategy({
       });
       return {
         state: { scalars: {}, tensors: { v: velocity } },
-        global: mapped.global,
-        report: { kept: mapped.kept },
+        global: next,
+        report: {},
       };
     },
   }),

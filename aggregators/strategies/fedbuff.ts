@@ -4,6 +4,7 @@ import { addScaled, differenceOf } from "../differences.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
 import { sum, weightsOf, weightsOption } from "../weights.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * FedBuff: asynchronous rounds. The coordinator collects K updates, whatever global adapter each started from,
@@ -19,15 +20,7 @@ import { sum, weightsOf, weightsOption } from "../weights.ts";
  */
 export const fedBuff = defineStrategy({
   name: "fedbuff",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-    asynchronous: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true, asynchronous: true },
   config: z.strictObject({
     weights: weightsOption.default("uniform"),
     learningRate: z.number().positive().default(1).describe("η, the server's step"),
@@ -42,7 +35,7 @@ export const fedBuff = defineStrategy({
       const isFresh = staleness.map((rounds) => maxStaleness === undefined || rounds <= maxStaleness);
       const weights = weightsOf(axis, updates.clients).map((weight, k) => (isFresh[k]! ? weight : 0));
       const damping = staleness.map((rounds) => (1 + rounds) ** -stalenessExponent);
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) =>
           weights[k]! > 0 && updates.has(k, name) ? [k] : [],
         );
@@ -57,9 +50,8 @@ export const fedBuff = defineStrategy({
       });
       return {
         state,
-        global: mapped.global,
+        global: next,
         report: {
-          kept: mapped.kept,
           tooStale: isFresh.filter((fresh) => !fresh).length,
           meanStaleness: sum(staleness) / staleness.length,
         },

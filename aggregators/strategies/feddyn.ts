@@ -4,6 +4,7 @@ import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { addScaled, differenceOf } from "../differences.ts";
 import { defineStrategy } from "../strategy.ts";
 import { mapGlobal, stateTensor, stateValues } from "../weighted-mean.ts";
+import { meanNeeds } from "./fedavg.ts";
 import { variateOf } from "./scaffold.ts";
 
 /**
@@ -20,14 +21,7 @@ import { variateOf } from "./scaffold.ts";
  */
 export const fedDyn = defineStrategy({
   name: "feddyn",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true },
   config: z.strictObject({
     alpha: z
       .number()
@@ -59,7 +53,7 @@ export const fedDyn = defineStrategy({
     aggregate(state, { global, totalClients }, updates) {
       const h = new Map(state.tensors.h);
       const own = updates.clients.map(({ client }) => new Map(state.tensors[variateOf(client)]));
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
         const values = Float64Array.from(floats(old));
         const drift = stateValues(h, name, old);
@@ -80,8 +74,8 @@ export const fedDyn = defineStrategy({
       );
       return {
         state: { scalars: {}, tensors: { ...state.tensors, ...variates, h: tensorSet(h) } },
-        global: mapped.global,
-        report: { kept: mapped.kept },
+        global: next,
+        report: {},
       };
     },
   }),

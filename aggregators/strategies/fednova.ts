@@ -5,6 +5,7 @@ import { learningRateOf } from "../metrics.ts";
 import { defineStrategy, EMPTY_STATE, type UpdateInfo } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * FedNova: each client's change is divided by how many steps' worth of gradient it holds, so that clients with
@@ -20,14 +21,7 @@ import { weightsOf, weightsOption } from "../weights.ts";
  */
 export const fedNova = defineStrategy({
   name: "fednova",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true },
   config: z.strictObject({
     weights: weightsOption.default("examples"),
     momentum: z.number().min(0).lt(1).default(0).describe("ρ of the clients' SGD"),
@@ -48,7 +42,7 @@ export const fedNova = defineStrategy({
         const decay = mu > 0 ? mu * learningRateOf(info, clientLearningRate) : 0;
         return normalizer(info, momentum, decay);
       });
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
         const total = present.reduce((sum, k) => sum + weights[k]!, 0);
         const effective = present.reduce(
@@ -62,7 +56,7 @@ export const fedNova = defineStrategy({
         }
         return values;
       });
-      return { state, global: mapped.global, report: { kept: mapped.kept } };
+      return { state, global: next, report: {} };
     },
   }),
 });

@@ -16,18 +16,9 @@
  */
 import { z } from "zod";
 import { floats } from "../../adapters/cast.ts";
-import type { Needs, Strategy } from "../strategy.ts";
+import type { Strategy } from "../strategy.ts";
 import { mapGlobal, meanOf, pseudoGradient, stateTensor, stateValues } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
-
-export const fedOptNeeds: Needs = {
-  minUpdates: 1,
-  readsSingleUpdates: false,
-  space: "factors",
-  separable: "tensor",
-  missingTensors: true,
-  quantizedBase: true,
-};
 
 export const fedOptOptions = {
   weights: weightsOption.default("examples"),
@@ -71,7 +62,7 @@ export function fedOpt(config: FedOptConfig, secondMoment: SecondMoment): Strate
       const weights = weightsOf(config.weights, updates.clients);
       const firsts = new Map(state.tensors.m);
       const seconds = new Map(state.tensors.v);
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const mean = meanOf(updates, name, weights);
         if (mean === undefined) return undefined;
         const step = pseudoGradient(mean, old);
@@ -93,8 +84,8 @@ export function fedOpt(config: FedOptConfig, secondMoment: SecondMoment): Strate
       });
       return {
         state: { scalars: { t }, tensors: { m: firsts, v: seconds } },
-        global: mapped.global,
-        report: { kept: mapped.kept },
+        global: next,
+        report: {},
       };
     },
   };

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { defineStrategy } from "../strategy.ts";
-import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
+import { meanNeeds } from "./fedavg.ts";
+import { fedOpt, fedOptOptions } from "./fedopt.ts";
 
 /**
  * FedYogi: as FedAdam, but v moves towards Δ² by at most (1 − β₂) Δ², so that it forgets more slowly.
@@ -11,7 +12,7 @@ import { fedOpt, fedOptNeeds, fedOptOptions } from "./fedopt.ts";
  */
 export const fedYogi = defineStrategy({
   name: "fedyogi",
-  needs: fedOptNeeds,
+  needs: meanNeeds,
   config: z.strictObject({
     ...fedOptOptions,
     learningRate: fedOptOptions.learningRate.unwrap().default(0.01),

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { coordinatewise, medianOf } from "../coordinates.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * Coordinate-wise median: each value is the middle one of the clients' values; of an even number of clients,
@@ -14,21 +15,14 @@ import { mapGlobal } from "../weighted-mean.ts";
  */
 export const median = defineStrategy({
   name: "median",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true },
   config: z.strictObject({}),
   presets: { paper: {}, flower: {} },
   build: () => ({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
-      const mapped = mapGlobal(global, updates, (name) => coordinatewise(updates, name, medianOf));
-      return { state, global: mapped.global, report: { kept: mapped.kept } };
+      const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, medianOf));
+      return { state, global: next, report: {} };
     },
   }),
 });

@@ -4,6 +4,7 @@ import { addScaled, differenceNorms, differenceOf } from "../differences.ts";
 import { requireMetric } from "../metrics.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /** Keeps F^(q-1) finite for a loss of 0. */
 const LOSS_FLOOR = 1e-10;
@@ -21,14 +22,7 @@ const LOSS_FLOOR = 1e-10;
  */
 export const qFedAvg = defineStrategy({
   name: "qfedavg",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "adapter",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true, separable: "adapter" },
   config: z.strictObject({
     q: z
       .number()
@@ -59,7 +53,7 @@ export const qFedAvg = defineStrategy({
       const curvatures = differenceNorms(updates, global.tensors).map(
         (norm, k) => q * losses[k]! ** (q - 1) * (scale * norm) ** 2 + scale * shares[k]!,
       );
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const values = Float64Array.from(floats(old));
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
         const total = present.reduce((sum, k) => sum + curvatures[k]!, 0);
@@ -68,7 +62,7 @@ export const qFedAvg = defineStrategy({
         }
         return values;
       });
-      return { state, global: mapped.global, report: { kept: mapped.kept } };
+      return { state, global: next, report: {} };
     },
   }),
 });

@@ -5,6 +5,7 @@ import { addScaled, differenceOf } from "../differences.ts";
 import { learningRateOf } from "../metrics.ts";
 import { defineStrategy } from "../strategy.ts";
 import { mapGlobal, stateTensor, stateValues } from "../weighted-mean.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * SCAFFOLD, option II: control variates take the drift out of local steps.
@@ -21,14 +22,7 @@ import { mapGlobal, stateTensor, stateValues } from "../weighted-mean.ts";
  */
 export const scaffold = defineStrategy({
   name: "scaffold",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true },
   config: z.strictObject({
     learningRate: z.number().positive().default(1).describe("η_g, the server's step"),
     clientLearningRate: z
@@ -60,7 +54,7 @@ export const scaffold = defineStrategy({
       const perStep = updates.clients.map(
         (info) => 1 / (info.steps * learningRateOf(info, clientLearningRate)),
       );
-      const mapped = mapGlobal(global, updates, (name, old) => {
+      const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
         const values = Float64Array.from(floats(old));
         const c = stateValues(control, name, old);
@@ -85,8 +79,8 @@ export const scaffold = defineStrategy({
       );
       return {
         state: { scalars: {}, tensors: { ...state.tensors, ...variates, control: sorted(control) } },
-        global: mapped.global,
-        report: { kept: mapped.kept },
+        global: next,
+        report: {},
       };
     },
   }),

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { coordinatewise } from "../coordinates.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
+import { meanNeeds } from "./fedavg.ts";
 
 /**
  * Coordinate-wise trimmed mean: of each coordinate the ⌊βn⌋ smallest and as many largest values are dropped, the
@@ -11,14 +12,7 @@ import { mapGlobal } from "../weighted-mean.ts";
  */
 export const trimmedMean = defineStrategy({
   name: "trimmed-mean",
-  needs: {
-    minUpdates: 1,
-    readsSingleUpdates: true,
-    space: "factors",
-    separable: "tensor",
-    missingTensors: true,
-    quantizedBase: true,
-  },
+  needs: { ...meanNeeds, readsSingleUpdates: true },
   config: z.strictObject({
     beta: z.number().min(0).lt(0.5).default(0.2).describe("β, the share dropped at each end, below one half"),
   }),
@@ -32,8 +26,8 @@ export const trimmedMean = defineStrategy({
         for (let k = cut; k < ascending.length - cut; k++) total += ascending[k]!;
         return total / (ascending.length - 2 * cut);
       };
-      const mapped = mapGlobal(global, updates, (name) => coordinatewise(updates, name, trimmed));
-      return { state, global: mapped.global, report: { kept: mapped.kept } };
+      const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, trimmed));
+      return { state, global: next, report: {} };
     },
   }),
 });
