@@ -42,4 +42,24 @@ export const adapterCodes = {
     meaning: "An adapter belongs to another base model, rank, scale or set of targets.",
     remedy: "Use the adapter with the base and configuration it was made for.",
   },
+  F3009: {
+    status: "data_loss",
+    meaning: "An encoded update is damaged or hostile.",
+    remedy: "Look at the log of the client that sent it; the round goes on without it.",
+  },
+  F3010: {
+    status: "unimplemented",
+    meaning: "A codec is not known here.",
+    remedy: "Name one of the codecs that the message lists, or upgrade the older side.",
+  },
+  F3011: {
+    status: "failed_precondition",
+    meaning: "An encoded update counts from another adapter than the one that was handed out.",
+    remedy: "Train from the adapter of the current round.",
+  },
+  F3012: {
+    status: "out_of_range",
+    meaning: "A tensor cannot be encoded: it is not finite, or it changed more than the codec can say.",
+    remedy: "Lower the learning rate, or choose codec bf16 or fp32.",
+  },
 } as const satisfies Record<string, ErrorCode>;
