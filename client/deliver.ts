@@ -15,7 +15,9 @@ import type { Transfer } from "./transfer.ts";
 export type Delivery =
   | { readonly kind: "accepted" }
   | { readonly kind: "late"; readonly reason: string }
-  | { readonly kind: "refused"; readonly code: string; readonly reason: string };
+  | { readonly kind: "refused"; readonly code: string; readonly reason: string }
+  /** Nothing was decided: the result stays kept until the coordinator offers the task again or cancels it. */
+  | { readonly kind: "unasked"; readonly reason: string };
 
 export interface DeliveryControl {
   readonly signal: AbortSignal;
@@ -23,15 +25,21 @@ export interface DeliveryControl {
   onProgress(doneBytes: number, totalBytes: number): void;
 }
 
-export function blobsOf(result: SubmitResultRequest): readonly BlobRef[] {
+export function blobsOf(
+  result: Pick<SubmitResultRequest, "adapterConfig" | "adapterModel" | "extras">,
+): readonly BlobRef[] {
   return [result.adapterConfig, result.adapterModel, ...Object.values(result.extras)].filter(
     (ref) => ref !== undefined,
   );
 }
 
-/** @throws the signal's reason once it aborts, F5106 where the kept files are damaged; the result stays kept */
+/**
+ * @param open whether the task is open: for a closed one no blob is sent, only the offer, for the record
+ * @throws the signal's reason once it aborts; the result then stays kept
+ */
 export async function deliver(
   result: SubmitResultRequest,
+  open: boolean,
   place: {
     readonly fleet: Fleet;
     readonly state: ClientState;
@@ -42,12 +50,12 @@ export async function deliver(
 ): Promise<Delivery> {
   const { fleet, state, transfer, persistence } = place;
   const delivery = await attempt();
-  state.settle(result.taskId);
+  if (delivery.kind !== "unasked") state.settle(result.taskId);
   return delivery;
 
   async function attempt(): Promise<Delivery> {
     try {
-      const blobs = blobsOf(result).map(({ sha256, size }) => ({ sha256, size: Number(size) }));
+      const blobs = (open ? blobsOf(result) : []).map(({ sha256, size }) => ({ sha256, size: Number(size) }));
       const totalBytes = blobs.reduce((sum, { size }) => sum + size, 0);
       let beforeBytes = 0;
       for (const blob of blobs) {
@@ -68,8 +76,10 @@ export async function deliver(
       failpoint("client.submitted");
       return read(answer);
     } catch (error) {
-      // Whatever the coordinator refuses now it will refuse tomorrow: keeping the result would only fill the disk.
       if (control.signal.aborted || !(error instanceof FedloomError)) throw error;
+      // A coordinator that was just started again may not have come to this task yet.
+      if (open && error.code === "F4011") return { kind: "unasked", reason: error.message };
+      // Whatever else it refuses now it will refuse tomorrow: keeping the result would only fill the disk.
       return { kind: "refused", code: error.code, reason: error.message };
     }
   }

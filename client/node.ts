@@ -53,7 +53,9 @@ export async function runNode(options: NodeOptions): Promise<void> {
   let refusal: FedloomError | undefined;
 
   const work = createWorkList(ending.signal);
-  const heldTasks = (): string[] => [...work.ids(), ...state.kept().map(({ taskId }) => taskId)];
+  const heldTasks = (): string[] => [
+    ...new Set([...work.taskIds(), ...state.kept().map(({ taskId }) => taskId)]),
+  ];
   const noted = state.noted();
   if (noted !== undefined) log.info("A task was cut off; it begins anew when it is offered", { task: noted });
 
@@ -68,15 +70,17 @@ export async function runNode(options: NodeOptions): Promise<void> {
     {
       onUp: () => log.info("Connected", { client: state.clientId }),
       onTask(task) {
-        const known = state.kept().some(({ taskId }) => taskId === task.taskId) || !work.add(task);
-        if (!known) log.info("Task received", taskFields(task));
+        const finished = state.kept().some(({ taskId }) => taskId === task.taskId);
+        if (finished) work.addKept(task.taskId, true);
+        else if (work.addTask(task)) log.info("Task received", taskFields(task));
         standing.hold(heldTasks());
       },
       onCancel(cancel) {
-        if (work.cancel(cancel)) {
+        const finished = state.kept().some(({ taskId }) => taskId === cancel.taskId);
+        if (finished) work.addKept(cancel.taskId, false);
+        else if (work.cancel(cancel)) {
           log.info("Task cancelled", { task: cancel.taskId, code: cancel.code, reason: cancel.reason });
         }
-        standing.hold(heldTasks());
       },
       onDown: (reason, retryMs) =>
         log.warn("Connection lost; trying again", {
@@ -92,10 +96,9 @@ export async function runNode(options: NodeOptions): Promise<void> {
 
   try {
     const worker = createWorker(options, standing, ending.signal);
-    for (const result of state.kept()) await worker.deliverKept(result);
+    await worker.dropDamaged();
     for await (const item of work) {
-      await worker.perform(item);
-      work.done(item);
+      await (item.kind === "task" ? worker.perform(item.task, item.signal) : worker.deliverKept(item));
       standing.hold(heldTasks());
     }
   } catch (error) {

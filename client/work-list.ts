@@ -1,55 +1,63 @@
-/** The tasks that a node was given and has not finished, each with the signal that calls it off. */
+/** What a node has to do, in the order it came: tasks to work on, and kept results that the coordinator asked for. */
 import type { CancelTask, Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 
-export interface WorkItem {
-  readonly task: Task;
-  /** Aborts when the task is cancelled or the node ends. */
-  readonly signal: AbortSignal;
-}
+export type WorkItem =
+  | {
+      readonly kind: "task";
+      readonly taskId: string;
+      readonly task: Task;
+      /** Aborts when the task is cancelled or the node ends. */
+      readonly signal: AbortSignal;
+    }
+  /** A finished result whose task was offered anew, or is not open any more and is offered for the record. */
+  | { readonly kind: "kept"; readonly taskId: string; readonly open: boolean };
 
 export interface WorkList extends AsyncIterable<WorkItem> {
   /** @returns false if the task was there already */
-  add(task: Task): boolean;
+  addTask(task: Task): boolean;
+  addKept(taskId: string, open: boolean): void;
   /** @returns false if there is no such task */
   cancel(cancel: CancelTask): boolean;
-  done(item: WorkItem): void;
-  ids(): readonly string[];
+  taskIds(): readonly string[];
 }
 
-/** Tasks in the order they came; ends with `ending`. */
+/** Ends with `ending`. */
 export function createWorkList(ending: AbortSignal): WorkList {
-  const items = new Map<string, { item: WorkItem; controller: AbortController }>();
+  const tasks = new Map<string, AbortController>();
+  const waiting: WorkItem[] = [];
   let wake = (): void => {};
   ending.addEventListener("abort", () => wake(), { once: true });
+  const put = (item: WorkItem): void => {
+    waiting.push(item);
+    wake();
+  };
   return {
-    add(task) {
-      if (items.has(task.taskId)) return false;
+    addTask(task) {
+      const { taskId } = task;
+      if (tasks.has(taskId)) return false;
       const controller = new AbortController();
-      items.set(task.taskId, {
-        item: { task, signal: AbortSignal.any([controller.signal, ending]) },
-        controller,
-      });
-      wake();
+      tasks.set(taskId, controller);
+      put({ kind: "task", taskId, task, signal: AbortSignal.any([controller.signal, ending]) });
       return true;
     },
+    addKept: (taskId, open) => put({ kind: "kept", taskId, open }),
     cancel({ taskId, code, reason }) {
-      const found = items.get(taskId);
-      if (found === undefined) return false;
-      found.controller.abort(new Error(`Task ${taskId} was cancelled (${code}): ${reason}`));
-      return true;
+      const controller = tasks.get(taskId);
+      controller?.abort(new Error(`Task ${taskId} was cancelled (${code}): ${reason}`));
+      return controller !== undefined;
     },
-    done: ({ task }) => void items.delete(task.taskId),
-    ids: () => [...items.keys()],
+    taskIds: () => [...tasks.keys()],
     async *[Symbol.asyncIterator]() {
       while (!ending.aborted) {
-        const next = items.values().next().value;
-        if (next === undefined) {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
+        const next = waiting.shift();
+        if (next !== undefined) {
+          yield next;
+          if (next.kind === "task") tasks.delete(next.taskId);
           continue;
         }
-        yield next.item;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
       }
     },
   };

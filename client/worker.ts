@@ -18,16 +18,17 @@ import { type Persistence, untilAnswered } from "./persistence.ts";
 import type { Standing } from "./standing.ts";
 import { createTransfer } from "./transfer.ts";
 import { doTask, idleMsOf, type Phase, type Workplace } from "./work.ts";
-import type { WorkItem } from "./work-list.ts";
 
 /** Longest time without progress while a result of an earlier start is delivered. */
 const DELIVERY_IDLE_MS = 60_000;
 
 export interface Worker {
-  /** Delivers a result that an earlier process finished. */
-  deliverKept(result: SubmitResultRequest): Promise<void>;
+  /** Forgets kept results whose files are not what they were; their tasks begin anew. */
+  dropDamaged(): Promise<void>;
+  /** Delivers a kept result now that the coordinator has spoken of its task. */
+  deliverKept(item: { readonly taskId: string; readonly open: boolean }): Promise<void>;
   /** Does a task to its end: result delivered, failure reported, or called off. @throws once the node ends */
-  perform(item: WorkItem): Promise<void>;
+  perform(task: Task, signal: AbortSignal): Promise<void>;
 }
 
 export function createWorker(
@@ -51,12 +52,13 @@ export function createWorker(
   };
   const transfer = createTransfer(fleet, state.blobs, state.clientId, persistence);
 
-  const deliverResult = async (result: SubmitResultRequest, idleMs: number, signal: AbortSignal) => {
+  const deliverResult = async (result: SubmitResultRequest, idleMs: number, open: boolean): Promise<void> => {
     const delivery = await deliver(
       result,
+      open,
       { fleet, state, transfer, persistence },
       {
-        signal,
+        signal: ending,
         idleMs,
         onProgress: (done, total) =>
           standing.report(
@@ -86,23 +88,28 @@ export function createWorker(
   };
 
   return {
-    async deliverKept(result) {
-      const intact = await Promise.all(
-        blobsOf(result).map(({ sha256, size }) => isIntact(state.blobs, { sha256, size: Number(size) })),
-      );
-      if (!intact.every(Boolean)) {
+    async dropDamaged() {
+      for (const { taskId, ...result } of state.kept()) {
+        const intact = await Promise.all(
+          blobsOf(result).map(({ sha256, size }) => isIntact(state.blobs, { sha256, size: Number(size) })),
+        );
+        if (intact.every(Boolean)) continue;
         log.error("The kept result is damaged on disk; its task begins anew", {
           code: "F5106",
-          task: result.taskId,
+          task: taskId,
         });
-        state.settle(result.taskId);
-        return;
+        state.settle(taskId);
       }
-      log.info("Offering the result of an earlier start", { task: result.taskId, round: result.round });
-      await deliverResult(result, DELIVERY_IDLE_MS, ending);
     },
 
-    async perform({ task, signal }) {
+    async deliverKept({ taskId, open }) {
+      const result = state.kept().find((kept) => kept.taskId === taskId);
+      if (result === undefined) return; // delivered meanwhile
+      log.info("Offering a finished result again", { task: taskId, round: result.round });
+      await deliverResult(result, DELIVERY_IDLE_MS, open);
+    },
+
+    async perform(task, signal) {
       let phase: Phase = "fetch";
       const report = (done: number, total: number, metrics: Readonly<Record<string, number>>): void =>
         standing.report(
@@ -138,7 +145,7 @@ export function createWorker(
         state.note(undefined); // from here on the kept result stands for the task
         phase = "push";
         // A finished result is offered even if the task was called off: the coordinator records that it came.
-        await deliverResult(result, idleMsOf(task), ending);
+        await deliverResult(result, idleMsOf(task), true);
       } catch (error) {
         if (signal.aborted) {
           ending.throwIfAborted();

@@ -413,3 +413,49 @@ test.each([
   expect(state.kept()).toEqual([]);
   state.close();
 });
+
+test("a coordinator that does not know the task yet gets the result when it offers the task again", async () => {
+  const fleet = createFakeFleet();
+  let trainings = 0;
+  let unknowing = true;
+  fleet.before = (call) => {
+    if (call === "pushBlob" && unknowing) throw new FedloomError("F4011", "It is not the task in hand");
+  };
+  const node = start(fleet, {
+    trainer: createToyTrainer({ steps: 1, beforeStep: () => void trainings++ }),
+  });
+  const task = fleet.trainTask("t1", toyAdapter());
+  fleet.offer(task);
+  while (!node.lines.some((line) => line.includes("Result unasked"))) await new Promise(setImmediate);
+  expect(node.state.kept()).toHaveLength(1);
+  unknowing = false;
+  fleet.offer(task);
+  await fleet.until(() => fleet.submitted.length === 1);
+  await node.stop();
+  expect(trainings).toBe(1);
+  expect(node.state.kept()).toEqual([]);
+});
+
+test("a finished result whose task is closed is offered for the record, without its blobs", async () => {
+  const fleet = createFakeFleet();
+  const state = createMemoryState("c1");
+  fleet.before = (call) => {
+    if (call === "statBlob") throw new FedloomError("F5001", "The coordinator is gone");
+  };
+  const first = start(fleet, { state });
+  fleet.offer(fleet.trainTask("t1", toyAdapter()));
+  while (state.kept().length === 0) await new Promise(setImmediate);
+  await first.stop();
+
+  const later = createFakeFleet();
+  later.verdict = Verdict.LATE;
+  const second = start(later, { state });
+  await later.until(() => later.hellos.length === 1);
+  expect(later.hellos[0]!.heldTasks).toEqual(["t1"]);
+  const cancel = create(CancelTaskSchema, { taskId: "t1", code: "F4011" });
+  later.send(create(ConnectResponseSchema, { message: { case: "cancel", value: cancel } }));
+  await later.until(() => later.submitted.length === 1);
+  await second.stop();
+  expect(later.blobs.size).toBe(0);
+  expect(state.kept()).toEqual([]);
+});
