@@ -1,0 +1,157 @@
+/**
+ * A model in up to three graphs as one: token embeddings, an encoder whose features replace the embeddings of
+ * the media tokens, and a decoder. Gradients flow from the decoder through the embeddings into the encoder.
+ */
+import { sizeOf, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
+import { FedloomError } from "../../base/errors.ts";
+import type { Batch, Engine, EngineOptions, GraphFile, ParameterSpec, StepResult } from "./engine.ts";
+import { openEngine } from "./open.ts";
+
+export interface CompositeOptions extends Omit<EngineOptions, "file" | "output" | "mapping"> {
+  /** The decoder, or the only graph. */
+  readonly decoder: GraphFile;
+  readonly embed?: GraphFile | undefined;
+  readonly encoder?: GraphFile | undefined;
+  /** Tokens whose embeddings are replaced by the encoder's features, in row-major order. */
+  readonly mediaTokenId?: number | undefined;
+}
+
+export interface Composite {
+  readonly parameters: readonly ParameterSpec[];
+  /** Modules asked for that no graph has. */
+  readonly absent: readonly string[];
+  initialValues(): TensorSet;
+  /** The batch holds the inputs of all graphs; `inputs_embeds` stand in for ids and media where given. */
+  step(batch: Batch, parameters: TensorSet): Promise<StepResult>;
+  /** Rows of the decoder's output, as Engine.forward gives them. */
+  forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor>;
+  close(): Promise<void>;
+}
+
+export async function openComposite(options: CompositeOptions): Promise<Composite> {
+  const { decoder: file, embed: embedFile, encoder: encoderFile, mediaTokenId, ...shared } = options;
+  const wantsEmbeddings = options.inputGradients?.includes("inputs_embeds") ?? false;
+  const encoder =
+    encoderFile &&
+    (await openEngine({ ...shared, file: encoderFile, objective: "none", inputGradients: [] }));
+  const trainsEncoder = encoder !== undefined && encoder.parameters.length > 0;
+  const inputGradients = trainsEncoder || wantsEmbeddings ? ["inputs_embeds"] : [];
+  const decoder = await openEngine({ ...shared, file, inputGradients });
+  const embed =
+    embedFile && (await openEngine({ ...shared, file: embedFile, lora: [], saved: [], objective: "none" }));
+  return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, trainsEncoder, wantsEmbeddings });
+}
+
+interface Parts {
+  readonly decoder: Engine;
+  readonly embed: Engine | undefined;
+  readonly encoder: Engine | undefined;
+  readonly mediaTokenId: number | undefined;
+  readonly trainsEncoder: boolean;
+  readonly wantsEmbeddings: boolean;
+}
+
+class ThreeGraphs implements Composite {
+  readonly parameters: readonly ParameterSpec[];
+  readonly absent: readonly string[];
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    const { decoder, encoder } = parts;
+    this.#parts = parts;
+    this.parameters = [...decoder.parameters, ...(encoder?.parameters ?? [])];
+    this.absent = decoder.absent.filter((path) => encoder === undefined || encoder.absent.includes(path));
+  }
+
+  initialValues(): TensorSet {
+    const { decoder, encoder } = this.#parts;
+    return tensorSet([...decoder.initialValues(), ...(encoder?.initialValues() ?? [])]);
+  }
+
+  async step(batch: Batch, parameters: TensorSet): Promise<StepResult> {
+    const { decoder, encoder, trainsEncoder, wantsEmbeddings } = this.#parts;
+    const { inputs, places, features } = await this.#embedded(batch, parameters);
+    const result = await decoder.step({ ...batch, inputs }, parameters);
+    const inputGradients = wantsEmbeddings ? result.inputGradients : new Map();
+    const dEmbeddings = result.inputGradients.get("inputs_embeds");
+    if (!trainsEncoder || features === undefined || dEmbeddings === undefined)
+      return { ...result, inputGradients };
+    const dFeatures = pickedRows(dEmbeddings, places, features.shape);
+    const own = { ...batch, inputs: only(batch.inputs, encoder!) };
+    const { gradients } = await encoder!.backward(own, parameters, dFeatures);
+    return { ...result, inputGradients, gradients: tensorSet([...result.gradients, ...gradients]) };
+  }
+
+  async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
+    const { inputs } = await this.#embedded(batch, parameters);
+    return this.#parts.decoder.forward({ ...batch, inputs }, parameters, rows);
+  }
+
+  async close(): Promise<void> {
+    const { decoder, embed, encoder } = this.#parts;
+    await Promise.all([decoder.close(), embed?.close(), encoder?.close()]);
+  }
+
+  /** The decoder's inputs, the rows of the embeddings that media took, and the features that stand there. */
+  async #embedded(
+    batch: Batch,
+    parameters: TensorSet,
+  ): Promise<{ inputs: TensorSet; places: readonly number[]; features: Tensor | undefined }> {
+    const { decoder, embed, encoder, mediaTokenId } = this.#parts;
+    const ids = batch.inputs.get("input_ids");
+    const wanted = decoder.inputs.some(({ name }) => name === "inputs_embeds");
+    const hasMedia = encoder !== undefined && only(batch.inputs, encoder).size > 0;
+    if (!wanted || embed === undefined || ids === undefined)
+      return { inputs: only(batch.inputs, decoder), places: [], features: undefined };
+    const tokens = await embed.forward({ inputs: only(batch.inputs, embed) }, new Map());
+    const data = (tokens.data as Float32Array).slice(); // embeddings are float32
+    const places: number[] = [];
+    let features: Tensor | undefined;
+    if (hasMedia) {
+      const own = { ...batch, inputs: only(batch.inputs, encoder) };
+      features = await encoder.forward(own, parameters);
+      (ids.data as BigInt64Array).forEach((id, at) => {
+        if (Number(id) === mediaTokenId) places.push(at);
+      });
+      const width = tokens.shape.at(-1)!;
+      const count = sizeOf(features.shape) / width;
+      if (count !== places.length)
+        throw new FedloomError(
+          "F2114",
+          `Cannot place media: there must be as many media tokens (${mediaTokenId}) as features, got ${places.length} and ${count}`,
+        );
+      places.forEach((at, i) => {
+        data.set((features!.data as Float32Array).subarray(i * width, (i + 1) * width), at * width);
+      });
+    }
+    const embeddings = tensor("F32", tokens.shape, data);
+    return {
+      inputs: only(
+        tensorSet([...without(batch.inputs, "inputs_embeds"), ["inputs_embeds", embeddings]]),
+        decoder,
+      ),
+      places,
+      features,
+    };
+  }
+}
+
+function without(inputs: TensorSet, name: string): TensorSet {
+  return new Map([...inputs].filter(([other]) => other !== name));
+}
+
+/** What of a batch a graph takes. */
+function only(inputs: TensorSet, engine: Engine): TensorSet {
+  const names = new Set(engine.inputs.map(({ name }) => name));
+  return new Map([...inputs].filter(([name]) => names.has(name)));
+}
+
+/** Rows of [B, S, H] at flat places, in the shape of the features. */
+function pickedRows(source: Tensor, places: readonly number[], shape: readonly number[]): Tensor {
+  const width = source.shape.at(-1)!;
+  const data = new Float32Array(sizeOf(shape));
+  places.forEach((at, i) => {
+    data.set((source.data as Float32Array).subarray(at * width, (at + 1) * width), i * width);
+  });
+  return tensor("F32", shape, data);
+}
