@@ -10,7 +10,7 @@ import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { SHA256_HEX } from "../base/hash.ts";
-import type { Adapter } from "./adapter.ts";
+import type { Adapter, AdapterConfig } from "./adapter.ts";
 import { checkAdapter } from "./check-adapter.ts";
 import { replaceFile } from "./durable-file.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
@@ -30,11 +30,15 @@ const BASE_KEY = "fedloom.base";
 
 /** Equal adapters give equal bytes. */
 export function encodeAdapter({ config, tensors }: Adapter): AdapterFiles {
-  const base = config.base === "" ? {} : { [BASE_KEY]: config.base };
   return {
     config: formatPeftConfig(config),
-    model: writeSafetensors(tensors, { ...PYTORCH_METADATA, ...base }),
+    model: writeSafetensors(tensors, { ...PYTORCH_METADATA, ...baseMetadata(config) }),
   };
+}
+
+/** What the metadata of an adapter's safetensors file say of the base model. */
+export function baseMetadata({ base }: AdapterConfig): Record<string, string> {
+  return base === "" ? {} : { [BASE_KEY]: base };
 }
 
 /**

@@ -15,13 +15,13 @@ import { failpoint } from "../base/failpoint.ts";
 import { NAME } from "../config/run.ts";
 import { type SubmitResultRequest, SubmitResultRequestSchema } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { type ClientBlobs, createMemoryBlobs, openDiskBlobs } from "./blobs.ts";
-import { createMemoryPersonal, openDiskPersonal, type PersonalTensors } from "./personal.ts";
+import { createMemoryTensors, type LocalTensors, openDiskTensors } from "./local-tensors.ts";
 
 export interface ClientState {
   readonly clientId: string;
   readonly blobs: ClientBlobs;
   /** Tensors that do not travel. */
-  readonly personal: PersonalTensors;
+  readonly local: LocalTensors;
   /** The task that was in work when the process ended last, if it was. */
   noted(): string | undefined;
   note(taskId: string | undefined): void;
@@ -141,7 +141,7 @@ function stateOf(database: DatabaseSync, directory: string, clientId: string): C
   return {
     clientId,
     blobs: openDiskBlobs(join(directory, "blobs")),
-    personal: openDiskPersonal(join(directory, "personal")),
+    local: openDiskTensors(join(directory, "local")),
     noted: () => select.get()?.value as string | undefined,
     note: (taskId) => void onDisk(() => (taskId === undefined ? clear.run() : insert.run(taskId))),
     kept: () =>
@@ -162,7 +162,7 @@ function stateOf(database: DatabaseSync, directory: string, clientId: string): C
 export function createMemoryState(
   clientId: string,
   blobs: ClientBlobs = createMemoryBlobs(),
-  personal: PersonalTensors = createMemoryPersonal(),
+  local: LocalTensors = createMemoryTensors(),
 ): ClientState {
   requireClientId(clientId);
   const kept = new Map<string, SubmitResultRequest>();
@@ -170,7 +170,7 @@ export function createMemoryState(
   return {
     clientId,
     blobs,
-    personal,
+    local,
     noted: () => noted,
     note(taskId) {
       noted = taskId;

@@ -5,12 +5,16 @@
  * before the note leaves a task that is trained again, to the same bits; after it, a result that is only offered.
  */
 import { create } from "@bufbuild/protobuf";
-import { type AdapterFiles, decodeAdapter, encodeAdapter } from "../adapters/peft.ts";
+import { codecOf } from "../adapters/codecs/index.ts";
+import { encodeUpdate } from "../adapters/encoded-update.ts";
+import { type AdapterFiles, baseMetadata, decodeAdapter } from "../adapters/peft.ts";
+import { formatPeftConfig } from "../adapters/peft-config.ts";
 import { readSafetensors, writeSafetensors } from "../adapters/safetensors.ts";
 import type { TensorSet } from "../adapters/tensor.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
+import { createRng } from "../base/rng.ts";
 import { type EvaluateOptions, type TaskOptions, type TrainOptions, taskOptions } from "../config/task.ts";
 import { score } from "../data/metrics/index.ts";
 import {
@@ -23,7 +27,7 @@ import {
 import type { Prediction, PredictTask, Trainer, TrainTask } from "../training/trainer.ts";
 import type { BlobName } from "./blobs.ts";
 import { type Shard, wordedAs } from "./inventory.ts";
-import { splitTravelling, withPersonal } from "./personal.ts";
+import { splitTravelling, withPersonal } from "./local-tensors.ts";
 import type { ClientState } from "./state.ts";
 import type { Transfer } from "./transfer.ts";
 
@@ -161,7 +165,7 @@ async function train(
   const examples = wordedAs(shard, options.prompt).train;
   if (examples.length === 0) throw noExamples("train");
   const global = decodeAdapter(files, `task ${task.taskId}`);
-  const personal = state.personal.before(task.runId, task.round);
+  const personal = state.local.before("personal", task.runId, task.round);
   control.onPhase("train");
   let prepared = 0;
   const { kind: _kind, prompt: _prompt, codec: _codec, training, travels, ...instructions } = options;
@@ -192,15 +196,25 @@ async function train(
   failpoint("client.trained");
 
   const { travelling, staying } = splitTravelling(trained.adapter.tensors, travels);
-  if (staying.size > 0) state.personal.save(task.runId, task.round, staying);
-  const encoded = encodeAdapter({ config: trained.adapter.config, tensors: travelling });
+  if (staying.size > 0) state.local.save("personal", task.runId, task.round, staying);
+  const memory = state.local.before("codec-memory", task.runId, task.round);
+  const encoded = encodeUpdate(
+    codecOf(options.codec),
+    travelling,
+    { tensors: global.tensors, sha256: task.adapterModel!.sha256 },
+    createRng(options.seed).fork("codec"),
+    { metadata: baseMetadata(trained.adapter.config), ...(memory === undefined ? {} : { memory }) },
+  );
+  if (encoded.memory.size > 0) {
+    state.local.save("codec-memory", task.runId, task.round, encoded.memory);
+  }
   const store = (bytes: Uint8Array): BlobRef => {
     const { sha256, size } = state.blobs.write((write) => write(bytes));
     return create(BlobRefSchema, { sha256, size: BigInt(size) });
   };
   const result: Result = {
-    adapterConfig: store(encoded.config),
-    adapterModel: store(encoded.model),
+    adapterConfig: store(formatPeftConfig(trained.adapter.config)),
+    adapterModel: store(encoded.bytes),
     extras: Object.fromEntries(
       Object.entries(trained.extras).map(([name, set]) => [name, store(writeSafetensors(set))]),
     ),
@@ -227,7 +241,7 @@ async function evaluate(
   if (examples.length === 0) throw noExamples("evaluate");
   const global = decodeAdapter(files, `task ${task.taskId}`);
   // Evaluation of round t comes after its training, so the personal tensors of round t itself count.
-  const personal = state.personal.before(task.runId, task.round + 1);
+  const personal = state.local.before("personal", task.runId, task.round + 1);
   control.onPhase("evaluate");
   const predictTask: PredictTask = {
     adapter: { ...global, tensors: withPersonal(global.tensors, personal) },

@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
+import { openUpdate } from "../../adapters/encoded-update.ts";
 import { decodeAdapter } from "../../adapters/peft.ts";
+import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { type Clock, systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { armFailpoints } from "../../base/failpoint.ts";
@@ -372,7 +374,7 @@ test("personal tensors stay, and the next round starts from them", async () => {
   const onlyA = { travels: "lora_A" };
   fleet.offer(fleet.trainTask("t1", toyAdapter(), {}, onlyA));
   await fleet.until(() => fleet.submitted.length === 1);
-  const kept = node.state.personal.before("run", 2)!;
+  const kept = node.state.local.before("personal", "run", 2)!;
   expect([...kept.keys()].every((name) => name.includes("lora_B"))).toBe(true);
   fleet.offer(
     fleet.trainTask(
@@ -386,7 +388,7 @@ test("personal tensors stay, and the next round starts from them", async () => {
   await node.stop();
   // With a learning rate of next to nothing the personal tensors of round 2 are those of round 1.
   const name = "base_model.model.layers.0.q_proj.lora_B.weight";
-  expect(node.state.personal.before("run", 3)!.get(name)!.data).toEqual(kept.get(name)!.data);
+  expect(node.state.local.before("personal", "run", 3)!.get(name)!.data).toEqual(kept.get(name)!.data);
 });
 
 test.each([
@@ -458,4 +460,26 @@ test("a finished result whose task is closed is offered for the record, without 
   await second.stop();
   expect(later.blobs.size).toBe(0);
   expect(state.kept()).toEqual([]);
+});
+
+test("an update travels by the codec that the run names, its memory stays for the next round", async () => {
+  const fleet = createFakeFleet();
+  const node = start(fleet);
+  const task = fleet.trainTask("t1", toyAdapter(), {}, { codec: "topk" });
+  fleet.offer(task);
+  await fleet.until(() => fleet.submitted.length === 1);
+  await node.stop();
+  const handedOut = viewSafetensors(fleet.blobs.get(task.adapterModel!.sha256)!);
+  const sent = viewSafetensors(fleet.blobs.get(fleet.submitted[0]!.adapterModel!.sha256)!);
+  expect(sent.metadata["fedloom.codec"]).toBe("topk");
+  const decoded = openUpdate(sent, { file: handedOut, sha256: task.adapterModel!.sha256 });
+  const memory = node.state.local.before("codec-memory", "run", 2)!;
+  expect([...memory.keys()]).toEqual([...decoded.names]);
+  const name = "base_model.model.layers.0.q_proj.lora_A.weight";
+  // 5 % of 12 elements: one was sent, eleven are remembered.
+  const changed = (decoded.read(name).data as Float32Array).map(
+    (x, i) => x - Number(handedOut.read(name).data[i]),
+  );
+  expect(changed.filter((x) => x !== 0)).toHaveLength(1);
+  expect((memory.get(name)!.data as Float32Array).filter((x) => x !== 0)).toHaveLength(11);
 });

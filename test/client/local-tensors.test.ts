@@ -4,54 +4,54 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { float32, tensorSet } from "../../adapters/tensor.ts";
 import {
-  createMemoryPersonal,
-  openDiskPersonal,
-  type PersonalTensors,
+  createMemoryTensors,
+  type LocalTensors,
+  openDiskTensors,
   splitTravelling,
   withPersonal,
-} from "../../client/personal.ts";
+} from "../../client/local-tensors.ts";
 
-const STORES: [string, () => PersonalTensors][] = [
+const STORES: [string, () => LocalTensors][] = [
   [
     "on disk",
     () => {
       const directory = mkdtempSync(join(tmpdir(), "fedloom-"));
       onTestFinished(() => rmSync(directory, { recursive: true }));
-      return openDiskPersonal(directory);
+      return openDiskTensors(directory);
     },
   ],
-  ["in memory", createMemoryPersonal],
+  ["in memory", createMemoryTensors],
 ];
 
 const of = (value: number) => tensorSet([["head.weight", float32([1, 2], [value, -value])]]);
 
 test.each(STORES)("personal tensors %s: a round starts from the latest before it", (_, open) => {
   const personal = open();
-  expect(personal.before("run", 1)).toBeUndefined();
-  personal.save("run", 1, of(1));
-  personal.save("run", 4, of(4));
-  expect(personal.before("run", 1)).toBeUndefined();
-  expect(personal.before("run", 4)).toEqual(of(1));
-  expect(personal.before("run", 5)).toEqual(of(4));
+  expect(personal.before("personal", "run", 1)).toBeUndefined();
+  personal.save("personal", "run", 1, of(1));
+  personal.save("personal", "run", 4, of(4));
+  expect(personal.before("personal", "run", 1)).toBeUndefined();
+  expect(personal.before("personal", "run", 4)).toEqual(of(1));
+  expect(personal.before("personal", "run", 5)).toEqual(of(4));
   // Round 4 again, after a crash: it starts where it started before.
-  personal.save("run", 4, of(44));
-  expect(personal.before("run", 4)).toEqual(of(1));
-  expect(personal.before("other", 9)).toBeUndefined();
+  personal.save("personal", "run", 4, of(44));
+  expect(personal.before("personal", "run", 4)).toEqual(of(1));
+  expect(personal.before("personal", "other", 9)).toBeUndefined();
 });
 
 test.each(STORES)("personal tensors %s: two rounds are kept", (_, open) => {
   const personal = open();
-  for (const round of [9, 10, 11]) personal.save("run", round, of(round));
-  expect(personal.before("run", 10)).toBeUndefined();
-  expect(personal.before("run", 11)).toEqual(of(10));
+  for (const round of [9, 10, 11]) personal.save("personal", "run", round, of(round));
+  expect(personal.before("personal", "run", 10)).toBeUndefined();
+  expect(personal.before("personal", "run", 11)).toEqual(of(10));
 });
 
 test("a run's id cannot name a file elsewhere", () => {
   const directory = mkdtempSync(join(tmpdir(), "fedloom-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
-  const personal = openDiskPersonal(join(directory, "personal"));
-  personal.save("../../escape", 1, of(1));
-  expect(personal.before("../../escape", 2)).toEqual(of(1));
+  const personal = openDiskTensors(join(directory, "personal"));
+  personal.save("personal", "../../escape", 1, of(1));
+  expect(personal.before("personal", "../../escape", 2)).toEqual(of(1));
   expect(() => rmSync(join(directory, "escape"))).toThrow();
 });
 

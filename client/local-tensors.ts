@@ -1,5 +1,6 @@
 /**
- * Personal tensors: what a strategy leaves with each client (its own head, its own B). They never travel.
+ * Tensors that never travel: personal ones, which a strategy leaves with each client, and the memory of a codec,
+ * which is what it has not sent yet.
  *
  * They are kept by run and round: a task of round t starts from those of the latest round before t, so that a
  * task that was cut off and is trained again gives the same bits.
@@ -10,19 +11,21 @@ import { layoutOf, readSafetensors, saveSafetensors } from "../adapters/safetens
 import { type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { sha256 } from "../base/hash.ts";
 
-export interface PersonalTensors {
+export type LocalKind = "personal" | "codec-memory";
+
+export interface LocalTensors {
   /** Those of the latest round before `round`; undefined where the client has none yet. */
-  before(run: string, round: number): TensorSet | undefined;
+  before(kind: LocalKind, run: string, round: number): TensorSet | undefined;
   /** Stores those of `round`; a crash leaves the former ones or these. */
-  save(run: string, round: number, tensors: TensorSet): void;
+  save(kind: LocalKind, run: string, round: number, tensors: TensorSet): void;
 }
 
 /** A round that is trained again needs those of the round before it; older ones nobody asks for. */
 const ROUNDS_KEPT = 2;
 
-export function openDiskPersonal(directory: string): PersonalTensors {
+export function openDiskTensors(directory: string): LocalTensors {
   // A run's id is text of the coordinator's: hashed, it cannot name a file elsewhere.
-  const folderOf = (run: string): string => join(directory, sha256(run).slice(0, 32));
+  const folderOf = (kind: LocalKind, run: string): string => join(directory, sha256(run).slice(0, 32), kind);
   const roundsOf = (folder: string): number[] =>
     existsSync(folder)
       ? readdirSync(folder)
@@ -31,15 +34,15 @@ export function openDiskPersonal(directory: string): PersonalTensors {
           .sort((a, b) => a - b)
       : [];
   return {
-    before(run, round) {
-      const folder = folderOf(run);
+    before(kind, run, round) {
+      const folder = folderOf(kind, run);
       const latest = roundsOf(folder).findLast((kept) => kept < round);
       if (latest === undefined) return undefined;
       const path = join(folder, `${latest}.safetensors`);
       return readSafetensors(readFileSync(path), path);
     },
-    save(run, round, tensors) {
-      const folder = folderOf(run);
+    save(kind, run, round, tensors) {
+      const folder = folderOf(kind, run);
       mkdirSync(folder, { recursive: true });
       saveSafetensors(join(folder, `${round}.safetensors`), layoutOf(tensors), (name) => tensors.get(name)!);
       for (const old of roundsOf(folder).slice(0, -ROUNDS_KEPT)) rmSync(join(folder, `${old}.safetensors`));
@@ -47,22 +50,26 @@ export function openDiskPersonal(directory: string): PersonalTensors {
   };
 }
 
-export function createMemoryPersonal(): PersonalTensors {
+export function createMemoryTensors(): LocalTensors {
   const runs = new Map<string, Map<number, TensorSet>>();
+  const roundsOf = (kind: LocalKind, run: string): Map<number, TensorSet> => {
+    const key = `${kind} ${run}`;
+    const rounds = runs.get(key) ?? new Map<number, TensorSet>();
+    runs.set(key, rounds);
+    return rounds;
+  };
+  const ascending = (rounds: ReadonlyMap<number, TensorSet>): number[] =>
+    [...rounds.keys()].sort((a, b) => a - b);
   return {
-    before(run, round) {
-      const rounds = runs.get(run) ?? new Map<number, TensorSet>();
-      const latest = [...rounds.keys()]
-        .filter((kept) => kept < round)
-        .sort((a, b) => a - b)
-        .at(-1);
+    before(kind, run, round) {
+      const rounds = roundsOf(kind, run);
+      const latest = ascending(rounds).findLast((kept) => kept < round);
       return latest === undefined ? undefined : rounds.get(latest);
     },
-    save(run, round, tensors) {
-      const rounds = runs.get(run) ?? new Map<number, TensorSet>();
+    save(kind, run, round, tensors) {
+      const rounds = roundsOf(kind, run);
       rounds.set(round, tensors);
-      for (const old of [...rounds.keys()].sort((a, b) => a - b).slice(0, -ROUNDS_KEPT)) rounds.delete(old);
-      runs.set(run, rounds);
+      for (const old of ascending(rounds).slice(0, -ROUNDS_KEPT)) rounds.delete(old);
     },
   };
 }
