@@ -1,4 +1,5 @@
 /** The log of a long-running command: lines on stderr, for people in a terminal, as JSON elsewhere. */
+import { appendFileSync } from "node:fs";
 import { InvalidArgumentError, Option } from "commander";
 import { createLog, type Log } from "../base/log.ts";
 
@@ -34,4 +35,9 @@ export function openLog({ log, verbose }: LogOptions, print = toStderr): Log {
 
 function toStderr(line: string): void {
   process.stderr.write(`${line}\n`);
+}
+
+/** A log that goes to a file alone, where the screen is taken by something else. */
+export function openLogFile(path: string): Log {
+  return createLog({ level: "info", format: "pretty", write: (line) => appendFileSync(path, `${line}\n`) });
 }

@@ -3,13 +3,19 @@ import { Command, CommanderError } from "commander";
 import { FedloomError } from "../base/errors.ts";
 import { Cli } from "./cli.ts";
 import { registerClient } from "./client.ts";
+import { registerDemo } from "./demo.ts";
 import { registerDoctor } from "./doctor.ts";
 import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
 import { registerPlan } from "./plan.ts";
 
-const COMMANDS: readonly ((cli: Cli) => void)[] = [registerClient, registerPlan, registerDoctor];
+const COMMANDS: readonly ((cli: Cli) => void)[] = [
+  registerDemo,
+  registerClient,
+  registerPlan,
+  registerDoctor,
+];
 
 /** @param argv what stands behind the program's name */
 export async function main(argv: readonly string[]): Promise<ExitCode> {
