@@ -6,9 +6,6 @@ import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
 import { meanNeeds } from "./fedavg.ts";
 
-/** Keeps F^(q-1) finite for a loss of 0. */
-const LOSS_FLOOR = 1e-10;
-
 /**
  * q-FedAvg: clients with a higher loss count more, so that losses become more alike.
  *
@@ -38,16 +35,21 @@ export const qFedAvg = defineStrategy({
       .enum(["received", "training"])
       .default("received")
       .describe("F_k: the loss of the received adapter, or the mean training loss"),
+    lossOffset: z
+      .number()
+      .min(0)
+      .default(1e-10)
+      .describe("added to F_k, so that F_k^(q-1) is finite for a loss of 0"),
   }),
   presets: { paper: {}, flower: { lossOf: "training" } },
-  build: ({ q, learningRate, lossOf }) => ({
+  build: ({ q, learningRate, lossOf, lossOffset }) => ({
     init: () => EMPTY_STATE,
     plan: () => (lossOf === "received" ? { measure: ["lossBefore"] } : {}),
     aggregate(state, { global }, updates) {
       const scale = 1 / learningRate;
       const metric = lossOf === "received" ? "lossBefore" : "loss";
       const losses = updates.clients.map(
-        (info) => requireMetric(info, metric, "q-FedAvg weighs by it") + LOSS_FLOOR,
+        (info) => requireMetric(info, metric, "q-FedAvg weighs by it") + lossOffset,
       );
       const shares = losses.map((loss) => loss ** q);
       const curvatures = differenceNorms(updates, global.tensors).map(
