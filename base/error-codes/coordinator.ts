@@ -99,4 +99,15 @@ export const coordinatorCodes = {
     meaning: "A run was submitted twice under one key with different configurations.",
     remedy: "Use a new key for a new run.",
   },
+  F4020: {
+    status: "permission_denied",
+    meaning: "A request names a host that is not this coordinator's.",
+    remedy: "Use the address that the coordinator printed when it started.",
+  },
+  F4021: {
+    status: "not_found",
+    meaning: "The adapter of that round is not kept, or not there yet.",
+    remedy:
+      "Ask for one of the rounds that the message names; keep.last and keep.every say which rounds are kept.",
+  },
 } as const satisfies Record<string, ErrorCode>;

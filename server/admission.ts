@@ -1,0 +1,80 @@
+/**
+ * The gate for updates: what passes is whole, of the right form and finite, and nothing behind it looks again.
+ *
+ * A client's adapter_config.json is parsed and compared, never run: its expressions are the client's, not ours.
+ */
+import type { Adapter } from "../adapters/adapter.ts";
+import { assertSameKind } from "../adapters/compatibility.ts";
+import { parsePeftConfig } from "../adapters/peft-config.ts";
+import type { SafetensorsFile } from "../adapters/safetensors.ts";
+import type { BuiltStrategy } from "../aggregators/build.ts";
+import type { ClientInstructions } from "../aggregators/strategy.ts";
+import { checkUpdate } from "../aggregators/update-check.ts";
+import type { UpdateEntry } from "../aggregators/updates.ts";
+import type { Blobs } from "./blobs/blobs.ts";
+import type { BlobRef, UpdateRecord } from "./records.ts";
+
+/** Under this key of its metadata an adapter's safetensors file names the base model (adapters/peft.ts). */
+const BASE_KEY = "fedloom.base";
+
+export interface Expected {
+  readonly built: BuiltStrategy;
+  /** What was handed out. */
+  readonly global: Adapter;
+  readonly instructions: ClientInstructions;
+}
+
+/**
+ * Opens an update's blobs as a strategy reads them; `close` is the caller's.
+ *
+ * @throws FedloomError F4005 for damaged blobs, F3001 to F3007 for files that are none
+ */
+export async function openUpdate(
+  blobs: Blobs,
+  client: string,
+  update: UpdateRecord,
+): Promise<{ readonly entry: UpdateEntry; close(): void }> {
+  const what = `client "${client}"`;
+  const opened: SafetensorsFile[] = [];
+  const close = (): void => {
+    for (const file of opened.splice(0)) file.close();
+  };
+  const open = async (ref: BlobRef, name: string): Promise<SafetensorsFile> => {
+    const file = await blobs.tensors(ref, `${name} of ${what}`);
+    opened.push(file);
+    return file;
+  };
+  try {
+    const tensors = await open(update.adapter.model, "update");
+    const base = tensors.metadata[BASE_KEY] ?? "";
+    const adapter = parsePeftConfig(await blobs.bytes(update.adapter.config), what, base);
+    const extras: Record<string, SafetensorsFile> = {};
+    for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await open(ref, `set "${kind}"`);
+    const { examples, steps, tokens, touched, metrics } = update;
+    return {
+      entry: { info: { client, examples, steps, tokens, touched, metrics, adapter }, tensors, extras },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** @throws FedloomError that names the client and what is wrong with its update */
+export async function admit(
+  blobs: Blobs,
+  client: string,
+  update: UpdateRecord,
+  { built, global, instructions }: Expected,
+): Promise<void> {
+  const { entry, close } = await openUpdate(blobs, client, update);
+  try {
+    const mayDiffer = built.needs.heterogeneousRanks === true ? (["rank", "alpha"] as const) : [];
+    assertSameKind(global.config, entry.info.adapter, `client "${client}"`, { mayDiffer });
+    const { travels, extras } = instructions;
+    checkUpdate({ global, needs: built.needs, travels, extras }, entry);
+  } finally {
+    close();
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * The coordinator: its runs, its clients, its state. No sockets here; grpc/ and http/ are its edges, and a fleet in
+ * one process calls `fleet()` directly.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { Clock } from "../base/clock.ts";
+import { FedloomError } from "../base/errors.ts";
+import { canonicalJson } from "../base/hash.ts";
+import type { Log } from "../base/log.ts";
+import { type RunConfig, runConfig } from "../config/run.ts";
+import type { Fleet, Peer } from "../proto/fleet.ts";
+import { SOFTWARE } from "../proto/version.ts";
+import type { Blobs } from "./blobs/blobs.ts";
+import { Dispatcher } from "./dispatch.ts";
+import { RunEngine } from "./engine.ts";
+import { fleetFor } from "./fleet.ts";
+import type { FleetHost } from "./fleet-host.ts";
+import type { RunRow, Store } from "./journal/store.ts";
+import { manifestOf } from "./manifest.ts";
+import type { ModelPort, Sampler } from "./ports.ts";
+import { Presence } from "./presence.ts";
+import type { Failure } from "./records.ts";
+import { seededSampler } from "./sampling.ts";
+import { parseTaskId } from "./task-id.ts";
+import { strategyOf } from "./work/prepare.ts";
+import { startFiles } from "./work/publish.ts";
+
+export interface CoordinatorOptions {
+  readonly store: Store;
+  readonly blobs: Blobs;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly model: ModelPort;
+  /** Beside "seeded"; "published" is the scenarios'. */
+  readonly samplers?: Readonly<Record<string, Sampler>>;
+  /** Where each run's files go, in a folder of its id; undefined where runs leave none. */
+  readonly runsDirectory?: string | undefined;
+}
+
+export interface Submission {
+  readonly config: RunConfig;
+  /** The same key again gives the same run; random where it is absent. */
+  readonly key?: string | undefined;
+}
+
+export class Coordinator implements FleetHost {
+  readonly parts: CoordinatorOptions & { readonly presence: Presence; readonly dispatcher: Dispatcher };
+  readonly log: Log;
+  readonly #engines = new Map<string, RunEngine>();
+  readonly #progressListeners = new Set<(client: string) => void>();
+  readonly #broken = Promise.withResolvers<never>();
+
+  private constructor(options: CoordinatorOptions) {
+    const presence = new Presence(options.clock);
+    this.parts = { ...options, presence, dispatcher: new Dispatcher(options.clock, presence) };
+    this.log = options.log;
+    this.#broken.promise.catch(() => undefined); // whoever waits for it hears of it all the same
+  }
+
+  /** Takes up every run of the store where it was. */
+  static async open(options: CoordinatorOptions): Promise<Coordinator> {
+    const coordinator = new Coordinator(options);
+    for (const row of await options.store.runs()) await coordinator.#take(row);
+    return coordinator;
+  }
+
+  /** Never resolves; rejects when the state cannot be written any more and the process should end. */
+  get broken(): Promise<never> {
+    return this.#broken.promise;
+  }
+
+  /** The coordinator as one peer sees it. */
+  fleet(peer: Peer): Fleet {
+    return fleetFor(this, peer);
+  }
+
+  /**
+   * Checks a configuration as far as it can be before a model is opened, and begins the run.
+   *
+   * @throws FedloomError F31xx where the strategy does not fit, F4019 for a key that another configuration has
+   */
+  async submitRun({ config: given, key = randomBytes(16).toString("hex") }: Submission): Promise<RunEngine> {
+    const config = runConfig.parse(given);
+    strategyOf(config);
+    const same = [...this.#engines.values()].find(({ row }) => row.key === key);
+    if (same !== undefined) {
+      if (canonicalJson(same.row.config) === canonicalJson(config)) return same;
+      throw new FedloomError(
+        "F4019",
+        `Cannot submit run "${config.name}" under key "${key}": run "${same.row.id}" has it, with another configuration`,
+        { run: same.row.id },
+      );
+    }
+    const row = { id: this.#newId(), key, config, createdAtMs: this.parts.clock.now() };
+    await this.parts.store.createRun(row);
+    this.log.info("Run submitted", { run: row.id, name: config.name, rounds: config.rounds });
+    return this.#take(row);
+  }
+
+  /** In order of submission. */
+  runs(): readonly RunEngine[] {
+    return [...this.#engines.values()];
+  }
+
+  /** @throws FedloomError F4006 for a run that there is not */
+  engine(id: string): RunEngine {
+    const engine = this.#engines.get(id);
+    if (engine !== undefined) return engine;
+    throw new FedloomError("F4006", `Cannot find run "${id.slice(0, 64)}": there is none of this id`, {
+      run: id,
+    });
+  }
+
+  stop(id: string, { now }: { readonly now: boolean }): Promise<unknown> {
+    return this.engine(id).submit({ type: "stop", now });
+  }
+
+  resume(id: string): Promise<unknown> {
+    return this.engine(id).submit({ type: "resume" });
+  }
+
+  /** What a client says went wrong, or what was wrong with its result. Of a task that is not open, nothing is noted. */
+  async noteFailure(client: string, taskId: string, failure: Failure): Promise<void> {
+    const name = parseTaskId(taskId);
+    const engine = name === undefined ? undefined : this.#engines.get(name.run);
+    if (name?.client !== client || engine === undefined) return;
+    const { round } = name;
+    this.log.warn("Client failed", { run: name.run, client, round, ...failure });
+    try {
+      if (name.kind === "evaluate")
+        await engine.submit({ type: "client evaluated", round, client, reply: failure });
+      else await engine.submit({ type: "round", round, command: { type: "fail", client, failure } });
+    } catch (error) {
+      // The round is over, or the client is none of its members: then nobody waits for it either.
+      if (!(error instanceof FedloomError && error.code === "F4011")) throw error;
+    }
+  }
+
+  /** Calls back when a client reports progress. @returns takes it back */
+  watchProgress(listener: (client: string) => void): () => void {
+    this.#progressListeners.add(listener);
+    return () => this.#progressListeners.delete(listener);
+  }
+
+  onProgress(client: string): void {
+    for (const listener of this.#progressListeners) listener(client);
+  }
+
+  /** Stops all work, ends all connections, and closes the store. What was acknowledged is on disk already. */
+  async close(): Promise<void> {
+    const { presence, dispatcher, store } = this.parts;
+    for (const engine of this.#engines.values()) engine.close();
+    dispatcher.close();
+    for (const client of presence.known()) {
+      presence.session(client)?.end(new FedloomError("F5001", "The coordinator shuts down"));
+    }
+    await store.close();
+  }
+
+  async #take(row: RunRow): Promise<RunEngine> {
+    const { runsDirectory, samplers, ...parts } = this.parts;
+    const directory = runsDirectory === undefined ? undefined : join(runsDirectory, row.id);
+    const engine = new RunEngine(row, {
+      ...parts,
+      directory,
+      samplers: { seeded: seededSampler, ...samplers },
+      onBroken: (error) => {
+        for (const other of this.#engines.values()) other.close();
+        this.#broken.reject(error);
+      },
+    });
+    this.#engines.set(row.id, engine);
+    if (directory !== undefined) await startFiles(directory, engine.run, manifestOf(row, SOFTWARE));
+    await engine.start();
+    return engine;
+  }
+
+  /** Seven letters and digits that nobody confuses; 32^7 ids, checked against those in use. */
+  #newId(): string {
+    const alphabet = "abcdefghjkmnpqrstuvwxyz023456789";
+    for (;;) {
+      const id = [...randomBytes(7)].map((byte) => alphabet[byte % 32]).join("");
+      if (!this.#engines.has(id)) return id;
+    }
+  }
+}

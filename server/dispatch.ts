@@ -1,0 +1,166 @@
+/**
+ * Open tasks by client: one at a time is handed out, on every new connection again, until it is settled. The one
+ * place that watches whether a task moves: progress and bytes do, heartbeats do not.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { Clock } from "../base/clock.ts";
+import { type ConnectResponse, ConnectResponseSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { Presence, Session } from "./presence.ts";
+import type { Failure } from "./records.ts";
+
+export interface Offer {
+  readonly taskId: string;
+  readonly client: string;
+  readonly idleMs: number;
+  /** Built when its turn comes. */
+  build(): Promise<Task>;
+  onIdle(failure: Failure): void;
+  onError(error: unknown): void;
+}
+
+/** What a client does, for screens. */
+export interface Activity {
+  readonly taskId: string;
+  readonly phase: string;
+  readonly done: number;
+  readonly total: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+interface Turn {
+  readonly offer: Offer;
+  task: Task | undefined;
+  lastMovedMs: number;
+  activity: Activity;
+  stopTimer: () => void;
+}
+
+export class Dispatcher {
+  readonly #clock: Clock;
+  readonly #presence: Presence;
+  /** Per client in order of arrival; the first one is the turn. */
+  readonly #offers = new Map<string, Offer[]>();
+  readonly #turns = new Map<string, Turn>();
+
+  constructor(clock: Clock, presence: Presence) {
+    this.#clock = clock;
+    this.#presence = presence;
+  }
+
+  offer(offer: Offer): void {
+    const queue = this.#offers.get(offer.client) ?? [];
+    queue.push(offer);
+    this.#offers.set(offer.client, queue);
+    if (queue.length === 1) this.#begin(offer);
+  }
+
+  /** Takes a task back, done or not. A client that is still at it is told to stop where there is a reason to tell. */
+  withdraw(client: string, taskId: string, reason?: { readonly code: string; readonly text: string }): void {
+    const queue = this.#offers.get(client) ?? [];
+    const at = queue.findIndex((offer) => offer.taskId === taskId);
+    if (at < 0) return;
+    queue.splice(at, 1);
+    if (at > 0) return;
+    this.#turns.get(client)?.stopTimer();
+    this.#turns.delete(client);
+    if (reason !== undefined)
+      this.#presence.session(client)?.send(cancelOf(taskId, reason.code, reason.text));
+    if (queue[0] === undefined) this.#offers.delete(client);
+    else this.#begin(queue[0]);
+  }
+
+  /** A new connection: hands out the turn's task, and cancels what the client holds and nobody wants any more. */
+  connected(session: Session, held: readonly string[]): void {
+    const open = new Set(this.#offers.get(session.client)?.map(({ taskId }) => taskId));
+    for (const taskId of held) {
+      if (!open.has(taskId)) session.send(cancelOf(taskId, "F4011", "the task is not open any more"));
+    }
+    const turn = this.#turns.get(session.client);
+    if (turn === undefined) return;
+    turn.lastMovedMs = this.#clock.monotonic();
+    if (turn.task !== undefined) session.send(taskMessage(turn.task));
+  }
+
+  /** The task in hand, if it is this one. */
+  task(client: string, taskId: string): Task | undefined {
+    const turn = this.#turns.get(client);
+    return turn?.offer.taskId === taskId ? turn.task : undefined;
+  }
+
+  /** Whether a blob belongs to the client's task in hand. */
+  mayFetch(client: string, sha256: string): boolean {
+    const task = this.#turns.get(client)?.task;
+    if (task === undefined) return false;
+    const refs = [task.adapterConfig, task.adapterModel, ...Object.values(task.corrections)];
+    return refs.some((ref) => ref?.sha256 === sha256);
+  }
+
+  progress(client: string, activity: Activity): void {
+    const turn = this.#turns.get(client);
+    if (turn === undefined || turn.offer.taskId !== activity.taskId) return;
+    const { phase, done } = turn.activity;
+    if (phase !== activity.phase || done !== activity.done) turn.lastMovedMs = this.#clock.monotonic();
+    turn.activity = activity;
+  }
+
+  /** Bytes of a transfer moved. */
+  moved(client: string): void {
+    const turn = this.#turns.get(client);
+    if (turn !== undefined) turn.lastMovedMs = this.#clock.monotonic();
+  }
+
+  activity(client: string): Activity | undefined {
+    return this.#turns.get(client)?.activity;
+  }
+
+  close(): void {
+    for (const turn of this.#turns.values()) turn.stopTimer();
+    this.#turns.clear();
+    this.#offers.clear();
+  }
+
+  #begin(offer: Offer): void {
+    const activity = { taskId: offer.taskId, phase: "offer", done: 0, total: 0, metrics: {} };
+    const turn: Turn = {
+      offer,
+      task: undefined,
+      lastMovedMs: this.#clock.monotonic(),
+      activity,
+      stopTimer: () => undefined,
+    };
+    this.#turns.set(offer.client, turn);
+    this.#watch(turn, offer.idleMs);
+    offer.build().then(
+      (task) => {
+        if (this.#turns.get(offer.client) !== turn) return;
+        turn.task = task;
+        this.#presence.session(offer.client)?.send(taskMessage(task));
+      },
+      (error: unknown) => offer.onError(error),
+    );
+  }
+
+  /** One timer a turn, set anew when it fires: a task that moves a thousand times a second costs nothing. */
+  #watch(turn: Turn, afterMs: number): void {
+    turn.stopTimer = this.#clock.after(afterMs, () => {
+      const stillMs = this.#clock.monotonic() - turn.lastMovedMs;
+      if (stillMs < turn.offer.idleMs) return this.#watch(turn, turn.offer.idleMs - stillMs);
+      const { phase, done, total } = turn.activity;
+      const connected = this.#presence.session(turn.offer.client) !== undefined;
+      const where = total > 0 ? ` at ${done} of ${total}` : "";
+      turn.offer.onIdle({
+        phase,
+        code: "F4009",
+        message: `${connected ? "no progress" : "not connected and no progress"}${where} for ${turn.offer.idleMs / 1000} s (cohort.idle)`,
+      });
+    });
+  }
+}
+
+function taskMessage(task: Task): ConnectResponse {
+  return create(ConnectResponseSchema, { message: { case: "task", value: task } });
+}
+
+function cancelOf(taskId: string, code: string, reason: string): ConnectResponse {
+  return create(ConnectResponseSchema, { message: { case: "cancel", value: { taskId, code, reason } } });
+}

@@ -1,0 +1,199 @@
+/**
+ * One run at work. Commands are decided one after another, their events go to disk in one commit, and only then
+ * does anyone hear of them; work is whatever the state calls for, begun when it appears and called off when it goes.
+ * The same holds after a restart, which reads the journal and looks at what there is to do.
+ */
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import { durationMs } from "../config/duration.ts";
+import { type RoundRecord, recordOf, type Times, timesAfter } from "./history.ts";
+import type { RunRow, StoredEvent } from "./journal/store.ts";
+import { apply } from "./run/apply.ts";
+import { decide } from "./run/decide.ts";
+import { newRun, type Run, type RunCommand, type RunEvent, type RunWork } from "./run/state.ts";
+import { todo } from "./run/todo.ts";
+import { perform } from "./work/perform.ts";
+import type { EngineParts, Place } from "./work/place.ts";
+import { type Materials, readMaterials } from "./work/task.ts";
+
+interface Waiting {
+  readonly command: RunCommand;
+  readonly resolve: (events: readonly RunEvent[]) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class RunEngine implements Place {
+  readonly parts: EngineParts;
+  readonly row: RunRow;
+  run: Run;
+  rounds: RoundRecord[] = [];
+  /** When the open round's time is over, by the monotonic clock. */
+  deadlineAtMs = 0;
+  #seq = 0;
+  #times: Times = { openedAtMs: 0, lastAtMs: 0 };
+  #waiting: Waiting[] = [];
+  #draining = false;
+  #closed = false;
+  #materials: { readonly of: string; readonly value: Promise<Materials> } | undefined;
+  readonly #work = new Map<string, AbortController>();
+  readonly #listeners = new Set<(event: StoredEvent) => void>();
+
+  constructor(row: RunRow, parts: EngineParts) {
+    this.row = row;
+    this.parts = parts;
+    this.run = newRun(row.id, row.config);
+  }
+
+  readonly idleMs = (): number => durationMs(this.row.config.cohort.idle);
+
+  /** Reads the journal and takes up the work. */
+  async start(): Promise<void> {
+    for (const stored of await this.parts.store.read(this.row.id)) this.#follow(stored);
+    for (const client of this.run.population) this.parts.presence.expectBack(client);
+    this.#reconcile();
+  }
+
+  get times(): Times {
+    return this.#times;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /**
+   * Decides a command and brings its events to disk.
+   *
+   * @returns the events, none for a repeat
+   * @throws FedloomError where the command is refused
+   */
+  submit(command: RunCommand): Promise<readonly RunEvent[]> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ command, resolve, reject });
+      if (!this.#draining) void this.#drain();
+    });
+  }
+
+  /** Calls back with every event from now on, after it is on disk. @returns takes it back */
+  onEvent(listener: (event: StoredEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** What the current round's tasks are made from. */
+  materials(): Promise<Materials> {
+    const { global, state } = this.run;
+    const of = `${global?.model.sha256} ${state?.sha256}`;
+    if (this.#materials?.of !== of) {
+      this.#materials = { of, value: readMaterials(this.run, this.parts.blobs, global!, state!) };
+    }
+    return this.#materials.value;
+  }
+
+  /** Calls off all work and forgets it; the journal has what matters. */
+  close(): void {
+    this.#closed = true;
+    for (const controller of this.#work.values()) controller.abort();
+    this.#work.clear();
+  }
+
+  /** Everything that waits is decided and committed together: a thousand updates cost a few syncs, not a thousand. */
+  async #drain(): Promise<void> {
+    this.#draining = true;
+    while (this.#waiting.length > 0 && !this.#closed) {
+      const batch = this.#waiting.splice(0);
+      const decided: { readonly waiting: Waiting; readonly events: readonly RunEvent[] }[] = [];
+      const stored: StoredEvent[] = [];
+      const atMs = this.parts.clock.now();
+      let run = this.run;
+      for (const waiting of batch) {
+        try {
+          const events = decide(run, waiting.command);
+          for (const event of events) {
+            run = apply(run, event);
+            stored.push({ seq: this.#seq + stored.length + 1, atMs, event });
+          }
+          decided.push({ waiting, events });
+        } catch (error) {
+          waiting.reject(error);
+        }
+      }
+      try {
+        if (stored.length > 0) await this.parts.store.append(this.row.id, this.#seq, stored);
+      } catch (error) {
+        for (const { waiting } of decided) waiting.reject(error);
+        this.#draining = false;
+        this.close();
+        this.parts.onBroken(error);
+        return;
+      }
+      for (const event of stored) this.#follow(event);
+      for (const { waiting, events } of decided) waiting.resolve(events);
+      for (const event of stored) for (const listener of this.#listeners) listener(event);
+      if (stored.length > 0) this.#reconcile();
+    }
+    this.#draining = false;
+  }
+
+  #follow(stored: StoredEvent): void {
+    // A published round's record is made from the state that it is about to leave.
+    if (stored.event.type === "published") this.rounds.push(recordOf(this.run, this.#times));
+    else this.#times = timesAfter(this.#times, stored);
+    this.run = apply(this.run, stored.event);
+    this.#seq = stored.seq;
+  }
+
+  /** Begins the work that is new and calls off the work that is gone. */
+  #reconcile(): void {
+    if (this.#closed) return;
+    const wanted = new Map(todo(this.run).map((work) => [this.#keyOf(work), work]));
+    for (const [key, controller] of this.#work) {
+      if (wanted.has(key)) continue;
+      this.#work.delete(key);
+      controller.abort();
+    }
+    for (const [key, work] of wanted) {
+      if (this.#work.has(key)) continue;
+      const controller = new AbortController();
+      this.#work.set(key, controller);
+      this.#begin(work, controller.signal);
+    }
+  }
+
+  #begin(work: RunWork, signal: AbortSignal): void {
+    Promise.try(() => perform(this, work, signal))
+      .then((command) => {
+        if (command === undefined || signal.aborted) return undefined;
+        if (command.type === "choose") failpoint("server.cohort-chosen");
+        return this.submit(command);
+      })
+      .catch((error: unknown) => {
+        if (signal.aborted || this.#closed) return;
+        this.parts.log.error("Work failed", { run: this.row.id, work: work.kind, reason: messageOf(error) });
+        const { code, message } =
+          error instanceof FedloomError
+            ? error
+            : new FedloomError("F4017", `Cannot ${work.kind} round ${this.run.number}: ${messageOf(error)}`);
+        // The refusal of a "work failed" would be a programming mistake; a broken store has been told already.
+        this.submit({ type: "work failed", code, message }).catch(() => undefined);
+      });
+  }
+
+  /** The same work has the same name from one state to the next; a new attempt's is new. */
+  #keyOf(work: RunWork): string {
+    const place = `${this.run.number}.${this.run.attempt}`;
+    switch (work.kind) {
+      case "offer":
+      case "offer evaluation":
+        return `${work.kind} ${place} ${work.client}`;
+      case "wake":
+        return `${work.kind} ${place} ${work.over}`;
+      default:
+        return `${work.kind} ${place}`;
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/** What remains of rounds for people and for metrics.jsonl: one record a round, made from the journal alone. */
+import type { StoredEvent } from "./journal/store.ts";
+import type { UpdateRecord } from "./records.ts";
+import type { Run } from "./run/state.ts";
+
+/** Most failures and clients that a record lists; a round of thousands keeps a readable line. */
+const MAX_LISTED = 100;
+
+export interface RoundRecord {
+  readonly round: number;
+  /** Clients whose updates were aggregated, that failed, and that the round did not wait for. */
+  readonly ok: number;
+  readonly failed: number;
+  readonly leftOut: number;
+  /** Mean training loss of the clients, weighted by labelled tokens (by examples where they count no tokens). */
+  readonly loss?: number;
+  /** The coordinator's own evaluation. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Means over the clients' evaluations, weighted by examples. */
+  readonly clientMetrics: Readonly<Record<string, number>>;
+  readonly report: Readonly<Record<string, number>>;
+  readonly bytesDown: number;
+  readonly bytesUp: number;
+  readonly durationMs: number;
+  /** SHA-256 of the new global adapter. */
+  readonly adapter: string;
+  readonly clients: readonly {
+    readonly client: string;
+    readonly examples: number;
+    readonly steps: number;
+    readonly loss?: number;
+    readonly durationMs: number;
+  }[];
+  readonly failures: readonly {
+    readonly client: string;
+    readonly phase: string;
+    readonly code: string;
+    readonly message: string;
+  }[];
+}
+
+/** When things happened, by the events' own clock: the same numbers after a restart. */
+export interface Times {
+  readonly openedAtMs: number;
+  readonly lastAtMs: number;
+}
+
+export function timesAfter(times: Times, { event, atMs }: StoredEvent): Times {
+  return event.type === "round opened" ? { openedAtMs: atMs, lastAtMs: atMs } : { ...times, lastAtMs: atMs };
+}
+
+/** The record of a round that is about to be published. */
+export function recordOf(run: Run, times: Times): RoundRecord {
+  const { round, outcome, evaluation } = run;
+  if (round === undefined || outcome === undefined)
+    throw new TypeError("Only an aggregated round has a record");
+  const members = [...round.members];
+  const received = members.flatMap(([client, member]) =>
+    member.status === "received" ? [{ client, update: member.update }] : [],
+  );
+  const failures = members.flatMap(([client, member]) =>
+    member.status === "failed" ? [{ client, ...member.failure }] : [],
+  );
+  const loss = weightedMean(
+    received.map(({ update }) => [update.tokens || update.examples, update.metrics.loss] as const),
+  );
+  const replies = [...(evaluation?.clients.values() ?? [])].filter((reply) => typeof reply === "object");
+  const names = new Set(replies.flatMap(({ metrics }) => Object.keys(metrics)));
+  const clientMetrics = [...names].sort().flatMap((name) => {
+    const mean = weightedMean(replies.map(({ examples, metrics }) => [examples, metrics[name]] as const));
+    return mean === undefined ? [] : [[name, mean] as const];
+  });
+  const own = evaluation?.own;
+  return {
+    round: round.number,
+    ok: received.length,
+    failed: failures.length,
+    leftOut: members.length - received.length - failures.length,
+    ...(loss !== undefined && { loss }),
+    metrics: typeof own === "object" ? own : {},
+    clientMetrics: Object.fromEntries(clientMetrics),
+    report: outcome.report,
+    bytesDown: (run.global!.model.size + run.global!.config.size) * members.length,
+    bytesUp: received.reduce((sum, { update }) => sum + bytesOf(update), 0),
+    durationMs: times.lastAtMs - times.openedAtMs,
+    adapter: outcome.global.model.sha256,
+    clients: received
+      .slice(0, MAX_LISTED)
+      .map(({ client, update: { examples, steps, metrics, durationMs } }) => ({
+        client,
+        examples,
+        steps,
+        ...(metrics.loss !== undefined && { loss: metrics.loss }),
+        durationMs,
+      })),
+    failures: failures.slice(0, MAX_LISTED),
+  };
+}
+
+function bytesOf({ adapter, extras }: UpdateRecord): number {
+  return [adapter.config, adapter.model, ...Object.values(extras)].reduce((sum, { size }) => sum + size, 0);
+}
+
+function weightedMean(pairs: readonly (readonly [number, number | undefined])[]): number | undefined {
+  const known = pairs.filter((pair): pair is [number, number] => pair[1] !== undefined && pair[0] > 0);
+  const weight = known.reduce((sum, [w]) => sum + w, 0);
+  return weight === 0 ? undefined : known.reduce((sum, [w, value]) => sum + w * value, 0) / weight;
+}

@@ -1,0 +1,129 @@
+/** The operator's interface: what can be asked and told over HTTP, as JSON (schema.ts). No sockets here. */
+import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { streamSSE } from "hono/streaming";
+import type { z } from "zod";
+import { ERROR_CODES, FedloomError, messageOf, type Status } from "../../base/errors.ts";
+import { SOFTWARE } from "../../proto/version.ts";
+import type { Coordinator } from "../coordinator.ts";
+import type { RunEngine } from "../engine.ts";
+import { MAX_BODY_BYTES } from "../limits.ts";
+import { clientsOf, statusOf } from "../status.ts";
+import { adapterFiles } from "./adapter-files.ts";
+import { watchRun } from "./events.ts";
+import { type Problem, SCHEMA, stopBody, submitBody } from "./schema.ts";
+
+const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
+  invalid_argument: 400,
+  out_of_range: 413,
+  unauthenticated: 401,
+  permission_denied: 403,
+  not_found: 404,
+  already_exists: 409,
+  failed_precondition: 409,
+  aborted: 409,
+  unavailable: 503,
+};
+
+/** @param allowedHosts values of the Host header that are answered: a page in a browser cannot reach us by another name */
+export function operatorApp(coordinator: Coordinator, allowedHosts: () => readonly string[]): Hono {
+  const app = new Hono();
+  app.use(async (context, next) => {
+    const host = context.req.header("host") ?? "";
+    if (!allowedHosts().includes(host)) {
+      throw new FedloomError(
+        "F4020",
+        `Cannot answer a request for host ${JSON.stringify(host.slice(0, 100))}: it is not this coordinator's`,
+      );
+    }
+    await next();
+  });
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => {
+        throw new FedloomError("F5007", `Cannot accept a request of more than ${MAX_BODY_BYTES} bytes`);
+      },
+    }),
+  );
+
+  const show = (engine: RunEngine) => statusOf(coordinator, engine);
+  const find = (context: Context) => coordinator.engine(context.req.param("id") ?? "");
+
+  app.get("/healthz", (context) => context.json({ status: "ok", software: SOFTWARE, schema: SCHEMA }));
+  app.get("/v1/clients", (context) => context.json({ clients: clientsOf(coordinator) }));
+  app.get("/v1/runs", (context) => context.json({ runs: coordinator.runs().map(show) }));
+  app.post("/v1/runs", async (context) => {
+    const engine = await coordinator.submitRun(await bodyOf(context, submitBody));
+    return context.json(show(engine), 201);
+  });
+  app.get("/v1/runs/:id", (context) => context.json(show(find(context))));
+  app.post("/v1/runs/:id/stop", async (context) => {
+    const engine = find(context);
+    await coordinator.stop(engine.run.id, await bodyOf(context, stopBody));
+    return context.json(show(engine));
+  });
+  app.post("/v1/runs/:id/resume", async (context) => {
+    const engine = find(context);
+    await coordinator.resume(engine.run.id);
+    return context.json(show(engine));
+  });
+  app.get("/v1/runs/:id/adapter/:file", async (context) => {
+    const file = await adapterFiles(find(context), context.req.query("round"), context.req.param("file"));
+    return context.body(new Uint8Array(file), 200, { "content-type": "application/octet-stream" });
+  });
+  app.get("/v1/runs/:id/events", (context) => {
+    const engine = find(context);
+    const after = Number(context.req.header("last-event-id") ?? context.req.query("after") ?? 0);
+    return streamSSE(context, async (stream) => {
+      const gone = new AbortController();
+      stream.onAbort(() => gone.abort());
+      for await (const message of watchRun(
+        coordinator,
+        engine,
+        Number.isSafeInteger(after) ? after : 0,
+        gone.signal,
+      )) {
+        const id = message.kind === "event" ? { id: String(message.seq) } : {};
+        await stream.writeSSE({ event: message.kind, data: JSON.stringify(message), ...id });
+      }
+    });
+  });
+
+  app.notFound((context) => {
+    const error = new FedloomError(
+      "F4018",
+      `Cannot ${context.req.method} ${context.req.path}: there is no such thing here`,
+    );
+    return context.json(problemOf(error), 404);
+  });
+  app.onError((error, context) => {
+    if (!(error instanceof FedloomError)) {
+      coordinator.log.error("Request failed", { path: context.req.path, reason: messageOf(error) });
+      const hidden = new FedloomError("F5003", "Cannot answer: the coordinator met an internal error");
+      return context.json(problemOf(hidden), 500);
+    }
+    // as: hono types statuses as the literals it knows; these are among them.
+    return context.json(problemOf(error), (HTTP_STATUS[error.status] ?? 500) as 400);
+  });
+  return app;
+}
+
+function problemOf({ code, message }: FedloomError): Problem {
+  return { code, message, remedy: ERROR_CODES[code].remedy };
+}
+
+/** @throws FedloomError F4018 with every problem of the body */
+async function bodyOf<Schema extends z.ZodType>(context: Context, schema: Schema): Promise<z.output<Schema>> {
+  const text = await context.req.text();
+  let json: unknown;
+  try {
+    json = text === "" ? {} : JSON.parse(text);
+  } catch (cause) {
+    throw new FedloomError("F4018", `Cannot read the request: its body is no JSON`, {}, { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => `"${path.join(".")}": ${message}`);
+  throw new FedloomError("F4018", `Cannot read the request: ${problems.join("; ")}`, { problems });
+}

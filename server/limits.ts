@@ -1,0 +1,27 @@
+/** Every bound on what a peer may make the coordinator hold or do, with the reason for its size. */
+
+/** Silence after which a connection is given up is three of these; short enough to see a lost client within a minute. */
+export const HEARTBEAT_MS = 10_000;
+
+/** Time to say Hello. A peer that opens connections and says nothing costs one timer each. */
+export const HELLO_MS = 10_000;
+
+/** An upload may be so many times the adapter that was handed out: room for other ranks and types, none for a flood. */
+export const UPLOAD_FACTOR = 4;
+/** Headers and small adapters, beside the factor. */
+export const UPLOAD_SLACK_BYTES = 2 ** 20;
+
+/** A PEFT configuration with patterns for every module of a large model stays below. */
+export const MAX_CONFIG_BYTES = 2 ** 20;
+
+/** Longest text of a client that is journaled and shown. */
+export const MAX_MESSAGE_CHARACTERS = 2_000;
+
+/** Metrics, counts and sets that one message may name. */
+export const MAX_ENTRIES = 64;
+
+/** Messages that wait for a client that does not read; one that reads never has more than a few. */
+export const MAX_WAITING_MESSAGES = 256;
+
+/** Largest body that the HTTP interface reads; a run's configuration is a few kilobytes. */
+export const MAX_BODY_BYTES = 2 ** 20;

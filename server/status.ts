@@ -1,0 +1,81 @@
+/** A run and its clients as screens show them: in this process and, as the same JSON, over HTTP. */
+import type { Coordinator } from "./coordinator.ts";
+import type { RunEngine } from "./engine.ts";
+import type { ClientStatus, MemberStatus, RunStatus } from "./http/schema.ts";
+import { todo } from "./run/todo.ts";
+import { eligible } from "./work/choose.ts";
+
+export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus {
+  const { run, row, rounds } = engine;
+  const { id, config } = run;
+  const reason = run.stopped?.reason ?? waitsFor(engine);
+  const ended = run.stopped !== undefined || run.phase === "finished";
+  const shown = engine.run.round ?? engine.run.previous;
+  return {
+    id,
+    name: config.name,
+    status: wordOf(engine),
+    phase: run.phase,
+    round: run.number,
+    rounds: config.rounds,
+    seed: config.seed,
+    createdAtMs: row.createdAtMs,
+    ...(ended && { endedAtMs: engine.times.lastAtMs }),
+    ...(reason !== undefined && { reason }),
+    ...(run.stopped?.code !== undefined && { code: run.stopped.code }),
+    members: [...(shown?.members ?? [])].map(([client, member]): MemberStatus => {
+      const activity = coordinator.parts.dispatcher.activity(client);
+      const busy = activity?.taskId.startsWith(`${id}/`) === true ? activity : undefined;
+      return {
+        client,
+        connected: coordinator.parts.presence.session(client) !== undefined,
+        status: member.status,
+        ...(busy !== undefined && {
+          phase: busy.phase,
+          done: busy.done,
+          total: busy.total,
+          metrics: { ...busy.metrics },
+        }),
+        ...(member.status === "failed" && { failure: { ...member.failure } }),
+      };
+    }),
+    // as: the record is the same; zod's types are mutable where ours are not.
+    history: rounds as RunStatus["history"],
+    ...(engine.parts.directory !== undefined && { directory: engine.parts.directory }),
+    ...(run.global !== undefined && { adapter: run.global.model.sha256 }),
+  };
+}
+
+export function clientsOf(coordinator: Coordinator): ClientStatus[] {
+  const { presence } = coordinator.parts;
+  return presence.known().map((client) => {
+    const inventory = presence.inventory(client);
+    const known = inventory && {
+      trainer: inventory.trainer,
+      device: inventory.device,
+      baseModel: inventory.baseModel,
+    };
+    const examples = Object.entries(inventory?.examples ?? {}).map(([kind, count]) => [kind, Number(count)]);
+    return {
+      client,
+      connected: presence.session(client) !== undefined,
+      ...known,
+      examples: Object.fromEntries(examples),
+    };
+  });
+}
+
+function wordOf({ run }: RunEngine): RunStatus["status"] {
+  if (run.phase === "finished") return "finished";
+  if (run.stopped !== undefined) return "stopped";
+  if (run.stopping) return "stopping";
+  return run.phase === "choosing" ? "waiting" : "running";
+}
+
+/** A run that stands still says what for. */
+function waitsFor(engine: RunEngine): string | undefined {
+  const [work] = todo(engine.run);
+  if (work?.kind !== "choose") return undefined;
+  const there = eligible(engine).filter((client) => !work.keep.includes(client)).length;
+  return there < work.least ? `waits for clients: ${there} of ${work.least} are there` : undefined;
+}

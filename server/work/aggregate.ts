@@ -1,0 +1,56 @@
+/**
+ * A round's updates become the next global adapter. Everything it reads is named by hash in the run's state, clients
+ * come in byte order of their ids, and chance comes from the run's seed: done again, it gives the same bits.
+ */
+
+import type { Adapter } from "../../adapters/adapter.ts";
+import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
+import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
+import { decodeState, encodeState } from "../../aggregators/state-file.ts";
+import { collectUpdates } from "../../aggregators/updates.ts";
+import type { RunConfig } from "../../config/run.ts";
+import { openUpdate } from "../admission.ts";
+import type { Blobs } from "../blobs/blobs.ts";
+import type { AdapterRef, BlobRef, Outcome, UpdateRecord } from "../records.ts";
+import { strategyOf } from "./prepare.ts";
+
+export interface AggregationInput {
+  readonly config: RunConfig;
+  readonly round: number;
+  readonly global: AdapterRef;
+  readonly state: BlobRef;
+  readonly totalClients: number;
+  readonly updates: ReadonlyMap<string, UpdateRecord>;
+}
+
+export async function readAdapter(blobs: Blobs, ref: AdapterRef, what: string): Promise<Adapter> {
+  return decodeAdapter({ config: await blobs.bytes(ref.config), model: await blobs.bytes(ref.model) }, what);
+}
+
+export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<AdapterRef> {
+  const files = encodeAdapter(adapter);
+  return { config: await blobs.put(files.config), model: await blobs.put(files.model) };
+}
+
+/** @throws FedloomError F4005 for damaged blobs, F3103 for too few updates, F3114 where the result is not finite */
+export async function aggregate(blobs: Blobs, input: AggregationInput): Promise<Outcome> {
+  const { config, round, totalClients } = input;
+  const built = strategyOf(config);
+  const global = await readAdapter(blobs, input.global, `round ${round}`);
+  const state = decodeState(await blobs.bytes(input.state));
+  const opened: Awaited<ReturnType<typeof openUpdate>>[] = [];
+  try {
+    for (const [client, update] of input.updates) opened.push(await openUpdate(blobs, client, update));
+    const context = contextOf({ built, state, round, global, seed: config.seed, totalClients });
+    const result = aggregateUpdates(built, state, context, collectUpdates(opened.map(({ entry }) => entry)));
+    const outcome: Outcome = {
+      global: await writeAdapter(blobs, result.global),
+      state: await blobs.put(encodeState(result.state)),
+      report: result.report,
+    };
+    if (result.baseDelta === undefined) return outcome;
+    return { ...outcome, baseDelta: await writeAdapter(blobs, result.baseDelta) };
+  } finally {
+    for (const update of opened) update.close();
+  }
+}

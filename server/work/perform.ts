@@ -1,0 +1,164 @@
+/** How each kind of work is done. What it returns is told to the run; what it throws stops the run with the reason. */
+import { FedloomError } from "../../base/errors.ts";
+import { failpoint } from "../../base/failpoint.ts";
+import type { Task } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
+import { recordOf } from "../history.ts";
+import type { Failure, UpdateRecord } from "../records.ts";
+import type { Run, RunCommand, RunWork } from "../run/state.ts";
+import { formatTaskId, type TaskName } from "../task-id.ts";
+import { aggregate, readAdapter } from "./aggregate.ts";
+import { choose } from "./choose.ts";
+import type { Place } from "./place.ts";
+import { prepare } from "./prepare.ts";
+import { finishFiles, publishRounds } from "./publish.ts";
+import { evaluateTask, trainTask } from "./task.ts";
+
+export async function perform(
+  place: Place,
+  work: RunWork,
+  signal: AbortSignal,
+): Promise<RunCommand | undefined> {
+  const { run, parts, row } = place;
+  const { number: round, attempt } = run;
+  switch (work.kind) {
+    case "prepare":
+      return prepare(row.config, parts.model, parts.blobs, signal);
+    case "choose":
+      return choose(place, work, signal);
+    case "offer":
+      return offerTraining(place, work.client, signal);
+    case "wake": {
+      if (work.over === "deadline") place.deadlineAtMs = parts.clock.monotonic() + work.afterMs;
+      await sleep(place, work.afterMs, signal);
+      const over = work.over === "grace" ? "grace over" : "deadline over";
+      return { type: "round", round, attempt, command: { type: over } };
+    }
+    case "aggregate": {
+      const outcome = await aggregate(parts.blobs, {
+        config: row.config,
+        round,
+        global: run.global!,
+        state: run.state!,
+        totalClients: run.population.size,
+        updates: updatesOf(run),
+      });
+      failpoint("server.aggregated");
+      return { type: "aggregated", round, outcome };
+    }
+    case "evaluate": {
+      if (parts.model.evaluate === undefined) {
+        throw new FedloomError(
+          "F4017",
+          `Cannot evaluate round ${round} of run "${run.id}": this coordinator has no model to evaluate with`,
+        );
+      }
+      const adapter = await readAdapter(parts.blobs, run.outcome!.global, `round ${round}`);
+      const metrics = await parts.model.evaluate(row.config, adapter, signal);
+      failpoint("server.evaluated");
+      return { type: "evaluated", round, metrics };
+    }
+    case "offer evaluation":
+      return offerEvaluation(place, work.client, signal);
+    case "wake evaluation":
+      place.deadlineAtMs = parts.clock.monotonic() + work.afterMs;
+      await sleep(place, work.afterMs, signal);
+      return { type: "evaluation over", round };
+    case "publish":
+      if (parts.directory !== undefined) {
+        await publishRounds(parts.directory, [...place.rounds, recordOf(run, place.times)]);
+      }
+      failpoint("server.published");
+      return { type: "published", round };
+    case "finish":
+      if (parts.directory !== undefined) {
+        await finishFiles(parts.directory, run, place.rounds, parts.blobs);
+      }
+      failpoint("server.finishing");
+      return { type: "finished" };
+    default:
+      throw work satisfies never;
+  }
+}
+
+function updatesOf({ round }: Run): ReadonlyMap<string, UpdateRecord> {
+  const received = [...(round?.members ?? [])].flatMap(([client, member]) =>
+    member.status === "received" ? [[client, member.update] as const] : [],
+  );
+  return new Map(received);
+}
+
+function offerTraining(place: Place, client: string, signal: AbortSignal): undefined {
+  const { number: round, attempt } = place.run;
+  const fail = (failure: Failure): Promise<unknown> =>
+    place.submit({ type: "round", round, attempt, command: { type: "fail", client, failure } });
+  const build = async (): Promise<Task> =>
+    trainTask(place.run, client, await place.materials(), place.parts.blobs, leftMs(place));
+  offer(place, { run: place.run.id, round, kind: "train", client }, signal, { build, fail });
+}
+
+function offerEvaluation(place: Place, client: string, signal: AbortSignal): undefined {
+  const { number: round, outcome } = place.run;
+  const fail = (reply: Failure): Promise<unknown> =>
+    place.submit({ type: "client evaluated", round, client, reply });
+  const build = async (): Promise<Task> => evaluateTask(place.run, client, outcome!.global, leftMs(place));
+  offer(place, { run: place.run.id, round, kind: "evaluate", client }, signal, { build, fail });
+}
+
+interface Offering {
+  build(): Promise<Task>;
+  fail(failure: Failure): Promise<unknown>;
+}
+
+function offer(place: Place, name: TaskName, signal: AbortSignal, { build, fail }: Offering): undefined {
+  const { dispatcher, log } = place.parts;
+  const taskId = formatTaskId(name);
+  const { client, round } = name;
+  // A journal that cannot be written has ended the place already.
+  const tell = (failure: Failure): void => void fail(failure).catch(() => undefined);
+  signal.addEventListener("abort", () => dispatcher.withdraw(client, taskId, endOf(place, name)), {
+    once: true,
+  });
+  dispatcher.offer({
+    taskId,
+    client,
+    idleMs: place.idleMs(),
+    build,
+    onIdle(failure) {
+      log.warn("Client stands still", { client, round, phase: failure.phase, reason: failure.message });
+      tell(failure);
+    },
+    onError(error) {
+      const { code, message } =
+        error instanceof FedloomError ? error : new FedloomError("F4017", String(error));
+      tell({ phase: "offer", code, message });
+    },
+  });
+}
+
+/** What a client at work on a task that is gone is told; nothing where it ended the task itself. */
+function endOf(place: Place, { round, kind, client }: TaskName): { code: string; text: string } | undefined {
+  const { run } = place;
+  if (place.closed) return undefined;
+  if (run.stopped !== undefined) return { code: "F4011", text: `the run stopped: ${run.stopped.reason}` };
+  if (kind === "evaluate") return run.evaluation?.clients.has(client) ? undefined : closedRound(round);
+  const member = [run.round, run.previous].find((known) => known?.number === round)?.members.get(client);
+  if (member?.status === "received") return undefined;
+  if (member?.status === "failed") return { code: member.failure.code, text: member.failure.message };
+  return closedRound(round);
+}
+
+function closedRound(round: number): { code: string; text: string } {
+  return { code: "F4011", text: `round ${round} closed without this client` };
+}
+
+function leftMs(place: Place): number {
+  return Math.max(1, place.deadlineAtMs - place.parts.clock.monotonic());
+}
+
+/** Never resolves once the signal is aborted. */
+function sleep({ parts }: Place, delayMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = parts.clock.after(delayMs, resolve);
+    signal.addEventListener("abort", cancel, { once: true });
+  });
+}

@@ -1,0 +1,57 @@
+/**
+ * The files a run leaves for people and other programs: metrics.jsonl with a line a round, at the end summary.json and
+ * the adapter as a PEFT directory. Written again after a crash, they come out the same.
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { replaceFile } from "../../adapters/durable-file.ts";
+import { writePeft } from "../../adapters/peft.ts";
+import type { Blobs } from "../blobs/blobs.ts";
+import type { RoundRecord } from "../history.ts";
+import type { Run } from "../run/state.ts";
+import { readAdapter } from "./aggregate.ts";
+
+export const ADAPTER_DIRECTORY = "adapter";
+
+export async function startFiles(directory: string, run: Run, manifest: object): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, "config.json"), `${JSON.stringify(run.config, undefined, 2)}\n`);
+  await writeFile(join(directory, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
+}
+
+/** All rounds so far, whatever the file held: a torn or doubled line cannot stay. */
+export async function publishRounds(directory: string, rounds: readonly RoundRecord[]): Promise<void> {
+  const path = join(directory, "metrics.jsonl");
+  const before = await readFile(path, "utf8").catch(() => "");
+  const text = rounds.map((round) => `${JSON.stringify(round)}\n`).join("");
+  if (text !== before) replaceFile(path, (write) => write(Buffer.from(text)));
+}
+
+/** The last global adapter as a PEFT directory, and the run in one file. */
+export async function finishFiles(
+  directory: string,
+  run: Run,
+  rounds: readonly RoundRecord[],
+  blobs: Blobs,
+): Promise<void> {
+  const adapter = await readAdapter(blobs, run.global!, `run "${run.id}"`);
+  writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
+  const summary = {
+    schema: "fedloom.summary/1",
+    run: run.id,
+    name: run.config.name,
+    rounds: run.config.rounds,
+    base: run.base,
+    adapter: { directory: ADAPTER_DIRECTORY, sha256: run.global!.model.sha256 },
+    last: rounds.at(-1),
+    metrics: rounds.map(({ round, loss, metrics }) => ({ round, loss, metrics })),
+    clientRounds: rounds.reduce((sum, { ok }) => sum + ok, 0),
+    failures: rounds.reduce((sum, { failed }) => sum + failed, 0),
+    bytesDown: rounds.reduce((sum, { bytesDown }) => sum + bytesDown, 0),
+    bytesUp: rounds.reduce((sum, { bytesUp }) => sum + bytesUp, 0),
+    durationMs: rounds.reduce((sum, { durationMs }) => sum + durationMs, 0),
+  };
+  replaceFile(join(directory, "summary.json"), (write) =>
+    write(Buffer.from(`${JSON.stringify(summary, undefined, 2)}\n`)),
+  );
+}

@@ -1,0 +1,117 @@
+/** What one client of a round is handed. */
+import { create } from "@bufbuild/protobuf";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { writeSafetensors } from "../../adapters/safetensors.ts";
+import type { BuiltStrategy } from "../../aggregators/build.ts";
+import { decodeState } from "../../aggregators/state-file.ts";
+import type { ClientInstructions, StrategyState } from "../../aggregators/strategy.ts";
+import { canonicalJson, sha256 } from "../../base/hash.ts";
+import { durationMs } from "../../config/duration.ts";
+import { evaluateOptions, type TaskOptions, trainOptions } from "../../config/task.ts";
+import { type Task, TaskKind, TaskSchema } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { Blobs } from "../blobs/blobs.ts";
+import type { AdapterRef, BlobRef } from "../records.ts";
+import type { Run } from "../run/state.ts";
+import { formatTaskId } from "../task-id.ts";
+import { readAdapter } from "./aggregate.ts";
+import { strategyOf } from "./prepare.ts";
+
+/** What a round's tasks and the gate for its updates are made from; read once a round. */
+export interface Materials {
+  readonly built: BuiltStrategy;
+  readonly global: Adapter;
+  readonly state: StrategyState;
+}
+
+export async function readMaterials(
+  run: Run,
+  blobs: Blobs,
+  global: AdapterRef,
+  state: BlobRef,
+): Promise<Materials> {
+  return {
+    built: strategyOf(run.config),
+    global: await readAdapter(blobs, global, `round ${run.number} of run "${run.id}"`),
+    state: decodeState(await blobs.bytes(state)),
+  };
+}
+
+/** The strategy's wishes, and the run's own proximal term where the strategy has none. */
+export function instructionsFor(
+  run: Run,
+  { built, global, state }: Materials,
+  client: string,
+): ClientInstructions {
+  const planned = built.strategy.plan?.(state, { round: run.number, client, global }) ?? {};
+  const { proximal } = run.config;
+  if (planned.proximal !== undefined || proximal === undefined) return planned;
+  const { mu, weight, layers } = proximal;
+  return { ...planned, proximal: { mu, weight, ...(layers !== undefined && { layers }) } };
+}
+
+export async function trainTask(
+  run: Run,
+  client: string,
+  materials: Materials,
+  blobs: Blobs,
+  deadlineMs: number,
+): Promise<Task> {
+  const { corrections, ...instructions } = instructionsFor(run, materials, client);
+  const { training, prompt, codec } = run.config;
+  const seed = seedOf(run, "train", client);
+  const options = trainOptions.parse({ kind: "train", seed, training, prompt, codec, ...instructions });
+  const sets: Record<string, { sha256: string; size: bigint }> = {};
+  for (const [kind, set] of Object.entries(corrections ?? {})) {
+    sets[kind] = wireRef(await blobs.put(writeSafetensors(set)));
+  }
+  return taskOf(run, client, options, run.global!, sets, deadlineMs);
+}
+
+export function evaluateTask(run: Run, client: string, global: AdapterRef, deadlineMs: number): Task {
+  const { metrics, limit, maxNewTokens, batchSize } = run.config.evaluation!;
+  const { prompt } = run.config;
+  const seed = seedOf(run, "evaluate", client);
+  const options = evaluateOptions.parse({
+    kind: "evaluate",
+    seed,
+    prompt,
+    metrics,
+    limit,
+    maxNewTokens,
+    batchSize,
+  });
+  return taskOf(run, client, options, global, {}, deadlineMs);
+}
+
+/** Of one client in one round: the same after any restart, and no other's. */
+function seedOf(run: Run, purpose: string, client: string): string {
+  return sha256(canonicalJson([run.config.seed, purpose, run.number, client]));
+}
+
+function taskOf(
+  run: Run,
+  client: string,
+  options: TaskOptions,
+  adapter: AdapterRef,
+  corrections: Record<string, { sha256: string; size: bigint }>,
+  deadlineMs: number,
+): Task {
+  const { kind } = options;
+  return create(TaskSchema, {
+    taskId: formatTaskId({ run: run.id, round: run.number, kind, client }),
+    runId: run.id,
+    round: run.number,
+    kind: kind === "train" ? TaskKind.TRAIN : TaskKind.EVALUATE,
+    optionsJson: Buffer.from(canonicalJson(options)),
+    adapterConfig: wireRef(adapter.config),
+    adapterModel: wireRef(adapter.model),
+    corrections,
+    baseModel: run.base,
+    deadlineMs: BigInt(Math.ceil(deadlineMs)),
+    idleMs: BigInt(durationMs(run.config.cohort.idle)),
+  });
+}
+
+function wireRef({ sha256, size }: BlobRef): { sha256: string; size: bigint } {
+  return { sha256, size: BigInt(size) };
+}

@@ -1,0 +1,124 @@
+import { request } from "node:http";
+import { expect, test } from "vitest";
+import { decodeAdapter } from "../../adapters/peft.ts";
+import { runStatus, streamed } from "../../server/http/schema.ts";
+import { serveHttp } from "../../server/http/server.ts";
+import { FakeClient } from "./fake-client.ts";
+import { config, coordinatorIn, finished, firstAdapter, later, meanOf, until } from "./setting.ts";
+
+async function serve() {
+  const coordinator = await coordinatorIn(undefined);
+  const edge = await serveHttp(coordinator, "127.0.0.1:0");
+  later(async () => {
+    await coordinator.close();
+    await edge.close();
+  });
+  const join = (id: string): FakeClient => {
+    const client = new FakeClient(coordinator.fleet({ address: "in process" }), id);
+    client.ended.catch(() => undefined);
+    later(() => client.close());
+    return client;
+  };
+  const post = (path: string, body: unknown): Promise<Response> =>
+    fetch(`${edge.url}${path}`, { method: "POST", body: JSON.stringify(body) });
+  return { coordinator, url: edge.url, join, post };
+}
+
+test("a run is submitted, watched to its end and exported over HTTP", async () => {
+  const { url, join, post } = await serve();
+  const submitted = await post("/v1/runs", { config: config({ rounds: 2 }) });
+  expect(submitted.status).toBe(201);
+  const { id } = runStatus.parse(await submitted.json());
+  join("c1");
+  join("c2");
+
+  const stream = await fetch(`${url}/v1/runs/${id}/events`);
+  const messages = (await stream.text())
+    .split("\n")
+    .filter((line) => line.startsWith("data: "))
+    .map((line) => streamed.parse(JSON.parse(line.slice(6))));
+  const types = messages.flatMap((message) => (message.kind === "event" ? [message.event.type] : []));
+  const round = [
+    "round opened",
+    "update received",
+    "update received",
+    "round closed",
+    "aggregated",
+    "published",
+  ];
+  expect(types).toEqual(["prepared", "population", ...round, ...round, "finished"]);
+  expect(messages.at(-1)).toMatchObject({ kind: "status", status: { status: "finished", round: 2 } });
+
+  const load = async (file: string) =>
+    new Uint8Array(await (await fetch(`${url}/v1/runs/${id}/adapter/${file}`)).arrayBuffer());
+  const files = { config: await load("adapter_config.json"), model: await load("adapter_model.safetensors") };
+  // Both clients add 1 in each of two rounds.
+  expect(meanOf(decodeAdapter(files, "download"))).toBeCloseTo(meanOf(firstAdapter()) + 2, 5);
+});
+
+test("a stream taken up after an event begins with the next", async () => {
+  const { coordinator, url, join } = await serve();
+  join("c1");
+  join("c2");
+  const engine = await coordinator.submitRun({ config: config({ rounds: 1 }) });
+  await finished(engine);
+  const stream = await fetch(`${url}/v1/runs/${engine.run.id}/events?after=${engine.seq - 1}`);
+  const events = (await stream.text()).split("\n").filter((line) => line.startsWith("event: "));
+  expect(events).toEqual(["event: event", "event: status"]);
+});
+
+test("the same key submits the same run, and another configuration under it is refused", async () => {
+  const { post } = await serve();
+  const first = runStatus.parse(await (await post("/v1/runs", { config: config(), key: "k1" })).json());
+  const again = runStatus.parse(await (await post("/v1/runs", { config: config(), key: "k1" })).json());
+  expect(again.id).toBe(first.id);
+  const other = await post("/v1/runs", { config: config({ rounds: 9 }), key: "k1" });
+  expect(other.status).toBe(409);
+  expect(await other.json()).toMatchObject({ code: "F4019" });
+});
+
+test("a run that waits says for whom", async () => {
+  const { coordinator, url, join } = await serve();
+  await join("c1").welcome;
+  const engine = await coordinator.submitRun({ config: config() });
+  await until(engine, (run) => run.phase === "choosing");
+  const status = runStatus.parse(await (await fetch(`${url}/v1/runs/${engine.run.id}`)).json());
+  expect(status).toMatchObject({ status: "waiting", reason: "waits for clients: 1 of 2 are there" });
+});
+
+test.each([
+  ["no JSON", "/v1/runs", "{", 400, "F4018"],
+  ["a wrong type", "/v1/runs", JSON.stringify({ config: { ...config(), rounds: "many" } }), 400, "F4018"],
+  [
+    "an unknown strategy",
+    "/v1/runs",
+    JSON.stringify({ config: config({ strategy: { name: "fedavgg" } }) }),
+    404,
+    "F3110",
+  ],
+  ["a run that there is not", "/v1/runs/nobody/stop", "{}", 404, "F4006"],
+  ["a path that there is not", "/v2", "{}", 404, "F4018"],
+  ["a body above the limit", "/v1/runs", `"${"x".repeat(2 ** 20)}"`, 413, "F5007"],
+])("%s is refused with a code", async (_what, path, body, status, code) => {
+  const { url } = await serve();
+  const response = await fetch(`${url}${path}`, { method: "POST", body });
+  expect(response.status).toBe(status);
+  expect(await response.json()).toMatchObject({ code, remedy: expect.any(String) });
+});
+
+test("a page that reaches the port by another name gets nothing", async () => {
+  const { url } = await serve();
+  const status = await new Promise((resolve) => {
+    request(`${url}/v1/runs`, { headers: { host: "evil.example" } }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).end();
+  });
+  expect(status).toBe(403);
+});
+
+test("off loopback the interface does not open", async () => {
+  const coordinator = await coordinatorIn(undefined);
+  later(() => coordinator.close());
+  await expect(serveHttp(coordinator, "0.0.0.0:0")).rejects.toMatchObject({ code: "F4014" });
+});
