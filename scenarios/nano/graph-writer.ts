@@ -29,13 +29,7 @@ export class GraphWriter {
   readonly #outputs: ValueInfoProto[] = [];
   readonly #constants = new Map<string, string>();
   readonly #weights = new Set<string>();
-  readonly #isTrained: (name: string) => boolean;
   readonly #names = new Set<string>();
-
-  /** @param isTrained weights that become inputs of the graph, so that it can be differentiated by them */
-  constructor(isTrained: (name: string) => boolean = () => false) {
-    this.#isTrained = isTrained;
-  }
 
   input(name: string, dtype: DType, shape: readonly Dim[]): string {
     this.#inputs.push(valueInfo(name, dtype, shape));
@@ -52,7 +46,6 @@ export class GraphWriter {
     if (this.#weights.has(name)) return name;
     this.#weights.add(name);
     this.#names.add(name);
-    if (this.#isTrained(name)) return this.input(name, dtype, shape);
     const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.#initializers.push({ name, dims: [...shape], dataType: DATA_TYPE[dtype]!, rawData });
     return name;

@@ -21,12 +21,9 @@ const FEATURES: readonly Dim[] = ["images", NANO.imageTokens, NANO.hidden];
 
 type Written = Uint8Array<ArrayBuffer>;
 
-function start(weights: TensorSet, isTrained?: (name: string) => boolean): Parts {
-  return { graph: new GraphWriter(isTrained), weights };
+function start(weights: TensorSet): Parts {
+  return { graph: new GraphWriter(), weights };
 }
-
-/** Every weight of the model: what the graphs of pretraining are differentiated by. */
-const trained = (weights: TensorSet) => (name: string) => weights.has(name);
 
 /** onnx/vision_encoder.onnx: pixel_values -> image_features, the connector included. */
 export function visionEncoderGraph(weights: TensorSet): Written {
@@ -88,7 +85,7 @@ export function visionTowerGraph(weights: TensorSet): Written {
  * holds 0 inside a group and a large negative number outside; logits are [images * tokens * G, W].
  */
 export function alignmentGraph(weights: TensorSet, groups: number): Written {
-  const parts = start(weights, trained(weights));
+  const parts = start(weights);
   const { graph } = parts;
   const pixels = graph.input("pixel_values", "F32", PIXELS);
   const words = graph.input("word_ids", "I64", ["words"]);
@@ -114,7 +111,7 @@ const ALIGNMENT_SHARPNESS = 6;
  * tokens of unused images go, so that every batch can hold the same number of images and one session serves it.
  */
 export function languageGraph(weights: TensorSet): Written {
-  const parts = start(weights, trained(weights));
+  const parts = start(weights);
   const { graph } = parts;
   const ids = graph.input("input_ids", "I64", ["batch_size", "sequence_length"]);
   const mask = graph.input("attention_mask", "I64", ["batch_size", "sequence_length"]);
