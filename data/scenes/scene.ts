@@ -83,7 +83,7 @@ function paintScene(scene: Scene, rng: Rng): Float64Array {
     // A sprite has two pixels of room on each side of its cell, and moves by one of them.
     const top = Math.floor(cell / 2) * CELL_SIDE + 1 + rng.below(3);
     const left = (cell % 2) * CELL_SIDE + 1 + rng.below(3);
-    SPRITES[item.thing].forEach((painted, i) => {
+    SPRITES.get(item.thing)!.forEach((painted, i) => {
       if (!painted) return;
       const pixel = (top + Math.floor(i / SPRITE_SIDE)) * PICTURE_SIDE + left + (i % SPRITE_SIDE);
       canvas.set(COLORS[item.color], pixel * 3);

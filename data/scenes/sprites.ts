@@ -218,9 +218,9 @@ export type Thing = keyof typeof ART;
 export const THINGS = Object.keys(ART) as readonly Thing[]; // the keys of a const object
 
 /** Row by row, true where the sprite is painted. */
-export const SPRITES: Readonly<Record<Thing, readonly boolean[]>> = Object.fromEntries(
+export const SPRITES: ReadonlyMap<Thing, readonly boolean[]> = new Map(
   THINGS.map((thing) => [thing, [...ART[thing].replace(/\s/g, "")].map((mark) => mark === "#")]),
-) as Record<Thing, readonly boolean[]>; // one entry for each key of ART
+);
 
 /** Red, green and blue of each color, 0 to 1. */
 export const COLORS = {

@@ -4,8 +4,8 @@ import { drawScan, drawScene, PICTURE_SIDE, paint, type Scene } from "../../../d
 import { COLORS, SPRITE_SIDE, SPRITES, THINGS } from "../../../data/scenes/sprites.ts";
 
 test("every sprite fills its square of 144 pixels and no two look alike", () => {
-  for (const thing of THINGS) expect(SPRITES[thing]).toHaveLength(SPRITE_SIDE ** 2);
-  expect(new Set(THINGS.map((thing) => SPRITES[thing].join())).size).toBe(THINGS.length);
+  for (const thing of THINGS) expect(SPRITES.get(thing)!).toHaveLength(SPRITE_SIDE ** 2);
+  expect(new Set(THINGS.map((thing) => SPRITES.get(thing)!.join())).size).toBe(THINGS.length);
 });
 
 test("the same seed draws and paints the same picture", () => {
