@@ -62,4 +62,9 @@ export const adapterCodes = {
     meaning: "A tensor cannot be encoded: it is not finite, or it changed more than the codec can say.",
     remedy: "Lower the learning rate, or choose codec bf16 or fp32.",
   },
+  F3013: {
+    status: "failed_precondition",
+    meaning: "An adapter cannot be merged into a model's weights.",
+    remedy: "Use a model with floating-point weights, or keep the adapter apart from the model.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,0 +1,114 @@
+/**
+ * Merges an adapter into a model directory: a copy of the directory whose graphs compute with W + scale * B·A.
+ *
+ * The copy holds the graphs of one precision, the weight files they name and the small files beside them. Only the
+ * bytes of changed weights differ from the original; the copy gets its name when everything is on disk.
+ */
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { FedloomError, messageOf } from "../../base/errors.ts";
+import { openModelDirectory, type Precision } from "../models/model-directory.ts";
+import { openGraphFile } from "../onnx/edge/files.ts";
+import type { GraphFile } from "../onnx/engine.ts";
+import { externalFiles, initializerRanges } from "./locate.ts";
+import { planMerge } from "./merge-weights.ts";
+import { cannot, placesOf } from "./places.ts";
+
+export interface MergeReport {
+  /** Weights changed in each graph. */
+  readonly graphs: Readonly<Record<string, number>>;
+  readonly bytes: number;
+}
+
+/**
+ * @param precision as openModelDirectory takes it
+ * @throws FedloomError F3013 where the adapter does not fit, or `target` exists; F3005 where the disk refuses
+ */
+export async function mergeModel(
+  source: string,
+  adapter: Adapter,
+  target: string,
+  { precision }: { readonly precision?: Precision } = {},
+): Promise<MergeReport> {
+  const { graphs } = await openModelDirectory(source, precision);
+  const files = [graphs.vision, graphs.embed, graphs.decoder].flatMap((path) =>
+    path === undefined ? [] : [openGraphFile(path)],
+  );
+  const plans = files.map((file) => planMerge(adapter, placesOf(file), file.name));
+  const missing = [...adapter.tensors.keys()].filter((name) => !plans.some(({ placed }) => placed.has(name)));
+  if (missing.length > 0) {
+    throw cannot(
+      source,
+      `no graph has a place for tensor "${missing[0]}"${missing.length > 1 ? ` and ${missing.length - 1} more` : ""}`,
+    );
+  }
+  if (existsSync(target)) throw cannot(source, `"${target}" exists; name a new directory`);
+
+  const unfinished = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
+  try {
+    copyModel(source, unfinished, files);
+    const counts: Record<string, number> = {};
+    let bytes = 0;
+    for (const [i, file] of files.entries()) {
+      const ranges = initializerRanges(file);
+      let count = 0;
+      for (const { name, bytes: changed } of plans[i]!.merged()) {
+        const range = ranges.get(name);
+        if (range === undefined || (range.length !== changed.length && !Number.isNaN(range.length))) {
+          throw cannot(file.name, `weight "${name}" does not lie among the initializers as raw bytes`);
+        }
+        overwrite(join(unfinished, "onnx", range.location), range.offset, changed);
+        bytes += changed.length;
+        count++;
+      }
+      counts[relative(source, file.name)] = count;
+    }
+    renameSync(unfinished, target);
+    return { graphs: counts, bytes };
+  } catch (cause) {
+    rmSync(unfinished, { recursive: true, force: true });
+    if (cause instanceof FedloomError) throw cause;
+    throw new FedloomError(
+      "F3005",
+      `Cannot write the merged model "${target}": ${messageOf(cause)}`,
+      { target },
+      { cause },
+    );
+  }
+}
+
+function copyModel(source: string, target: string, files: readonly GraphFile[]): void {
+  mkdirSync(join(target, "onnx"), { recursive: true });
+  for (const entry of readdirSync(source, { withFileTypes: true })) {
+    if (entry.isFile()) copyFileSync(join(source, entry.name), join(target, entry.name));
+  }
+  const parts = new Set(files.flatMap((file) => [file.fileName, ...externalFiles(file)]));
+  for (const part of parts) {
+    copyFileSync(join(source, "onnx", part), join(target, "onnx", part), constants.COPYFILE_FICLONE);
+  }
+}
+
+function overwrite(path: string, offset: number, bytes: Uint8Array): void {
+  const fd = openSync(path, "r+");
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
+    }
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * Where a graph keeps the parameters that PyTorch's names mean: which initializer, which way round, which columns.
+ */
+import { parseName } from "../../adapters/tensor-names.ts";
+import { FedloomError } from "../../base/errors.ts";
+import type { GraphFile, LinearModule, ModuleLocation } from "../onnx/engine.ts";
+import { floatOf, type Graph, type GraphNode, intOf } from "../onnx/graph.ts";
+import { loadGraph } from "../onnx/load.ts";
+import { resolveBranches } from "../onnx/lower/branches.ts";
+import { inlineFunctions } from "../onnx/lower/functions.ts";
+import { findModules } from "../onnx/targets/find.ts";
+import { matchModule } from "../onnx/targets/match.ts";
+import { type Weight, weightOf } from "../onnx/weight.ts";
+
+/** A parameter in PyTorch's layout, element (row, column), lies at `start + row * rowStep + column * columnStep`. */
+export interface Place {
+  readonly weightName: string;
+  readonly weight: Weight;
+  readonly rows: number;
+  readonly columns: number;
+  readonly start: number;
+  readonly rowStep: number;
+  readonly columnStep: number;
+}
+
+/**
+ * Places of the parameter that an adapter's tensor belongs to, in every branch of the graph; none where the graph
+ * has no such module. A weight [out, in] has `out` rows, a bias or a norm one column, an embedding `vocabulary` rows.
+ */
+export type FindPlaces = (tensorName: string) => readonly Place[];
+
+/** @throws FedloomError F2110 where the file cannot be read */
+export function placesOf(
+  file: GraphFile,
+  mapping: Readonly<Record<string, ModuleLocation>> = {},
+): FindPlaces {
+  const loaded = inlineFunctions(loadGraph(file));
+  // A merged decoder computes with a cache or without: both ways must be changed.
+  const ways = [0, 1].map((cached) =>
+    resolveBranches(loaded, new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(cached))]])),
+  );
+  const finders = ways.map((graph) => finderOf(graph, mapping, file.name));
+  return (tensorName) => {
+    const found = finders.flatMap((find) => find(tensorName));
+    return found.filter((place, i) => found.findIndex((other) => samePlace(other, place)) === i);
+  };
+}
+
+function samePlace(a: Place, b: Place): boolean {
+  return a.weightName === b.weightName && a.start === b.start && a.rows === b.rows;
+}
+
+function finderOf(graph: Graph, mapping: Readonly<Record<string, ModuleLocation>>, file: string): FindPlaces {
+  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
+  const linears = findModules(graph, mapping);
+  const tables = embeddingTables(graph);
+  return (tensorName) => {
+    const name = parseName(tensorName);
+    if (name === undefined) return [];
+    const linear = matchModule(name.module, linears, isEncoder);
+    if (name.part === "bias") return biasPlace(graph, name.module, linear, isEncoder);
+    if (linear !== undefined) return [productPlace(graph, linear, file)];
+    const table = matchModule(name.module, tables, isEncoder);
+    return table === undefined ? [] : [tablePlace(graph, table, file)];
+  };
+}
+
+/** Tables that a Gather reads rows from, as modules: matchModule knows which of them a path means. */
+function embeddingTables(graph: Graph): LinearModule[] {
+  return graph.nodes.flatMap((node): LinearModule[] => {
+    const weight = graph.weights.get(node.inputs[0] ?? "");
+    if (node.op !== "Gather" || weight?.shape.length !== 2 || intOf(node, "axis", 0) !== 0) return [];
+    const named = /^(.*)\.weight$/.exec(node.inputs[0]!)?.[1];
+    const path = named ?? node.name.split("/").filter(Boolean).slice(0, -1).join(".");
+    const [rows, width] = weight.shape as [number, number];
+    return [{ path, in: rows, out: width, node: node.name, weight: node.inputs[0]!, nodeOut: width }];
+  });
+}
+
+function tablePlace(
+  graph: Graph,
+  { weight: weightName, in: rows, out: columns }: LinearModule,
+  file: string,
+): Place {
+  requireOneReader(graph, weightName, file);
+  return {
+    weightName,
+    weight: graph.weights.get(weightName)!,
+    rows,
+    columns,
+    start: 0,
+    rowStep: columns,
+    columnStep: 1,
+  };
+}
+
+function productPlace(graph: Graph, module: LinearModule, file: string): Place {
+  const node = graph.nodes.find(({ name }) => name === module.node)!;
+  const { outputsFirst } = orientation(graph, node, module, file);
+  const weight = graph.weights.get(module.weight)!;
+  const first = module.columns?.[0] ?? 0;
+  const [rowStep, columnStep] = outputsFirst ? [module.in, 1] : [1, module.nodeOut];
+  return {
+    weightName: module.weight,
+    weight,
+    rows: module.out,
+    columns: module.in,
+    start: first * rowStep,
+    rowStep,
+    columnStep,
+  };
+}
+
+/** Whether the stored weight is [out, in], walking from the product to it; everything on the way serves it alone. */
+function orientation(
+  graph: Graph,
+  node: GraphNode,
+  module: LinearModule,
+  file: string,
+): { readonly outputsFirst: boolean } {
+  if (node.op === "MatMulNBits") throw cannot(file, `"${module.path}" has quantized weights`);
+  if (floatOf(node, "alpha", 1) !== 1) throw cannot(file, `${node.op} "${node.name}" scales its product`);
+  let outputsFirst = node.op !== "MatMul" && intOf(node, "transB", 0) === 1;
+  let value = node.inputs[1]!;
+  while (value !== module.weight) {
+    requireOneReader(graph, value, file);
+    const producer = graph.nodes.find(({ outputs }) => outputs.includes(value))!;
+    if (producer.op === "DequantizeLinear") throw cannot(file, `"${module.path}" has quantized weights`);
+    if (producer.op === "Transpose") outputsFirst = !outputsFirst;
+    value = producer.inputs[0]!;
+  }
+  requireOneReader(graph, value, file);
+  return { outputsFirst };
+}
+
+/** A weight that other nodes read too (a head tied to the embeddings) would change for them as well. */
+function requireOneReader(graph: Graph, value: string, file: string): void {
+  const readers = graph.nodes.filter(({ inputs }) => inputs.includes(value));
+  if (readers.length === 1) return;
+  const names = readers.map(({ op, name }) => `${op} "${name}"`).join(", ");
+  throw cannot(file, `weight "${value}" must be read by one node, got ${names}; keep the adapter apart`);
+}
+
+function biasPlace(
+  graph: Graph,
+  path: string,
+  linear: LinearModule | undefined,
+  isEncoder: boolean,
+): readonly Place[] {
+  if (linear !== undefined) {
+    const node = graph.nodes.find(({ name }) => name === linear.node)!;
+    const weightName = node.op === "Gemm" || node.op === "Attention" ? node.inputs[2] : addedTo(graph, node);
+    return vectorPlace(graph, weightName, linear.columns?.[0] ?? 0, linear.out);
+  }
+  // A norm: no product to walk from, but its name is kept.
+  const named = [...graph.weights.keys()].flatMap((weight): LinearModule[] => {
+    const module = /^(.*)\.bias$/.exec(weight)?.[1];
+    return module === undefined ? [] : [{ path: module, in: 0, out: 0, node: "", weight, nodeOut: 0 }];
+  });
+  const found = matchModule(path, named, isEncoder);
+  return found === undefined ? [] : vectorPlace(graph, found.weight, 0);
+}
+
+function addedTo(graph: Graph, node: GraphNode): string | undefined {
+  const readers = graph.nodes.filter(({ inputs }) => inputs.includes(node.outputs[0]!));
+  if (readers.length !== 1 || readers[0]!.op !== "Add") return undefined;
+  return readers[0]!.inputs.find((name) => name !== node.outputs[0]);
+}
+
+function vectorPlace(
+  graph: Graph,
+  weightName: string | undefined,
+  start: number,
+  rows?: number,
+): readonly Place[] {
+  const weight = graph.weights.get(weightName ?? "");
+  if (weightName === undefined || weight?.shape.length !== 1) return [];
+  return [
+    { weightName, weight, rows: rows ?? weight.shape[0]!, columns: 1, start, rowStep: 1, columnStep: 1 },
+  ];
+}
+
+export function cannot(file: string, why: string): FedloomError {
+  return new FedloomError("F3013", `Cannot merge an adapter into "${file}": ${why}`, { file });
+}
