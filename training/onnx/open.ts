@@ -8,6 +8,7 @@ import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { loadGraph } from "./load.ts";
 import { factorName, type LoraPair, withLora } from "./lora.ts";
+import { splitAttention } from "./lower/attention.ts";
 import { resolveBranches } from "./lower/branches.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { inlineFunctions } from "./lower/functions.ts";
@@ -49,7 +50,7 @@ export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "m
       "F2110",
       `Cannot use "${options.file.name}": it must have output "${output}", got ${resolved.outputs.map((o) => `"${o}"`).join(", ")}`,
     );
-  const graph = upgrade(withoutDeadNodes(resolved, [output]), NEWEST_OPSET);
+  const graph = upgrade(splitAttention(withoutDeadNodes(resolved, [output])), NEWEST_OPSET);
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   return { graph, output, modules: findModules(graph, options.mapping), isEncoder };
 }

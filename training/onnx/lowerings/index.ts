@@ -1,5 +1,36 @@
 /** The operators that are replaced by simpler ones before differentiation. */
+import { attention } from "./attention.ts";
+import { biasGelu, fastGelu, fusedMatMul, rmsNormalization } from "./fused.ts";
+import { groupQueryAttention } from "./group-query-attention.ts";
 import { loraInput } from "./lora-input.ts";
 import type { Lowering } from "./lowering.ts";
+import { multiHeadAttention, qkvAttention } from "./multi-head-attention.ts";
+import {
+  batchNormalization,
+  embedLayerNormalization,
+  groupNormalization,
+  instanceNormalization,
+  skipLayerNormalization,
+  skipSimplifiedLayerNormalization,
+} from "./normalizations.ts";
+import { msRotaryEmbedding, rotaryEmbedding } from "./rotary.ts";
 
-export const LOWERINGS: readonly Lowering[] = [loraInput];
+export const LOWERINGS: readonly Lowering[] = [
+  attention,
+  batchNormalization,
+  biasGelu,
+  embedLayerNormalization,
+  fastGelu,
+  fusedMatMul,
+  groupNormalization,
+  groupQueryAttention,
+  instanceNormalization,
+  loraInput,
+  msRotaryEmbedding,
+  multiHeadAttention,
+  qkvAttention,
+  rmsNormalization,
+  rotaryEmbedding,
+  skipLayerNormalization,
+  skipSimplifiedLayerNormalization,
+];

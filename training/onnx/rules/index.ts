@@ -5,6 +5,7 @@ import { gemm } from "./gemm.ts";
 import { layerNormalization } from "./layer-normalization.ts";
 import { LAYOUT } from "./layout.ts";
 import { matMul } from "./matmul.ts";
+import { matMulNBits } from "./matmul-nbits.ts";
 import { NO_GRADIENT } from "./no-gradient.ts";
 import { pow } from "./pow.ts";
 import { REDUCE } from "./reduce.ts";
@@ -26,6 +27,7 @@ export const RULES: readonly GradientRule[] = [
   layerNormalization,
   logSoftmax,
   matMul,
+  matMulNBits,
   pow,
   rmsNormalization,
   simplifiedLayerNormalization,

@@ -57,7 +57,7 @@ export function findLinears(graph: Graph): readonly Linear[] {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   return graph.nodes.flatMap((node): Linear[] => {
     const sizes = sizesOf(node, graph, producers);
-    return sizes === undefined ? [] : [{ node, ...sizes, path: pathOf(node.name, sizes.weightName) }];
+    return sizes === undefined ? [] : [{ node, ...sizes, path: pathOf(node, sizes.weightName) }];
   });
 }
 
@@ -71,8 +71,7 @@ function sizesOf(
   if (node.op === "MatMulNBits")
     return { weightName: node.inputs[1]!, in: intOf(node, "K", 0), out: intOf(node, "N", 0) };
   const products = ["MatMul", "Gemm", "FusedMatMul"];
-  const packed = node.op === "Attention" && node.domain === "com.microsoft";
-  if (!products.includes(node.op) && !packed) return undefined;
+  if (!products.includes(node.op)) return undefined;
   const matrix = matrixOf(node.inputs[1] ?? "", graph, producers);
   if (matrix === undefined) return undefined;
   const turned = node.op !== "MatMul" && intOf(node, "transB", 0) === 1;
@@ -98,11 +97,12 @@ function matrixOf(
 
 /**
  * "/model/layers.0/self_attn/q_proj/MatMul" -> "model.layers.0.self_attn.q_proj". Without a path in the
- * node's name the weight's name is taken, if it is one of PyTorch ("model.layers.0.self_attn.q_proj.weight").
+ * names of the node and its output the weight's name is taken, if it is one of PyTorch's
+ * ("model.layers.0.self_attn.q_proj.weight").
  */
-function pathOf(nodeName: string, weightName: string): string | undefined {
-  const parts = nodeName.split("/").filter((part) => part !== "");
-  if (nodeName.includes("/") && parts.length > 1) {
+function pathOf(node: GraphNode, weightName: string): string | undefined {
+  for (const name of [node.name, node.outputs[0]!]) {
+    const parts = name.split("/").filter((part) => part !== "");
     const from = parts.findIndex((part) => !/^(else|then|if)/i.test(part));
     const path = parts.slice(Math.max(from, 0), -1).join(".");
     if (/[a-z]/i.test(path)) return path;

@@ -8,8 +8,7 @@ const PACKED_NAME = /(^|\.)(qkv_proj|qkv|query_key_value|c_attn|Wqkv|in_proj|gat
 /** The modules that a linear layer holds: itself, or its parts with their columns. */
 export function packedColumns(graph: Graph, linear: Linear, path: string): LinearModule[] {
   const sizes = columnSizes(graph, linear);
-  const isPacked = PACKED_NAME.test(path) || linear.node.op === "Attention";
-  if (sizes === undefined || !isPacked) return [moduleOf(linear, path)];
+  if (sizes === undefined || !PACKED_NAME.test(path)) return [moduleOf(linear, path)];
   const parent = path.replace(PACKED_NAME, "").replace(/\.$/, "");
   const names = sizes.length === 2 ? ["gate_proj", "up_proj"] : ["q_proj", "k_proj", "v_proj"];
   let at = 0;
@@ -23,8 +22,8 @@ export function packedColumns(graph: Graph, linear: Linear, path: string): Linea
 /** Widths of the parts, from the attention that reads them or from the Split behind the product. */
 function columnSizes(graph: Graph, linear: Linear): readonly number[] | undefined {
   const { node, out } = linear;
-  if (node.op === "Attention") return intsOf(node, "qkv_hidden_sizes") ?? [out / 3, out / 3, out / 3];
   const reader = readerOf(graph, node);
+  if (reader?.op === "QkvAttention") return intsOf(reader, "qkv_hidden_sizes") ?? [out / 3, out / 3, out / 3];
   if (reader?.op === "GroupQueryAttention") {
     const [heads, kvHeads] = [intOf(reader, "num_heads", 0), intOf(reader, "kv_num_heads", 0)];
     const size = out / (heads + 2 * kvHeads);
@@ -38,10 +37,12 @@ function columnSizes(graph: Graph, linear: Linear): readonly number[] | undefine
   return undefined;
 }
 
+const READERS = new Set(["GroupQueryAttention", "QkvAttention", "Split"]);
+
 /** The attention or Split that reads the product, past a bias. */
 function readerOf(graph: Graph, node: GraphNode): GraphNode | undefined {
   const readers = graph.nodes.filter((other) => other.inputs.includes(node.outputs[0]!));
-  const special = readers.find(({ op }) => op === "GroupQueryAttention" || op === "Split");
+  const special = readers.find(({ op }) => READERS.has(op));
   if (special !== undefined) return special;
   const bias = readers.find(({ op }) => op === "Add");
   return bias === undefined || readers.length !== 1 ? undefined : readerOf(graph, bias);

@@ -1,0 +1,32 @@
+/**
+ * Attention of the standard (opset 23) without a past.
+ *
+ * Source: https://onnx.ai/onnx/operators/onnx__Attention.html
+ */
+import { floatOf, intOf } from "../graph.ts";
+import type { Value } from "../program.ts";
+import { refuse } from "../rules/rule.ts";
+import { addBias, attend, causalBias, HIDDEN, mergeHeads, splitHeads } from "./attend.ts";
+import type { Lowering } from "./lowering.ts";
+
+export const attention: Lowering = {
+  op: "Attention",
+  domain: "",
+  lower(call, g) {
+    const [query, key, value, mask, pastKey] = call.inputs;
+    if (pastKey !== undefined && pastKey.shape[2] !== 0) refuse(call, "its past must be empty");
+    if (intOf(call, "qk_matmul_output_mode", 0) !== 0) refuse(call, "its scores must not be an output");
+    const flat = query!.shape.length === 3;
+    const heads = (x: Value, attribute: string): Value =>
+      flat ? splitHeads(x, intOf(call, attribute, 0), g) : x;
+    const q = heads(query!, "q_num_heads");
+    const k = heads(key!, "kv_num_heads");
+    const v = heads(value!, "kv_num_heads");
+    const causal = intOf(call, "is_causal", 0) === 1 ? causalBias(q.shape[2]!, k.shape[2]!, 0, g) : undefined;
+    const given = mask?.type === "BOOL" ? g.where(mask, g.builder.scalar(0), g.builder.scalar(HIDDEN)) : mask;
+    const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
+    const options = { scale, bias: addBias(causal, given, g), softcap: floatOf(call, "softcap", 0) };
+    const result = attend(q, k, v, options, g);
+    return [flat ? mergeHeads(result, g) : result];
+  },
+};

@@ -1,0 +1,64 @@
+/**
+ * com.microsoft.GroupQueryAttention without a past: causal attention, rotary positions inside on request.
+ *
+ * Its lengths say how many positions of each example are real. With padding on the right a real position
+ * sees real ones only, so causality alone is right; what padded positions compute is not defined.
+ * Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+ */
+import { floatOf, intOf } from "../graph.ts";
+import type { Maths } from "../maths.ts";
+import type { Call, Value } from "../program.ts";
+import { refuse } from "../rules/rule.ts";
+import { addBias, attend, causalBias, mergeHeads, splitHeads } from "./attend.ts";
+import type { Lowering } from "./lowering.ts";
+import { rotate, tableRows } from "./rotary.ts";
+
+export const groupQueryAttention: Lowering = {
+  op: "GroupQueryAttention",
+  domain: "com.microsoft",
+  lower(call, g) {
+    const [packed, key, value, pastKey] = call.inputs;
+    const [cos, sin, positions, bias, sink] = call.inputs.slice(7);
+    if (pastKey !== undefined && pastKey.shape[2] !== 0) refuse(call, "its past must be empty");
+    if (sink !== undefined || intOf(call, "smooth_softmax", 0) === 1)
+      refuse(call, "smooth softmax is not read");
+    const [heads, keyHeads] = [intOf(call, "num_heads", 0), intOf(call, "kv_num_heads", 0)];
+    const parts = key && value ? [packed!, key, value] : columns(packed!, [heads, keyHeads, keyHeads], g);
+    let q = splitHeads(parts[0]!, heads, g);
+    let k = splitHeads(parts[1]!, keyHeads, g);
+    const v = splitHeads(parts[2]!, keyHeads, g);
+    const length = q.shape[2]!;
+    if (intOf(call, "do_rotary", 0) === 1) {
+      [q, k] = rotated(call, [q, k], { cos: cos!, sin: sin!, positions }, g);
+    }
+    const causal = causalBias(length, length, intOf(call, "local_window_size", -1), g);
+    const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
+    const options = { scale, bias: addBias(causal, bias, g), softcap: floatOf(call, "softcap", 0) };
+    return [mergeHeads(attend(q, k, v, options, g), g)];
+  },
+};
+
+function rotated(
+  call: Call,
+  [q, k]: readonly [Value, Value],
+  { cos, sin, positions }: { cos: Value; sin: Value; positions: Value | undefined },
+  g: Maths,
+): [Value, Value] {
+  const length = q.shape[2]!;
+  const rows = (table: Value): Value =>
+    positions ? tableRows(table, positions, length, g) : g.slice(table, 0, 0, length);
+  const [c, s] = [rows(cos), rows(sin)];
+  const interleaved = intOf(call, "rotary_interleaved", 0) === 1;
+  return [rotate(q, c, s, interleaved, g), rotate(k, c, s, interleaved, g)];
+}
+
+/** The parts of a packed projection, in proportion to their heads. */
+function columns(packed: Value, heads: readonly number[], g: Maths): Value[] {
+  const size = packed.shape[2]! / heads.reduce((sum, count) => sum + count, 0);
+  let at = 0;
+  return heads.map((count) => {
+    const from = at;
+    at += count * size;
+    return g.slice(packed, 2, from, at);
+  });
+}
