@@ -1,9 +1,202 @@
 /**
  * Module paths from the structure alone, for exporters that name neither nodes nor weights.
+ *
+ * Each attention tells its layer: q and k are the linear layers behind the two operands of the scores, v the
+ * one behind the second operand of the weighted sum, o the first one after it. Up to the next attention
+ * follow the layers of the block's perceptron: two that read the same and whose product a third reads are
+ * gate, up and down; two in a row are fc1 and fc2. Whatever fits none of this stays without a path.
  */
 import type { Graph, GraphNode } from "../graph.ts";
 import type { Linear } from "./find.ts";
 
-export function structuralPaths(_graph: Graph, _linears: readonly Linear[]): ReadonlyMap<GraphNode, string> {
-  return new Map();
+const ACTIVATIONS = new Set(
+  "Sigmoid Gelu FastGelu QuickGelu Erf Tanh Relu Elu Softplus HardSwish Mish Swish".split(" "),
+);
+/** Operators between a product, the Softmax and the next product. */
+const PASSING = new Set(
+  "Add Mul Div Sub Where Cast Dropout Identity Reshape Transpose Tanh Min Max".split(" "),
+);
+
+interface Attention {
+  /** Names of the values that q, k and v are read from, and of the result. */
+  readonly q: string;
+  readonly k: string;
+  readonly v: string;
+  readonly result: string;
+}
+
+/** @param linears those without a path of their own, in the order of the graph */
+export function structuralPaths(graph: Graph, linears: readonly Linear[]): ReadonlyMap<GraphNode, string> {
+  const walk = new Walk(graph, linears);
+  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
+  const root = isEncoder ? "encoder.layers" : "model.layers";
+  const paths = new Map<GraphNode, string>();
+  const layers = graph.nodes.flatMap((node) => attentionAt(node, walk) ?? []);
+  const found = layers.map(({ q, k, v, result }) => ({
+    q: walk.linearBehind(q),
+    k: walk.linearBehind(k),
+    v: walk.linearBehind(v),
+    o: walk.linearAfter(result),
+  }));
+  found.forEach(({ q, k, v, o }, layer) => {
+    if (!q || !k || !v || !o || new Set([q, k, v, o]).size < 4) return;
+    for (const [role, linear] of Object.entries({ q, k, v }))
+      paths.set(linear.node, `${root}.${layer}.self_attn.${role}_proj`);
+    paths.set(o.node, `${root}.${layer}.self_attn.${isEncoder ? "out_proj" : "o_proj"}`);
+  });
+  found.forEach(({ o }, layer) => {
+    if (!o) return;
+    const next = found[layer + 1];
+    const end = next?.q
+      ? Math.min(...[next.q, next.k, next.v].map((l) => (l ? walk.orderOf(l.node) : Infinity)))
+      : Infinity;
+    const inside = linears.filter(
+      ({ node }) => walk.orderOf(node) > walk.orderOf(o.node) && walk.orderOf(node) < end && !paths.has(node),
+    );
+    for (const [role, linear] of perceptron(inside, walk))
+      paths.set(linear.node, `${root}.${layer}.mlp.${role}`);
+  });
+  return paths;
+}
+
+/** The roles of the first layers of a block's rest; of the last block what follows belongs to nobody. */
+function perceptron(linears: readonly Linear[], walk: Walk): [string, Linear][] {
+  const [a, b, c] = linears;
+  if (a === undefined || b === undefined) return [];
+  if (a.node.inputs[0] === b.node.inputs[0]) {
+    if (c === undefined) return [];
+    const [gate, up] = walk.meetsActivation(a, c) ? [a, b] : [b, a];
+    return [
+      ["gate_proj", gate],
+      ["up_proj", up],
+      ["down_proj", c],
+    ];
+  }
+  return [
+    ["fc1", a],
+    ["fc2", b],
+  ];
+}
+
+function attentionAt(node: GraphNode, walk: Walk): Attention | undefined {
+  const [result] = node.outputs;
+  if (["Attention", "MultiHeadAttention", "GroupQueryAttention"].includes(node.op) && node.inputs[2])
+    return { q: node.inputs[0]!, k: node.inputs[1]!, v: node.inputs[2], result: result! };
+  if (node.op !== "Softmax") return undefined;
+  const scores = walk.productBefore(node.inputs[0]!);
+  const context = walk.productAfter(result!);
+  if (scores === undefined || context === undefined) return undefined;
+  const v = context.inputs.find((name) => name !== walk.lastOnWay(result!, context));
+  return { q: scores.inputs[0]!, k: scores.inputs[1]!, v: v!, result: context.outputs[0]! };
+}
+
+/** Ways through a graph, up and down. */
+class Walk {
+  readonly #producers: ReadonlyMap<string, GraphNode>;
+  readonly #readers: ReadonlyMap<string, readonly GraphNode[]>;
+  readonly #order: ReadonlyMap<GraphNode, number>;
+  readonly #linears: ReadonlyMap<GraphNode, Linear>;
+
+  constructor(graph: Graph, linears: readonly Linear[]) {
+    this.#producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node])));
+    const readers = new Map<string, GraphNode[]>();
+    for (const node of graph.nodes)
+      for (const name of node.inputs) readers.set(name, [...(readers.get(name) ?? []), node]);
+    this.#readers = readers;
+    this.#order = new Map(graph.nodes.map((node, i) => [node, i]));
+    this.#linears = new Map(linears.map((linear) => [linear.node, linear]));
+  }
+
+  orderOf(node: GraphNode): number {
+    return this.#order.get(node)!;
+  }
+
+  /** The only linear layer that a value comes from without another one between; undefined where there are several. */
+  linearBehind(name: string): Linear | undefined {
+    const found = new Set<Linear>();
+    const seen = new Set<string>();
+    const open = [name];
+    while (open.length > 0) {
+      const next = open.pop()!;
+      if (seen.has(next)) continue;
+      seen.add(next);
+      const producer = this.#producers.get(next);
+      const linear = producer && this.#linears.get(producer);
+      if (linear) found.add(linear);
+      else if (producer && producer.op !== "Softmax")
+        open.push(...producer.inputs.filter((input) => input !== ""));
+    }
+    // Masks and positions may come from elsewhere; what is latest in the graph belongs to this layer.
+    return [...found].sort((a, b) => this.orderOf(b.node) - this.orderOf(a.node))[0];
+  }
+
+  /** The first linear layer that reads a value. */
+  linearAfter(name: string): Linear | undefined {
+    let best: Linear | undefined;
+    const open = [name];
+    const seen = new Set<string>();
+    while (open.length > 0) {
+      const next = open.pop()!;
+      if (seen.has(next)) continue;
+      seen.add(next);
+      for (const reader of this.#readers.get(next) ?? []) {
+        const linear = this.#linears.get(reader);
+        if (linear === undefined) {
+          if (best === undefined || this.orderOf(reader) < this.orderOf(best.node))
+            open.push(...reader.outputs);
+        } else if (best === undefined || this.orderOf(reader) < this.orderOf(best.node)) best = linear;
+      }
+    }
+    return best;
+  }
+
+  productBefore(name: string): GraphNode | undefined {
+    const producer = this.#producers.get(name);
+    if (producer === undefined) return undefined;
+    if (producer.op === "MatMul" || producer.op === "FusedMatMul")
+      return this.#linears.has(producer) ? undefined : producer;
+    if (!PASSING.has(producer.op)) return undefined;
+    for (const input of producer.inputs) {
+      const product = this.productBefore(input);
+      if (product !== undefined) return product;
+    }
+    return undefined;
+  }
+
+  productAfter(name: string): GraphNode | undefined {
+    for (const reader of this.#readers.get(name) ?? []) {
+      if (reader.op === "MatMul" || reader.op === "FusedMatMul") return reader;
+      const product = PASSING.has(reader.op) ? this.productAfter(reader.outputs[0]!) : undefined;
+      if (product !== undefined) return product;
+    }
+    return undefined;
+  }
+
+  /** The operand of `product` that comes from `name`. */
+  lastOnWay(name: string, product: GraphNode): string | undefined {
+    if (product.inputs.includes(name)) return name;
+    for (const reader of this.#readers.get(name) ?? []) {
+      if (!PASSING.has(reader.op)) continue;
+      const last = this.lastOnWay(reader.outputs[0]!, product);
+      if (last !== undefined) return last;
+    }
+    return undefined;
+  }
+
+  /** Whether an activation lies between a layer and the one that reads the product of both. */
+  meetsActivation(from: Linear, to: Linear): boolean {
+    const open = [...from.node.outputs];
+    const seen = new Set<string>();
+    while (open.length > 0) {
+      const next = open.pop()!;
+      if (seen.has(next)) continue;
+      seen.add(next);
+      for (const reader of this.#readers.get(next) ?? []) {
+        if (ACTIVATIONS.has(reader.op)) return true;
+        // Past the product of gate and up everything has met the activation.
+        if (reader !== to.node && reader.op !== "Mul") open.push(...reader.outputs);
+      }
+    }
+    return false;
+  }
 }
