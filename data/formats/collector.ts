@@ -47,11 +47,12 @@ export class Collector {
   }
 
   /**
-   * A medium as rows name it: a path relative to `folder`, a data URL, or {path, bytes}.
+   * A medium as rows name it: a path relative to `folder`, a data URL, {path, bytes}, or one a reader made.
    *
    * @returns undefined with a problem reported where it cannot be used
    */
   media(place: RowPlace, folder: string, value: unknown): Media | undefined {
+    if (isMedia(value)) return value;
     if (isRow(value)) {
       if (value.bytes instanceof Uint8Array) {
         return bytesMedia(
@@ -86,6 +87,10 @@ export class Collector {
     }
     return fileMedia(path);
   }
+}
+
+function isMedia(value: unknown): value is Media {
+  return isRow(value) && typeof value.read === "function" && typeof value.name === "string";
 }
 
 function wrongWith(example: Example): string | undefined {

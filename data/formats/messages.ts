@@ -9,20 +9,24 @@ import { basename, dirname } from "node:path";
 import { splitOfName } from "../dataset.ts";
 import { Collector } from "./collector.ts";
 import { exampleOfRow, looksLikeConversation } from "./conversation.ts";
-import { type DatasetFormat, filesEnding } from "./format.ts";
+import { type DatasetFormat, filesEnding, type Place } from "./format.ts";
 import { firstJsonLine, rowsOfJsonLines } from "./text-files.ts";
+
+/** metadata.jsonl belongs to an imagefolder. */
+const conversationFiles = (place: Place): string[] =>
+  filesEnding(place, ".jsonl").filter((path) => basename(path) !== "metadata.jsonl");
 
 export const messages: DatasetFormat = {
   name: "messages",
   expects: 'train.jsonl (and held-out.jsonl) of lines {"messages": [{"role", "content"}], "images": [paths]}',
   recognizes: (place) =>
-    filesEnding(place, ".jsonl").some((path) => {
+    conversationFiles(place).some((path) => {
       const row = firstJsonLine(path);
       return row !== undefined && looksLikeConversation(row);
     }),
   async read(place, options) {
     const collector = new Collector(options);
-    for (const file of filesEnding(place, ".jsonl")) {
+    for (const file of conversationFiles(place)) {
       const name = basename(file, ".jsonl");
       for await (const [line, row] of rowsOfJsonLines(file, options.problems)) {
         const setting = { id: `${name}:${line}`, folder: dirname(file) };

@@ -89,7 +89,7 @@ export function rowsOfJsonArray(path: string, problems: ProblemLog): [line: numb
 }
 
 /** The line at which each item of a top-level array begins; the text is known to be JSON. */
-function linesOfItems(text: string): number[] {
+export function linesOfItems(text: string): number[] {
   const starts: number[] = [];
   let line = 1;
   let depth = 0;

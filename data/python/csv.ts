@@ -1,5 +1,5 @@
 /**
- * Tables as CPython's csv.DictReader reads them with a tab for delimiter.
+ * Tables as CPython's csv.DictReader reads them.
  *
  * A field that begins with a quote runs to the closing quote, over tabs and line ends; two quotes inside are one;
  * text after the closing quote is appended as it is. A quote elsewhere is a letter. An opening quote that is never
@@ -16,9 +16,11 @@ export interface TableRow {
   readonly members: PyObject;
 }
 
-/** @returns no rows where the text has no header */
-export function readTable(text: string): TableRow[] {
-  const records = recordsOf(text.replaceAll(/\r\n?/g, "\n")).filter(({ fields }) => fields.length > 0);
+/** @param delimiter one character @returns no rows where the text has no header */
+export function readTable(text: string, delimiter = "\t"): TableRow[] {
+  const records = recordsOf(text.replaceAll(/\r\n?/g, "\n"), delimiter).filter(
+    ({ fields }) => fields.length > 0,
+  );
   const header = records.shift()?.fields ?? [];
   return records.map(({ line, fields }) => {
     const members: PyObject = new Map<string, PyValue>();
@@ -33,7 +35,7 @@ interface TextRecord {
   readonly fields: string[];
 }
 
-function recordsOf(text: string): TextRecord[] {
+function recordsOf(text: string, delimiter: string): TextRecord[] {
   const records: TextRecord[] = [];
   let at = 0;
   let line = 1;
@@ -53,10 +55,10 @@ function recordsOf(text: string): TextRecord[] {
         line += field.split("\n").length - 1;
         at = closing + 1;
       }
-      const end = endOfPlain(text, at);
+      const end = endOfPlain(text, at, delimiter);
       record.fields.push(field + text.slice(at, end));
       at = end + 1;
-      if (text[end] !== "\t") break;
+      if (text[end] !== delimiter) break;
     }
     line++;
   }
@@ -71,7 +73,7 @@ function closingQuote(text: string, from: number): number {
   return text.length;
 }
 
-function endOfPlain(text: string, from: number): number {
-  for (let at = from; at < text.length; at++) if (text[at] === "\t" || text[at] === "\n") return at;
+function endOfPlain(text: string, from: number, delimiter: string): number {
+  for (let at = from; at < text.length; at++) if (text[at] === delimiter || text[at] === "\n") return at;
   return Math.max(from, text.length);
 }

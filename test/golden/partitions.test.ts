@@ -2,14 +2,14 @@
 import { createHash } from "node:crypto";
 import { afterAll, describe, expect, test } from "vitest";
 import { sha256 } from "../../base/hash.ts";
-import { member } from "../../data/formats/published-rows.ts";
+import { member, plainText } from "../../data/formats/published-rows.ts";
 import { normalizeVqa } from "../../data/metrics/vqa-normalize.ts";
 import { dumpPythonJson } from "../../data/python/json.ts";
 import { publishedCohort } from "../../scenarios/client-sampling.ts";
 import { PythonRandom } from "../../scenarios/cpython/random.ts";
 import { setDifferenceOrder } from "../../scenarios/cpython/set-order.ts";
 import { evaluationPrompt, scoreChoices, scoreVqa } from "../../scenarios/fedmllm/published/evaluation.ts";
-import { encodeMedicalSets, plainText } from "../../scenarios/fedmllm/published/medical.ts";
+import { encodeMedicalSets } from "../../scenarios/fedmllm/published/medical.ts";
 import { encodeRows, partitionRows } from "../../scenarios/fedmllm/published/partition.ts";
 import { encodeRecords } from "../../scenarios/fedmllm/published/record.ts";
 import { RandomState } from "../../scenarios/numpy/random-state.ts";
@@ -210,7 +210,7 @@ describe.each(medical)("the medical scripts on set $set", (recorded) => {
   const sets = medicalSets(recorded.set);
 
   test("prepare the recorded rows and files", () => {
-    const numbers = (rows: readonly { line: number }[]): number[] => rows.map((row) => row.line - 1);
+    const numbers = (rows: readonly { index: number }[]): number[] => rows.map((row) => row.index);
     expect(numbers(sets.vqaTrain)).toEqual(recorded.processed.vqaradTrainRows);
     expect(numbers(sets.vqaTest)).toEqual(recorded.processed.vqaradTestRows);
     expect(numbers(sets.flashcards)).toEqual(recorded.processed.flashcardRows);
@@ -329,12 +329,13 @@ test.each(termination)(
     const labels = one.labelCounts.flatMap((total, label) => new Array<number>(total).fill(label));
     const rows = labels.map((label, i) => ({
       file: "rows",
-      line: i,
+      line: i + 1,
+      index: i,
       members: new Map([[key, BigInt(label)]]),
     }));
     if (one.terminates) {
       const got = partitionRows(task, rows, one);
-      expect(got.clients.map((own) => own.map((row) => row.line))).toEqual(one.order);
+      expect(got.clients.map((own) => own.map((row) => row.index))).toEqual(one.order);
     } else {
       expect(() => partitionRows(task, rows, one)).toThrow(/the published script never ends here/);
     }

@@ -4,14 +4,12 @@
  *
  * Source: FedMLLM, eval_hateful.py, eval_crisismmd.py, eval_medical{,_slake}.py, vqa.py
  */
-import { member, type PublishedRow, refuseRow } from "../../../data/formats/published-rows.ts";
+import { type PublishedRow, plainText, refuseRow } from "../../../data/formats/published-rows.ts";
 import { rankAuc } from "../../../data/metrics/auc.ts";
 import { macroF1 } from "../../../data/metrics/f1.ts";
 import { normalizeVqa } from "../../../data/metrics/vqa-normalize.ts";
 import type { PromptForm } from "../../../data/prompts/multiple-choice.ts";
 import { PUBLISHED_FAILURE, publishedOption } from "../../../data/prompts/parse-answer.ts";
-import { pythonStr } from "../../../data/python/json.ts";
-import { plainText } from "./medical.ts";
 import type { PublishedTask } from "./task.ts";
 
 /** What a failed model call counts as in visual question answering. */
@@ -67,9 +65,7 @@ export function scoreVqa(rows: readonly PublishedRow[], answers: readonly (strin
     normalizeVqa(answers[i] ?? FAILED_VQA, "published"),
   ]);
   const right = normalized.map(([truth, answer]) => truth === answer);
-  const types = rows.map(
-    (row) => pythonStr(member(row, "answer_type")) ?? refuseRow(row, '"answer_type" must be text'),
-  );
+  const types = rows.map((row) => plainText(row, "answer_type"));
   const percent = (chosen: readonly boolean[]): number =>
     pythonRound((100 * chosen.filter(Boolean).length) / chosen.length);
   return {

@@ -8,8 +8,8 @@
  * Source: FedMLLM, data_gen/data_process_{vqarad,medalpaca}.py and gen_data_medical_vtqa_{single,mix}.py
  */
 import { FedloomError } from "../../../base/errors.ts";
-import { member, type PublishedRow, refuseRow } from "../../../data/formats/published-rows.ts";
-import { dumpPythonJson, type PyObject, type PyValue, pythonStr } from "../../../data/python/json.ts";
+import { member, type PublishedRow, plainText } from "../../../data/formats/published-rows.ts";
+import { dumpPythonJson, type PyObject, type PyValue } from "../../../data/python/json.ts";
 import { PythonRandom } from "../../cpython/random.ts";
 import { setDifferenceOrder } from "../../cpython/set-order.ts";
 import { RandomState } from "../../numpy/random-state.ts";
@@ -169,9 +169,4 @@ export function medicalRecord(sets: MedicalSets, item: MedicalItem): PyObject {
   if (item.kind === "text") return record(BigInt(item.id), null, question, answer);
   const image = `${IMAGE_ROOT}/medical/raw_data/images/${plainText(row, "image_name")}`;
   return record(BigInt(item.id), image, `<image>\n${question}`, answer);
-}
-
-/** Python's str() of a member. */
-export function plainText(row: PublishedRow, key: string): string {
-  return pythonStr(member(row, key)) ?? refuseRow(row, `"${key}" must be text or a number`);
 }

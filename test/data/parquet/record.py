@@ -1,0 +1,35 @@
+"""Writes the two parquet files beside it; run with pyarrow.
+
+    python record.py
+"""
+import pathlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+here = pathlib.Path(__file__).parent
+image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+single = pa.table(
+    {
+        "image": pa.array([{"bytes": bytes([i, 1, 2]), "path": f"{i}.png"} for i in range(5)], image),
+        "question": [f"what is {i}?" for i in range(5)],
+        "answer": [f"number {i}" for i in range(5)],
+    }
+)
+pq.write_table(single, here / "single" / "train-00000-of-00001.parquet", row_group_size=2)
+content = pa.struct([("role", pa.string()), ("content", pa.string())])
+several = pa.table(
+    {
+        "messages": pa.array(
+            [
+                [{"role": "user", "content": "<image>" * i + "go"}, {"role": "assistant", "content": str(i)}]
+                for i in range(3)
+            ],
+            pa.list_(content),
+        ),
+        "images": pa.array(
+            [[{"bytes": bytes([9, i, j]), "path": None} for j in range(i)] for i in range(3)], pa.list_(image)
+        ),
+    }
+)
+pq.write_table(several, here / "several" / "test-00000-of-00001.parquet", row_group_size=2)
