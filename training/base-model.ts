@@ -2,7 +2,7 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { createFeatureCache, type FeatureCache } from "./feature-cache.ts";
 import type { TargetModule } from "./fresh-adapter.ts";
-import { Images } from "./images.ts";
+import { type ImageEncoder, Images } from "./images.ts";
 import { loraSpecs } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openChatTemplate } from "./models/chat-template.ts";
@@ -16,7 +16,7 @@ import { openTokenizer } from "./models/tokenizer.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
 import type { Device, Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
 import { openEngine } from "./onnx/open.ts";
-import type { Embedder } from "./text-learner.ts";
+import type { Embedder } from "./text-embedding.ts";
 import { TextLearner } from "./text-learner.ts";
 import type { RowMaker } from "./text-rows.ts";
 import { TokenEmbeddings } from "./token-embeddings.ts";
@@ -88,7 +88,7 @@ export async function openBaseModel(options: BaseModelOptions): Promise<BaseMode
     engines.push(decoder);
     const vision = graphs.vision === undefined ? undefined : await frozen(graphs.vision);
     const processor = vision === undefined ? undefined : await openImageProcessor(path);
-    const images = vision && processor ? new Images(processor, vision, cache) : undefined;
+    const images = vision && processor ? new Images(processor, cache) : undefined;
     const tokenId = imageTokenId(config);
     const token = tokenId === undefined ? undefined : tokenizer.tokenOf(tokenId);
     const text: TextModel = {
@@ -99,10 +99,11 @@ export async function openBaseModel(options: BaseModelOptions): Promise<BaseMode
           ? { token, text: await openImageText(path, config, processor.family, token) }
           : undefined,
     };
-    const embedder: Embedder | undefined =
-      graphs.embed === undefined
-        ? undefined
-        : { embeddings: new TokenEmbeddings(await frozen(graphs.embed)), images, imageTokenId: tokenId };
+    const embeddings =
+      graphs.embed === undefined ? undefined : new TokenEmbeddings(await frozen(graphs.embed));
+    const embedderOf = (encoder: ImageEncoder | undefined): Embedder | undefined =>
+      embeddings && { embeddings, encoder, imageTokenId: tokenId };
+    const frozenEncoder = vision && images?.frozen(vision);
     const positions = contextLength(config) ?? Number.MAX_SAFE_INTEGER;
     const named = (engine: Engine | undefined, graph: "whole" | "decoder" | "vision"): TargetModule[] =>
       (engine?.modules ?? []).map((module) => ({
@@ -116,7 +117,10 @@ export async function openBaseModel(options: BaseModelOptions): Promise<BaseMode
       text,
       images,
       contextLength: positions,
-      modules: [...named(decoder, embedder === undefined ? "whole" : "decoder"), ...named(vision, "vision")],
+      modules: [
+        ...named(decoder, embeddings === undefined ? "whole" : "decoder"),
+        ...named(vision, "vision"),
+      ],
       rowMaker: (maxLength) => ({
         text,
         images,
@@ -126,16 +130,47 @@ export async function openBaseModel(options: BaseModelOptions): Promise<BaseMode
             : { tokens: positions, reason: "the model's max_position_embeddings" },
       }),
       async openLearner(adapter) {
-        const learnerOf = (engine: Engine): TextLearner =>
-          new TextLearner({ decoder: engine, embedder, padId: tokenizer.padId, contextLength: positions });
-        if (adapter === undefined) return { learner: learnerOf(decoder), close: async () => {} };
-        const engine = await open(graphs.decoder, {
-          objective: "tokens",
-          lora: loraSpecs(adapter),
-          saved: adapter.config.modulesToSave,
-          dropout: adapter.config.dropout,
+        const rest = { padId: tokenizer.padId, contextLength: positions };
+        if (adapter === undefined) {
+          const learner = new TextLearner({
+            decoder,
+            embedder: embedderOf(frozenEncoder),
+            trainable: new Set(),
+            ...rest,
+          });
+          return { learner, close: async () => {} };
+        }
+        const { modulesToSave: saved, dropout } = adapter.config;
+        const lora = { lora: loraSpecs(adapter), saved, dropout };
+        let trained = await open(graphs.decoder, { objective: "tokens", ...lora });
+        // What the decoder lacks may be the encoder's; opening a graph is cheap until it runs.
+        const encoder =
+          graphs.vision === undefined || trained.absent.length === 0
+            ? undefined
+            : await open(graphs.vision, { objective: "none", ...lora });
+        const encoderTrains = encoder !== undefined && encoder.parameters.length > 0;
+        if (encoderTrains) {
+          await trained.close();
+          trained = await open(graphs.decoder, {
+            objective: "tokens",
+            ...lora,
+            inputGradients: ["inputs_embeds"],
+          });
+        }
+        const parameters = [...trained.parameters, ...(encoder?.parameters ?? [])];
+        const learner = new TextLearner({
+          decoder: trained,
+          embedder: embedderOf(encoderTrains ? images?.trained(encoder) : frozenEncoder),
+          trainable: new Set(parameters.map(({ name }) => name)),
+          ...rest,
         });
-        return { learner: learnerOf(engine), close: () => engine.close() };
+        return {
+          learner,
+          async close() {
+            await trained.close();
+            await encoder?.close();
+          },
+        };
       },
       close,
     };

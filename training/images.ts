@@ -1,9 +1,10 @@
 /**
  * Images of examples to what a decoder takes of them: their grid of frames, which the prompt's tokens follow,
- * and the vision encoder's features. An image is decoded and encoded once, whatever examples share it.
+ * and the vision encoder's features. An image is decoded once, whatever examples share it, and encoded once as
+ * long as its encoder is frozen.
  */
 import { floats } from "../adapters/cast.ts";
-import type { Tensor, TensorSet } from "../adapters/tensor.ts";
+import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import { sha256 } from "../base/hash.ts";
 import type { Media } from "../data/example.ts";
 import type { FeatureCache } from "./feature-cache.ts";
@@ -15,24 +16,32 @@ import type { Engine } from "./onnx/engine.ts";
 export interface ImageRef extends ImageGrid {
   /** SHA-256 of the file. */
   readonly key: string;
-  readonly frames: number;
+  /** Width and height of each frame. */
+  readonly frames: readonly (readonly [number, number])[];
+  readonly media: Media;
 }
 
+/** Where a decoder's image features come from. */
+export interface ImageEncoder {
+  /** Feature rows of an image, frame after frame, each [tokens, hidden] flat. */
+  features(ref: ImageRef, parameters: TensorSet): Promise<Float32Array[]>;
+  /** Gradients of the encoder's own parameters; absent where it is frozen. @param gradients as `features` gave them */
+  backward?(ref: ImageRef, parameters: TensorSet, gradients: readonly Float32Array[]): Promise<TensorSet>;
+}
+
+/** Decoded images, by the hash of their files. */
 export class Images {
   readonly #processor: ImageProcessor;
   readonly #cache: FeatureCache;
   readonly #known = new WeakMap<Media, ImageRef>();
   readonly #byKey = new Map<string, ImageRef>();
-  readonly #encoder: Engine;
 
-  /** @param encoder engine of the vision encoder without LoRA */
-  constructor(processor: ImageProcessor, encoder: Engine, cache: FeatureCache) {
+  constructor(processor: ImageProcessor, cache: FeatureCache) {
     this.#processor = processor;
-    this.#encoder = encoder;
     this.#cache = cache;
   }
 
-  /** Decodes and encodes an image unless it was met before. @throws FedloomError F2131 where it is none */
+  /** Decodes an image unless it was met before. @throws FedloomError F2131 where it is none */
   async open(media: Media): Promise<ImageRef> {
     const met = this.#known.get(media);
     if (met !== undefined) return met;
@@ -41,42 +50,87 @@ export class Images {
     let ref = this.#byKey.get(key);
     if (ref === undefined) {
       const { frames, rows, columns } = await this.#processor.process(bytes, media.name);
-      ref = { key, rows, columns, frames: frames.length };
-      for (const [i, frame] of frames.entries())
-        await this.#cache.put(`${key}-${i}`, await this.#encode(frame));
+      for (const [i, frame] of frames.entries()) await this.#cache.put(pixelKey(key, i), frame.pixels);
+      ref = { key, rows, columns, frames: frames.map(({ width, height }) => [width, height]), media };
       this.#byKey.set(key, ref);
     }
     this.#known.set(media, ref);
     return ref;
   }
 
-  /** Feature rows of an opened image, frame after frame, each [tokens, hidden] flat. */
-  async features(ref: ImageRef): Promise<Float32Array[]> {
-    return Promise.all(
-      Array.from({ length: ref.frames }, async (_, i) => {
-        const features = await this.#cache.get(`${ref.key}-${i}`);
-        if (features === undefined) throw new TypeError(`Image ${ref.key} was not opened`);
-        return features;
-      }),
-    );
+  /** What a vision encoder takes for one frame of an opened image. */
+  async inputs({ key, frames }: ImageRef, i: number): Promise<TensorSet> {
+    const [width, height] = frames[i]!;
+    const pixels = await this.#cache.get(pixelKey(key, i));
+    if (pixels === undefined) throw new TypeError(`Image ${key} was not opened`);
+    return frameInputs(this.#processor.family, { width, height, pixels });
   }
 
-  async #encode(frame: Frame): Promise<Float32Array> {
-    const output = await this.#encoder.forward(
-      { inputs: frameInputs(this.#processor.family, frame) },
-      new Map(),
-    );
-    return floats(output) as Float32Array; // features are F32 or narrower
+  /** Encodes with the base alone, each image once. */
+  frozen(encoder: Engine): ImageEncoder {
+    return {
+      features: (ref) =>
+        Promise.all(
+          ref.frames.map(async (_, i) => {
+            const key = `${ref.key}-${i}.features`;
+            const cached = await this.#cache.get(key);
+            if (cached !== undefined) return cached;
+            const features = flat(await encoder.forward({ inputs: await this.inputs(ref, i) }, new Map()));
+            await this.#cache.put(key, features);
+            return features;
+          }),
+        ),
+    };
+  }
+
+  /** Encodes anew with each step's parameters, and hands gradients on to them. */
+  trained(encoder: Engine): ImageEncoder {
+    /** Shapes of the encoder's output, by the size of the frame. */
+    const shapes = new Map<string, readonly number[]>();
+    const sizeOf = (ref: ImageRef, i: number): string => ref.frames[i]!.join();
+    return {
+      features: async (ref, parameters) => {
+        const features: Float32Array[] = [];
+        for (const i of ref.frames.keys()) {
+          const output = await encoder.forward({ inputs: await this.inputs(ref, i) }, parameters);
+          shapes.set(sizeOf(ref, i), output.shape);
+          features.push(flat(output));
+        }
+        return features;
+      },
+      backward: async (ref, parameters, gradients) => {
+        const sums = new Map<string, Tensor>();
+        for (const i of ref.frames.keys()) {
+          const outputGradient = float32(shapes.get(sizeOf(ref, i))!, gradients[i]!);
+          const inputs = await this.inputs(ref, i);
+          addAll(sums, (await encoder.backward({ inputs }, parameters, outputGradient)).gradients);
+        }
+        return sums;
+      },
+    };
   }
 }
 
-/** What a vision encoder takes for one frame. */
-export function frameInputs(family: ImageProcessor["family"], { width, height, pixels }: Frame): TensorSet {
-  const shape = family === "plain" ? [1, 3, height, width] : [1, 1, 3, height, width];
-  const inputs: [string, Tensor][] = [["pixel_values", { dtype: "F32", shape, data: pixels }]];
-  if (family !== "plain") {
-    const mask = new Uint8Array(width * height).fill(1);
-    inputs.unshift(["pixel_attention_mask", { dtype: "BOOL", shape: [1, 1, height, width], data: mask }]);
+/** Adds `more` to `sums`, which takes over tensors it does not have yet. All are F32. */
+export function addAll(sums: Map<string, Tensor>, more: TensorSet): void {
+  for (const [name, tensor] of more) {
+    const sum = sums.get(name)?.data as Float32Array | undefined;
+    const data = tensor.data as Float32Array;
+    if (sum === undefined) sums.set(name, { ...tensor, data: data.slice() });
+    else for (let i = 0; i < sum.length; i++) sum[i]! += data[i]!;
   }
-  return new Map(inputs);
+}
+
+/** Features are F32 or narrower. */
+const flat = (output: Tensor): Float32Array => floats(output) as Float32Array;
+
+const pixelKey = (key: string, i: number): string => `${key}-${i}.pixels`;
+
+function frameInputs(family: ImageProcessor["family"], { width, height, pixels }: Frame): TensorSet {
+  if (family === "plain") return new Map([["pixel_values", float32([1, 3, height, width], pixels)]]);
+  const mask = new Uint8Array(width * height).fill(1);
+  return new Map<string, Tensor>([
+    ["pixel_attention_mask", { dtype: "BOOL", shape: [1, 1, height, width], data: mask }],
+    ["pixel_values", float32([1, 1, 3, height, width], pixels)],
+  ]);
 }

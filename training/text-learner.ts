@@ -1,31 +1,32 @@
 /**
- * A generating model as a learner: rows of tokens in, next-token losses and gradients out. Of a model in three
- * graphs the decoder alone is trained: token embeddings come from a table, image features take the places of
- * the image tokens, row after row, as they were computed once.
+ * A generating model as a learner: rows of tokens in, next-token losses and gradients out. Where the image
+ * encoder is trained too, the gradient of the decoder's input at the images' places goes back through it.
  */
 import { floats } from "../adapters/cast.ts";
-import type { TensorSet } from "../adapters/tensor.ts";
-import { FedloomError } from "../base/errors.ts";
-import type { Images } from "./images.ts";
+import type { Tensor, TensorSet } from "../adapters/tensor.ts";
+import { addAll } from "./images.ts";
 import type { Gradients, Learner, Losses } from "./learner.ts";
 import type { Batch, Engine } from "./onnx/engine.ts";
+import { type Embedder, embed, imageGradients, type Placement } from "./text-embedding.ts";
 import { attentionMask, labelsOf, paddedIds, paddedLength, type TextRow } from "./text-rows.ts";
-import type { TokenEmbeddings } from "./token-embeddings.ts";
-
-/** What stands before a decoder that takes embeddings. */
-export interface Embedder {
-  readonly embeddings: TokenEmbeddings;
-  readonly images: Images | undefined;
-  readonly imageTokenId: number | undefined;
-}
 
 export interface TextLearnerOptions {
+  /** Gives the gradient of "inputs_embeds" too, where the encoder is trained. */
   readonly decoder: Engine;
   /** Absent: the decoder takes token ids itself. */
   readonly embedder: Embedder | undefined;
+  /** Names of the tensors that the decoder and the encoder train. */
+  readonly trainable: ReadonlySet<string>;
   readonly padId: number;
   /** Longest batch in tokens that the model's positions reach. */
   readonly contextLength: number;
+}
+
+interface PaddedBatch {
+  readonly batch: Batch;
+  /** Tokens of each row, padding included. */
+  readonly length: number;
+  readonly placements: readonly Placement[];
 }
 
 export class TextLearner implements Learner<TextRow> {
@@ -34,15 +35,25 @@ export class TextLearner implements Learner<TextRow> {
 
   constructor(options: TextLearnerOptions) {
     this.#options = options;
-    this.trainable = new Set(options.decoder.parameters.map(({ name }) => name));
+    this.trainable = options.trainable;
   }
 
   async gradients(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {
-    const { batch, length } = await this.#batch(rows);
-    return this.#options.decoder.step(
+    const { decoder, embedder } = this.#options;
+    const { batch, length, placements } = await this.#batch(rows, parameters);
+    const result = await decoder.step(
       { ...batch, labels: labelsOf(rows, length), ...(seed === undefined ? {} : { seed }) },
       parameters,
     );
+    const encoder = embedder?.encoder;
+    if (encoder?.backward === undefined || placements.length === 0) return result;
+    const gradients = new Map<string, Tensor>();
+    const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it
+    for (const placement of placements) {
+      const atImage = imageGradients(embedded, placement);
+      addAll(gradients, await encoder.backward(placement.ref, parameters, atImage));
+    }
+    return { ...result, gradients: new Map([...result.gradients, ...gradients]) };
   }
 
   async losses(rows: readonly TextRow[], parameters: TensorSet): Promise<Losses> {
@@ -83,7 +94,7 @@ export class TextLearner implements Learner<TextRow> {
     parameters: TensorSet,
   ): Promise<Float32Array[]> {
     if (places.length === 0) return [];
-    const { batch, length } = await this.#batch(rows);
+    const { batch, length } = await this.#batch(rows, parameters);
     const wanted = places.map(({ row, at }) => row * length + at);
     const output = await this.#options.decoder.forward(batch, parameters, wanted);
     const width = output.shape.at(-1)!;
@@ -91,67 +102,20 @@ export class TextLearner implements Learner<TextRow> {
     return places.map((_, i) => data.subarray(i * width, (i + 1) * width));
   }
 
-  async #batch(rows: readonly TextRow[]): Promise<{ batch: Batch; length: number }> {
+  async #batch(rows: readonly TextRow[], parameters: TensorSet): Promise<PaddedBatch> {
     const { embedder, padId, contextLength } = this.#options;
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
-    const mask = attentionMask(rows, length);
-    const inputs: TensorSet =
-      embedder === undefined
-        ? new Map([
-            ["attention_mask", mask],
-            ["input_ids", paddedIds(rows, length, padId)],
-          ])
-        : new Map([
-            ["attention_mask", mask],
-            ["inputs_embeds", await embed(embedder, rows, length)],
-          ]);
-    return { batch: { inputs }, length };
+    const mask = ["attention_mask", attentionMask(rows, length)] as const;
+    if (embedder === undefined) {
+      const inputs = new Map([mask, ["input_ids", paddedIds(rows, length, padId)]]);
+      return { batch: { inputs }, length, placements: [] };
+    }
+    const { embeds, placements } = await embed(embedder, rows, length, parameters);
+    return { batch: { inputs: new Map([mask, ["inputs_embeds", embeds]]) }, length, placements };
   }
 }
 
-/** [rows, length, hidden]; zero on padding. */
-async function embed(
-  { embeddings, images, imageTokenId }: Embedder,
-  rows: readonly TextRow[],
-  length: number,
-) {
-  await embeddings.load(rows.flatMap((row) => [...row.ids]));
-  const hidden = embeddings.row(rows[0]!.ids[0]!).length;
-  const data = new Float32Array(rows.length * length * hidden);
-  for (const [r, row] of rows.entries()) {
-    const features: Float32Array[] = [];
-    for (const ref of row.images) features.push(...(await images!.features(ref))); // a row with images was made with them
-    const places = row.images.length === 0 ? [] : placesOf(row.ids, imageTokenId);
-    const given = features.reduce((sum, part) => sum + part.length, 0) / hidden;
-    if (given !== places.length) {
-      throw new FedloomError(
-        "F2139",
-        `Cannot use example "${row.id}": its prompt has ${places.length} image tokens, the vision encoder gives ${given} features`,
-        { example: row.id },
-      );
-    }
-    row.ids.forEach((id, i) => {
-      data.set(embeddings.row(id), (r * length + i) * hidden);
-    });
-    let place = 0;
-    for (const part of features) {
-      for (let from = 0; from < part.length; from += hidden) {
-        data.set(part.subarray(from, from + hidden), (r * length + places[place++]!) * hidden);
-      }
-    }
-  }
-  return { dtype: "F32", shape: [rows.length, length, hidden], data } as const;
-}
-
-function placesOf(ids: Int32Array, token: number | undefined): number[] {
-  const places: number[] = [];
-  ids.forEach((id, i) => {
-    if (id === token) places.push(i);
-  });
-  return places;
-}
-
-function logSoftmaxAt(logits: Float32Array, label: number): number {
+export function logSoftmaxAt(logits: Float32Array, label: number): number {
   let max = Number.NEGATIVE_INFINITY;
   for (const logit of logits) if (logit > max) max = logit;
   let sum = 0;

@@ -23,7 +23,9 @@ const TOLERANCE = 1e-4;
 const CASES = [
   { name: "smollm-tiny", adapter: "r8_a16_all", images: [[], [], []] },
   { name: "smolvlm-tiny", adapter: "r8_a16_all", images: [[0], undefined, []] },
+  { name: "smolvlm-tiny", adapter: "r4_a8_whole_model", images: [[0], undefined, []] },
   { name: "llava-tiny", adapter: "r8_a16_all", images: [[0], [1], []] },
+  { name: "llava-tiny", adapter: "r4_a8_whole_model", images: [[0], [1], []] },
 ] as const;
 
 interface Result {
@@ -37,7 +39,7 @@ interface Result {
   );
 }
 
-describe.each(CASES)("$name", ({ name, adapter: adapterName, images }) => {
+describe.each(CASES)("$name $adapter", ({ name, adapter: adapterName, images }) => {
   const folder = join(MODELS, name, "reference", adapterName);
   const result: Result = JSON.parse(readFileSync(join(folder, "result.json"), "utf8"));
   let model: BaseModel;

@@ -1,0 +1,89 @@
+/**
+ * Rows of tokens as the vectors that a decoder takes: token embeddings, and image features in the places of the
+ * image tokens, row after row, image after image, frame after frame.
+ */
+import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
+import type { ImageEncoder, ImageRef } from "./images.ts";
+import type { TextRow } from "./text-rows.ts";
+import type { TokenEmbeddings } from "./token-embeddings.ts";
+
+/** What stands before a decoder that takes embeddings. */
+export interface Embedder {
+  readonly embeddings: TokenEmbeddings;
+  /** Absent: the model takes no images. */
+  readonly encoder: ImageEncoder | undefined;
+  readonly imageTokenId: number | undefined;
+}
+
+/** Where an image's features went: for each frame the positions of its rows in the flat [rows * length]. */
+export interface Placement {
+  readonly ref: ImageRef;
+  readonly frames: readonly (readonly number[])[];
+}
+
+/** @returns embeds [rows, length, hidden], zero on padding */
+export async function embed(
+  { embeddings, encoder, imageTokenId }: Embedder,
+  rows: readonly TextRow[],
+  length: number,
+  parameters: TensorSet,
+): Promise<{ embeds: Tensor; placements: Placement[] }> {
+  await embeddings.load(rows.flatMap((row) => [...row.ids]));
+  const hidden = embeddings.row(rows[0]!.ids[0]!).length;
+  const data = new Float32Array(rows.length * length * hidden);
+  const placements: Placement[] = [];
+  for (const [r, row] of rows.entries()) {
+    const images: { ref: ImageRef; features: Float32Array[] }[] = [];
+    // A row with images was made by a model that has an encoder.
+    for (const ref of row.images) images.push({ ref, features: await encoder!.features(ref, parameters) });
+    const places = images.length === 0 ? [] : placesOf(row.ids, imageTokenId, r * length);
+    const given = images.flatMap(({ features }) => features).reduce((sum, f) => sum + f.length / hidden, 0);
+    if (given !== places.length) {
+      throw new FedloomError(
+        "F2139",
+        `Cannot use example "${row.id}": its prompt has ${places.length} image tokens, the vision encoder gives ${given} features`,
+        { example: row.id },
+      );
+    }
+    row.ids.forEach((id, i) => {
+      data.set(embeddings.row(id), (r * length + i) * hidden);
+    });
+    let next = 0;
+    for (const { ref, features } of images) {
+      const frames = features.map((frame) => {
+        const from = next;
+        next += frame.length / hidden;
+        return places.slice(from, next);
+      });
+      placements.push({ ref, frames });
+      frames.forEach((positions, f) => {
+        positions.forEach((position, i) => {
+          data.set(features[f]!.subarray(i * hidden, (i + 1) * hidden), position * hidden);
+        });
+      });
+    }
+  }
+  return { embeds: float32([rows.length, length, hidden], data), placements };
+}
+
+/** The gradient of each frame's features. @param embedded gradient of what `embed` gave */
+export function imageGradients(embedded: Tensor, { frames }: Placement): Float32Array[] {
+  const hidden = embedded.shape.at(-1)!;
+  const data = embedded.data as Float32Array; // gradients are F32
+  return frames.map((positions) => {
+    const gradient = new Float32Array(positions.length * hidden);
+    positions.forEach((position, i) => {
+      gradient.set(data.subarray(position * hidden, (position + 1) * hidden), i * hidden);
+    });
+    return gradient;
+  });
+}
+
+function placesOf(ids: Int32Array, token: number | undefined, offset: number): number[] {
+  const places: number[] = [];
+  ids.forEach((id, i) => {
+    if (id === token) places.push(offset + i);
+  });
+  return places;
+}
