@@ -2,6 +2,8 @@
  * Writes an ONNX graph node by node, for a model that has no exporter behind it: each call adds a node and
  * gives the name of its result. Dimensions may be symbols. Constants are shared by value.
  */
+
+import { cast } from "../../adapters/cast.ts";
 import { type DType, sizeOf, type Tensor } from "../../adapters/tensor.ts";
 import { encodeModel } from "../../training/onnx/format/codec.ts";
 import type {
@@ -28,8 +30,15 @@ export class GraphWriter {
   readonly #inputs: ValueInfoProto[] = [];
   readonly #outputs: ValueInfoProto[] = [];
   readonly #constants = new Map<string, string>();
-  readonly #weights = new Set<string>();
+  /** By name, what a node takes to read the weight. */
+  readonly #weights = new Map<string, string>();
+  readonly #storage: "F32" | "F16";
   readonly #names = new Set<string>();
+
+  /** @param storage F16 halves the file: weights are stored in half precision and computed with in single */
+  constructor(storage: "F32" | "F16" = "F32") {
+    this.#storage = storage;
+  }
 
   input(name: string, dtype: DType, shape: readonly Dim[]): string {
     this.#inputs.push(valueInfo(name, dtype, shape));
@@ -42,13 +51,17 @@ export class GraphWriter {
   }
 
   /** The initializer of that name; asked for twice, it is there once. */
-  weight(name: string, { dtype, shape, data }: Tensor): string {
-    if (this.#weights.has(name)) return name;
-    this.#weights.add(name);
+  weight(name: string, value: Tensor): string {
+    const known = this.#weights.get(name);
+    if (known !== undefined) return known;
     this.#names.add(name);
+    const halved = this.#storage === "F16" && value.dtype === "F32" && value.data.length > 1;
+    const { dtype, shape, data } = halved ? cast(value, "F16") : value;
     const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.#initializers.push({ name, dims: [...shape], dataType: DATA_TYPE[dtype]!, rawData });
-    return name;
+    const read = halved ? this.node("Cast", [name], { to: DATA_TYPE.F32! }, `/${name}`) : name;
+    this.#weights.set(name, read);
+    return read;
   }
 
   integers(values: readonly number[]): string {

@@ -21,21 +21,24 @@ const FEATURES: readonly Dim[] = ["images", NANO.imageTokens, NANO.hidden];
 
 type Written = Uint8Array<ArrayBuffer>;
 
-function start(weights: TensorSet): Parts {
-  return { graph: new GraphWriter(), weights };
+/** How weights lie in the file; arithmetic is float32 either way. */
+export type Storage = "F32" | "F16";
+
+function start(weights: TensorSet, storage?: Storage): Parts {
+  return { graph: new GraphWriter(storage), weights };
 }
 
 /** onnx/vision_encoder.onnx: pixel_values -> image_features, the connector included. */
-export function visionEncoderGraph(weights: TensorSet): Written {
-  const parts = start(weights);
+export function visionEncoderGraph(weights: TensorSet, storage?: Storage): Written {
+  const parts = start(weights, storage);
   const features = visionTower(parts, parts.graph.input("pixel_values", "F32", PIXELS));
   parts.graph.output("image_features", connector(parts, features), "F32", FEATURES);
   return parts.graph.finish("vision_encoder");
 }
 
 /** onnx/embed_tokens.onnx: input_ids -> inputs_embeds. */
-export function embedTokensGraph(weights: TensorSet): Written {
-  const parts = start(weights);
+export function embedTokensGraph(weights: TensorSet, storage?: Storage): Written {
+  const parts = start(weights, storage);
   const ids = parts.graph.input("input_ids", "I64", ["batch_size", "sequence_length"]);
   const shape = ["batch_size", "sequence_length", NANO.hidden];
   parts.graph.output("inputs_embeds", embed(parts, ids), "F32", shape);
@@ -43,8 +46,8 @@ export function embedTokensGraph(weights: TensorSet): Written {
 }
 
 /** onnx/decoder_model_merged.onnx: inputs_embeds and the cache -> logits and the cache. */
-export function decoderGraph(weights: TensorSet): Written {
-  const parts = start(weights);
+export function decoderGraph(weights: TensorSet, storage?: Storage): Written {
+  const parts = start(weights, storage);
   const { graph } = parts;
   const embeds = graph.input("inputs_embeds", "F32", ["batch_size", "sequence_length", NANO.hidden]);
   const mask = graph.input("attention_mask", "I64", ["batch_size", "total_sequence_length"]);

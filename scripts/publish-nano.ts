@@ -1,0 +1,38 @@
+/**
+ * node scripts/publish-nano.ts --from DIR --out DIR: examines the last checkpoint of a pretraining and writes the
+ * model directory with its card.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { nanoCard } from "../scenarios/nano/card.ts";
+import { readCheckpoint } from "../scenarios/nano/checkpoint-file.ts";
+import { examine } from "../scenarios/nano/examine.ts";
+import { nanoTokenizer } from "../scenarios/nano/nano-codec.ts";
+import { publish } from "../scenarios/nano/publish.ts";
+
+const { values } = parseArgs({
+  options: {
+    from: { type: "string", default: "pretrain" },
+    out: { type: "string", default: "assets/models/fedloom-nano" },
+    batches: { type: "string", default: "16" },
+  },
+});
+
+const checkpoint = readCheckpoint(values.from);
+if (checkpoint === undefined)
+  throw new Error(`"${values.from}" holds no checkpoint; run "npm run pretrain" first`);
+const tokenizer = nanoTokenizer();
+const options = { codec: tokenizer, folder: values.from, threads: 2, batches: Number(values.batches) };
+const scores = await examine(checkpoint.weights, options);
+for (const [kind, { answers, right }] of Object.entries(scores)) {
+  console.log(`${kind.padEnd(14)} ${((100 * right) / answers).toFixed(1)} % of ${answers} answers`);
+}
+const log = readFileSync(join(values.from, "progress.jsonl"), "utf8").trim().split("\n");
+const seconds = log.reduce((sum, line) => sum + Number(JSON.parse(line).seconds), 0);
+publish(
+  values.out,
+  checkpoint.weights,
+  tokenizer,
+  nanoCard(checkpoint, scores, tokenizer.vocabulary, seconds),
+);
