@@ -5,6 +5,7 @@
  */
 import type { Adapter } from "../adapters/adapter.ts";
 import { assertSameKind } from "../adapters/compatibility.ts";
+import { openUpdate as openEncoded } from "../adapters/encoded-update.ts";
 import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { SafetensorsFile } from "../adapters/safetensors.ts";
 import type { BuiltStrategy } from "../aggregators/build.ts";
@@ -17,22 +18,30 @@ import type { BlobRef, UpdateRecord } from "./records.ts";
 /** Under this key of its metadata an adapter's safetensors file names the base model (adapters/peft.ts). */
 const BASE_KEY = "fedloom.base";
 
+/** The file that was handed out: what codecs count from. */
+export interface Origin {
+  readonly file: SafetensorsFile;
+  readonly sha256: string;
+}
+
 export interface Expected {
   readonly built: BuiltStrategy;
-  /** What was handed out. */
+  /** What was handed out, in memory and as its file. */
   readonly global: Adapter;
+  readonly origin: Origin;
   readonly instructions: ClientInstructions;
 }
 
 /**
  * Opens an update's blobs as a strategy reads them; `close` is the caller's.
  *
- * @throws FedloomError F4005 for damaged blobs, F3001 to F3007 for files that are none
+ * @throws FedloomError F4005 for damaged blobs, F3001 to F3011 for files that are none
  */
 export async function openUpdate(
   blobs: Blobs,
   client: string,
   update: UpdateRecord,
+  origin: Origin,
 ): Promise<{ readonly entry: UpdateEntry; close(): void }> {
   const what = `client "${client}"`;
   const opened: SafetensorsFile[] = [];
@@ -45,8 +54,9 @@ export async function openUpdate(
     return file;
   };
   try {
-    const tensors = await open(update.adapter.model, "update");
-    const base = tensors.metadata[BASE_KEY] ?? "";
+    const sent = await open(update.adapter.model, "update");
+    const tensors = openEncoded(sent, origin);
+    const base = sent.metadata[BASE_KEY] ?? "";
     const adapter = parsePeftConfig(await blobs.bytes(update.adapter.config), what, base);
     const extras: Record<string, SafetensorsFile> = {};
     for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await open(ref, `set "${kind}"`);
@@ -66,9 +76,9 @@ export async function admit(
   blobs: Blobs,
   client: string,
   update: UpdateRecord,
-  { built, global, instructions }: Expected,
+  { built, global, origin, instructions }: Expected,
 ): Promise<void> {
-  const { entry, close } = await openUpdate(blobs, client, update);
+  const { entry, close } = await openUpdate(blobs, client, update, origin);
   try {
     const mayDiffer = built.needs.heterogeneousRanks === true ? (["rank", "alpha"] as const) : [];
     assertSameKind(global.config, entry.info.adapter, `client "${client}"`, { mayDiffer });

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { codecOf } from "../adapters/codecs/index.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
@@ -78,11 +79,12 @@ export class Coordinator implements FleetHost {
   /**
    * Checks a configuration as far as it can be before a model is opened, and begins the run.
    *
-   * @throws FedloomError F31xx where the strategy does not fit, F4019 for a key that another configuration has
+   * @throws FedloomError F31xx where the strategy does not fit, F3010 for an unknown codec, F4019 for a key that another configuration has
    */
   async submitRun({ config: given, key = randomBytes(16).toString("hex") }: Submission): Promise<RunEngine> {
     const config = runConfig.parse(given);
     strategyOf(config);
+    codecOf(config.codec);
     const same = [...this.#engines.values()].find(({ row }) => row.key === key);
     if (same !== undefined) {
       if (canonicalJson(same.row.config) === canonicalJson(config)) return same;

@@ -30,6 +30,8 @@ export interface Activity {
 interface Turn {
   readonly offer: Offer;
   task: Task | undefined;
+  /** Resolves when the task is built or cannot be. */
+  built: Promise<void>;
   lastMovedMs: number;
   activity: Activity;
   stopTimer: () => void;
@@ -81,18 +83,21 @@ export class Dispatcher {
     if (turn.task !== undefined) session.send(taskMessage(turn.task));
   }
 
-  /** The task in hand, if it is this one. */
-  task(client: string, taskId: string): Task | undefined {
+  /** The task in hand, if it is this one. A client that is quicker than we after a restart waits for it here. */
+  async task(client: string, taskId: string): Promise<Task | undefined> {
     const turn = this.#turns.get(client);
-    return turn?.offer.taskId === taskId ? turn.task : undefined;
+    if (turn?.offer.taskId !== taskId) return undefined;
+    await turn.built;
+    return turn.task;
   }
 
   /** Whether a blob belongs to the client's task in hand. */
-  mayFetch(client: string, sha256: string): boolean {
-    const task = this.#turns.get(client)?.task;
-    if (task === undefined) return false;
-    const refs = [task.adapterConfig, task.adapterModel, ...Object.values(task.corrections)];
-    return refs.some((ref) => ref?.sha256 === sha256);
+  async mayFetch(client: string, sha256: string): Promise<boolean> {
+    const turn = this.#turns.get(client);
+    await turn?.built;
+    if (turn?.task === undefined) return false;
+    const { adapterConfig, adapterModel, corrections } = turn.task;
+    return [adapterConfig, adapterModel, ...Object.values(corrections)].some((ref) => ref?.sha256 === sha256);
   }
 
   progress(client: string, activity: Activity): void {
@@ -124,13 +129,14 @@ export class Dispatcher {
     const turn: Turn = {
       offer,
       task: undefined,
+      built: Promise.resolve(),
       lastMovedMs: this.#clock.monotonic(),
       activity,
       stopTimer: () => undefined,
     };
     this.#turns.set(offer.client, turn);
     this.#watch(turn, offer.idleMs);
-    offer.build().then(
+    turn.built = offer.build().then(
       (task) => {
         if (this.#turns.get(offer.client) !== turn) return;
         turn.task = task;

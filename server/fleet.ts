@@ -50,7 +50,7 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
 
     async *fetchBlob({ clientId, sha256, offset }, signal) {
       const client = nameOf(clientId);
-      if (!dispatcher.mayFetch(client, sha256)) {
+      if (!(await dispatcher.mayFetch(client, sha256))) {
         throw new FedloomError(
           "F5008",
           `Cannot hand blob ${sha256.slice(0, 64)} to client "${client}": it is not of the client's task in hand`,
@@ -85,7 +85,7 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
       const { clientId, taskId, blob, offset } = header.value;
       const client = nameOf(clientId);
       const ref = refOf(client, blob);
-      const task = dispatcher.task(client, taskId);
+      const task = await dispatcher.task(client, taskId);
       if (task === undefined) {
         throw new FedloomError(
           "F4011",

@@ -1,7 +1,9 @@
 /** A run and its clients as screens show them: in this process and, as the same JSON, over HTTP. */
 import type { Coordinator } from "./coordinator.ts";
+import type { Activity } from "./dispatch.ts";
 import type { RunEngine } from "./engine.ts";
 import type { ClientStatus, MemberStatus, RunStatus } from "./http/schema.ts";
+import type { Member } from "./round.ts";
 import { todo } from "./run/todo.ts";
 import { eligible } from "./work/choose.ts";
 
@@ -36,6 +38,8 @@ export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus
           total: busy.total,
           metrics: { ...busy.metrics },
         }),
+        ...(member.status === "received" && { metrics: { ...member.update.metrics } }),
+        ...movedBytes(engine, member, busy),
         ...(member.status === "failed" && { failure: { ...member.failure } }),
       };
     }),
@@ -43,6 +47,21 @@ export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus
     history: rounds as RunStatus["history"],
     ...(engine.parts.directory !== undefined && { directory: engine.parts.directory }),
     ...(run.global !== undefined && { adapter: run.global.model.sha256 }),
+  };
+}
+
+/** Bytes of this round's task, as far as they have moved. */
+function movedBytes({ run }: RunEngine, member: Member, busy: Activity | undefined) {
+  const wholeDown = run.global === undefined ? 0 : run.global.config.size + run.global.model.size;
+  if (member.status === "received") {
+    const { adapter, extras } = member.update;
+    const sent = [adapter.config, adapter.model, ...Object.values(extras)];
+    return { bytesDown: wholeDown, bytesUp: sent.reduce((sum, { size }) => sum + size, 0) };
+  }
+  const begun = busy !== undefined && busy.phase !== "offer";
+  return {
+    bytesDown: !begun ? 0 : busy.phase === "fetch" ? busy.done : wholeDown,
+    bytesUp: busy?.phase === "push" ? busy.done : 0,
   };
 }
 

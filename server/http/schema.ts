@@ -60,7 +60,11 @@ export const memberStatus = z.object({
   phase: z.string().optional(),
   done: z.number().optional(),
   total: z.number().optional(),
+  /** Of the task under way, or of the update received. */
   metrics: numbers.optional(),
+  /** Of this round's task, as far as they have moved. */
+  bytesDown: z.number(),
+  bytesUp: z.number(),
   failure: z.object({ phase: z.string(), code: z.string(), message: z.string() }).optional(),
 });
 

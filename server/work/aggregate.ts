@@ -5,11 +5,12 @@
 
 import type { Adapter } from "../../adapters/adapter.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
+import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
 import { collectUpdates } from "../../aggregators/updates.ts";
 import type { RunConfig } from "../../config/run.ts";
-import { openUpdate } from "../admission.ts";
+import { type Origin, openUpdate } from "../admission.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { AdapterRef, BlobRef, Outcome, UpdateRecord } from "../records.ts";
 import { strategyOf } from "./prepare.ts";
@@ -24,7 +25,18 @@ export interface AggregationInput {
 }
 
 export async function readAdapter(blobs: Blobs, ref: AdapterRef, what: string): Promise<Adapter> {
-  return decodeAdapter({ config: await blobs.bytes(ref.config), model: await blobs.bytes(ref.model) }, what);
+  return (await readGlobal(blobs, ref, what)).global;
+}
+
+/** An adapter that was handed out, in memory and as the file that updates may count from. */
+export async function readGlobal(
+  blobs: Blobs,
+  ref: AdapterRef,
+  what: string,
+): Promise<{ readonly global: Adapter; readonly origin: Origin }> {
+  const files = { config: await blobs.bytes(ref.config), model: await blobs.bytes(ref.model) };
+  const origin = { file: viewSafetensors(files.model, what), sha256: ref.model.sha256 };
+  return { global: decodeAdapter(files, what), origin };
 }
 
 export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<AdapterRef> {
@@ -36,11 +48,12 @@ export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<Adap
 export async function aggregate(blobs: Blobs, input: AggregationInput): Promise<Outcome> {
   const { config, round, totalClients } = input;
   const built = strategyOf(config);
-  const global = await readAdapter(blobs, input.global, `round ${round}`);
+  const { global, origin } = await readGlobal(blobs, input.global, `round ${round}`);
   const state = decodeState(await blobs.bytes(input.state));
   const opened: Awaited<ReturnType<typeof openUpdate>>[] = [];
   try {
-    for (const [client, update] of input.updates) opened.push(await openUpdate(blobs, client, update));
+    for (const [client, update] of input.updates)
+      opened.push(await openUpdate(blobs, client, update, origin));
     const context = contextOf({ built, state, round, global, seed: config.seed, totalClients });
     const result = aggregateUpdates(built, state, context, collectUpdates(opened.map(({ entry }) => entry)));
     const outcome: Outcome = {

@@ -91,8 +91,11 @@ function offerTraining(place: Place, client: string, signal: AbortSignal): undef
   const { number: round, attempt } = place.run;
   const fail = (failure: Failure): Promise<unknown> =>
     place.submit({ type: "round", round, attempt, command: { type: "fail", client, failure } });
-  const build = async (): Promise<Task> =>
-    trainTask(place.run, client, await place.materials(), place.parts.blobs, leftMs(place));
+  const build = async (): Promise<Task> => {
+    const codecs = place.parts.presence.inventory(client)?.codecs ?? [place.row.config.codec];
+    const materials = await place.materials();
+    return trainTask(place.run, client, materials, place.parts.blobs, { codecs, deadlineMs: leftMs(place) });
+  };
   offer(place, { run: place.run.id, round, kind: "train", client }, signal, { build, fail });
 }
 

@@ -1,6 +1,7 @@
 /** What one client of a round is handed. */
 import { create } from "@bufbuild/protobuf";
 import type { Adapter } from "../../adapters/adapter.ts";
+import { negotiate } from "../../adapters/codecs/index.ts";
 import { writeSafetensors } from "../../adapters/safetensors.ts";
 import type { BuiltStrategy } from "../../aggregators/build.ts";
 import { decodeState } from "../../aggregators/state-file.ts";
@@ -9,17 +10,19 @@ import { canonicalJson, sha256 } from "../../base/hash.ts";
 import { durationMs } from "../../config/duration.ts";
 import { evaluateOptions, type TaskOptions, trainOptions } from "../../config/task.ts";
 import { type Task, TaskKind, TaskSchema } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { Origin } from "../admission.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { AdapterRef, BlobRef } from "../records.ts";
 import type { Run } from "../run/state.ts";
 import { formatTaskId } from "../task-id.ts";
-import { readAdapter } from "./aggregate.ts";
+import { readGlobal } from "./aggregate.ts";
 import { strategyOf } from "./prepare.ts";
 
 /** What a round's tasks and the gate for its updates are made from; read once a round. */
 export interface Materials {
   readonly built: BuiltStrategy;
   readonly global: Adapter;
+  readonly origin: Origin;
   readonly state: StrategyState;
 }
 
@@ -31,7 +34,7 @@ export async function readMaterials(
 ): Promise<Materials> {
   return {
     built: strategyOf(run.config),
-    global: await readAdapter(blobs, global, `round ${run.number} of run "${run.id}"`),
+    ...(await readGlobal(blobs, global, `round ${run.number} of run "${run.id}"`)),
     state: decodeState(await blobs.bytes(state)),
   };
 }
@@ -49,15 +52,17 @@ export function instructionsFor(
   return { ...planned, proximal: { mu, weight, ...(layers !== undefined && { layers }) } };
 }
 
+/** @param codecs those that the client understands */
 export async function trainTask(
   run: Run,
   client: string,
   materials: Materials,
   blobs: Blobs,
-  deadlineMs: number,
+  { codecs, deadlineMs }: { readonly codecs: readonly string[]; readonly deadlineMs: number },
 ): Promise<Task> {
   const { corrections, ...instructions } = instructionsFor(run, materials, client);
-  const { training, prompt, codec } = run.config;
+  const { training, prompt } = run.config;
+  const codec = negotiate([run.config.codec], codecs).name;
   const seed = seedOf(run, "train", client);
   const options = trainOptions.parse({ kind: "train", seed, training, prompt, codec, ...instructions });
   const sets: Record<string, { sha256: string; size: bigint }> = {};
