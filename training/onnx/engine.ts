@@ -35,6 +35,8 @@ export interface LinearModule {
   /** The node that multiplies, its weight, and the output columns of a packed projection that are this module's. */
   readonly node: string;
   readonly weight: string;
+  /** How the file keeps the weight: as a product has it, transposed, or in blocks of a few bits (MatMulNBits). */
+  readonly layout: "in_out" | "out_in" | "nbits";
   readonly columns?: readonly [number, number];
   /** All output columns of the node, those of other modules included. */
   readonly nodeOut: number;

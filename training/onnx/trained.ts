@@ -4,7 +4,7 @@
 import { sizeOf, type Tensor, tensor } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { LinearModule, ParameterSpec } from "./engine.ts";
-import { type Graph, type GraphInput, type GraphNode, int, intOf, ints } from "./graph.ts";
+import { type Graph, type GraphInput, type GraphNode, int, ints } from "./graph.ts";
 import { numbersOf } from "./numbers.ts";
 import { ELEMENT_NUMBERS, type Weight } from "./weight.ts";
 
@@ -33,11 +33,16 @@ export function trainedInitializers(graph: Graph, names: readonly string[]): rea
 /** Weight and bias of a saved module: `base_model.model.<path>.weight` [out, in] and `.bias` [out]. */
 export function savedModule(graph: Graph, module: LinearModule, path: string): readonly TrainedWeight[] {
   const node = graph.nodes.find(({ name }) => name === module.node)!;
-  const turned = !(node.op === "Gemm" && intOf(node, "transB", 0) === 1);
+  if (module.layout === "nbits" || module.columns !== undefined)
+    throw new FedloomError(
+      "F2113",
+      `Cannot train module "${path}" whole: its weight must be a float matrix of its own, got ${module.columns ? "a packed one" : "a quantized one"}`,
+      { module: path },
+    );
   const weight: TrainedWeight = {
     parameter: { name: `base_model.model.${path}.weight`, shape: [module.out, module.in] },
     weight: module.weight,
-    turned,
+    turned: module.layout === "in_out",
   };
   const bias = node.op === "Gemm" ? node.inputs[2] : biasBehind(graph, node);
   if (bias === undefined || !graph.weights.has(bias)) return [weight];

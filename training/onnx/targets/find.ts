@@ -6,18 +6,9 @@
 import type { LinearModule, ModuleLocation } from "../engine.ts";
 import { type Graph, type GraphNode, intOf } from "../graph.ts";
 import type { Weight } from "../weight.ts";
+import { type Linear, moduleOf } from "./linear.ts";
 import { packedColumns } from "./packed.ts";
 import { structuralPaths } from "./structure.ts";
-
-/** A product of an activation with a matrix of the model. */
-export interface Linear {
-  readonly node: GraphNode;
-  readonly weightName: string;
-  readonly in: number;
-  readonly out: number;
-  /** The name that node or weight carry, undefined where the exporter kept none. */
-  readonly path: string | undefined;
-}
 
 /** @param mapping overrides what the graph says, module by module */
 export function findModules(
@@ -42,17 +33,6 @@ export function findModules(
   return [...found, ...given];
 }
 
-export function moduleOf(
-  linear: Linear,
-  path: string,
-  out = linear.out,
-  columns?: readonly [number, number],
-): LinearModule {
-  const { in: width, out: nodeOut, node, weightName } = linear;
-  const base = { path, in: width, out, node: node.name, weight: weightName, nodeOut };
-  return columns === undefined ? base : { ...base, columns };
-}
-
 export function findLinears(graph: Graph): readonly Linear[] {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   return graph.nodes.flatMap((node): Linear[] => {
@@ -61,7 +41,7 @@ export function findLinears(graph: Graph): readonly Linear[] {
   });
 }
 
-type Sizes = Pick<Linear, "weightName" | "in" | "out">;
+type Sizes = Pick<Linear, "weightName" | "in" | "out" | "layout">;
 
 function sizesOf(
   node: GraphNode,
@@ -69,14 +49,21 @@ function sizesOf(
   producers: ReadonlyMap<string, GraphNode>,
 ): Sizes | undefined {
   if (node.op === "MatMulNBits")
-    return { weightName: node.inputs[1]!, in: intOf(node, "K", 0), out: intOf(node, "N", 0) };
+    return {
+      weightName: node.inputs[1]!,
+      in: intOf(node, "K", 0),
+      out: intOf(node, "N", 0),
+      layout: "nbits",
+    };
   const products = ["MatMul", "Gemm", "FusedMatMul"];
   if (!products.includes(node.op)) return undefined;
   const matrix = matrixOf(node.inputs[1] ?? "", graph, producers);
   if (matrix === undefined) return undefined;
   const turned = node.op !== "MatMul" && intOf(node, "transB", 0) === 1;
-  const [first, second] = matrix.turned !== turned ? [1, 0] : [0, 1];
-  return { weightName: matrix.name, in: matrix.weight.shape[first]!, out: matrix.weight.shape[second]! };
+  const [rows, columns] = matrix.weight.shape as [number, number];
+  return matrix.turned !== turned
+    ? { weightName: matrix.name, in: columns, out: rows, layout: "out_in" }
+    : { weightName: matrix.name, in: rows, out: columns, layout: "in_out" };
 }
 
 /** The two-dimensional weight behind a name, through Transpose, Cast and DequantizeLinear. */

@@ -1,7 +1,7 @@
 /** Packed projections: one matrix whose output columns are those of q, k and v, or of gate and up. */
 import type { LinearModule } from "../engine.ts";
 import { type Graph, type GraphNode, intOf, intsOf } from "../graph.ts";
-import { type Linear, moduleOf } from "./find.ts";
+import { type Linear, moduleOf } from "./linear.ts";
 
 const PACKED_NAME = /(^|\.)(qkv_proj|qkv|query_key_value|c_attn|Wqkv|in_proj|gate_up_proj)$/;
 

@@ -7,7 +7,7 @@
  * gate, up and down; two in a row are fc1 and fc2. Whatever fits none of this stays without a path.
  */
 import type { Graph, GraphNode } from "../graph.ts";
-import type { Linear } from "./find.ts";
+import type { Linear } from "./linear.ts";
 
 const ACTIVATIONS = new Set(
   "Sigmoid Gelu FastGelu QuickGelu Erf Tanh Relu Elu Softplus HardSwish Mish Swish".split(" "),
