@@ -42,6 +42,29 @@ export function readAll<T>(stream: Readable): AsyncIterable<T> {
   return { [Symbol.asyncIterator]: () => stream.iterator({ destroyOnReturn: false }) as AsyncIterator<T> };
 }
 
+/** The source's messages until the signal aborts, also while it says nothing. @throws the signal's reason */
+export async function* untilAborted<T>(source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = source[Symbol.asyncIterator]();
+  let wake: (() => void) | undefined;
+  const onAbort = (): void => wake?.();
+  signal.addEventListener("abort", onAbort);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await new Promise<IteratorResult<T>>((resolve, reject) => {
+        wake = () => reject(signal.reason);
+        iterator.next().then(resolve, reject);
+      });
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // Not awaited: a source that waits for something of its own would hold us up.
+    iterator.return?.()?.catch(() => undefined);
+  }
+}
+
 /** Messages put in by one side and taken by another, in order; without a bound, so only for small and rare messages. */
 export class MessageQueue<T> implements AsyncIterable<T> {
   #messages: T[] = [];

@@ -12,6 +12,7 @@ import { FedloomError, messageOf } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import { SHA256_HEX, sha256 } from "../../base/hash.ts";
 import { CHUNK_BYTES } from "../../proto/channel.ts";
+import { untilAborted } from "../../proto/streams.ts";
 import type { BlobRef } from "../records.ts";
 import type { Blobs } from "./blobs.ts";
 import { checkOffset, damagedBlob, missingBlob, tooLong, wrongHash } from "./refusals.ts";
@@ -58,8 +59,7 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     if (offset > 0) for await (const chunk of chunksOf(path, 0)) hash.update(chunk);
     let size = offset;
     await withFile(path, "a", async (file) => {
-      for await (const chunk of chunks) {
-        signal.throwIfAborted();
+      for await (const chunk of untilAborted(chunks, signal)) {
         size += chunk.length;
         if (size > blob.size) break;
         hash.update(chunk);
