@@ -6,6 +6,7 @@
  */
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { ChannelOptions } from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import { type Code, FedloomError } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
@@ -26,6 +27,7 @@ interface ThreadOptions {
   readonly credentials: Credentials;
   readonly hello: Uint8Array;
   readonly seed: string;
+  readonly channel: ChannelOptions;
 }
 
 interface PlainError {
@@ -44,15 +46,25 @@ type ToThread =
   | { readonly kind: "hold"; readonly taskIds: readonly string[] }
   | { readonly kind: "close" };
 
-/** @param seed of the jitter between attempts */
+/**
+ * @param seed of the jitter between attempts
+ * @param channel options of gRPC in place of the usual ones
+ */
 export function holdConnectionInThread(
   address: string,
   credentials: Credentials,
   hello: Hello,
   events: StandingEvents,
   seed: string,
+  channel: ChannelOptions = {},
 ): Standing {
-  const options: ThreadOptions = { address, credentials, hello: toBinary(HelloSchema, hello), seed };
+  const options: ThreadOptions = {
+    address,
+    credentials,
+    hello: toBinary(HelloSchema, hello),
+    seed,
+    channel,
+  };
   const worker = new Worker(new URL(import.meta.url), { workerData: { standing: options } });
   const post = (message: ToThread): void => worker.postMessage(message);
   worker.on("message", (message: FromThread) => {
@@ -98,10 +110,10 @@ function plain({ code, message }: FedloomError): PlainError {
   return { code, message, details: {} };
 }
 
-function runThread({ address, credentials, hello, seed }: ThreadOptions): void {
+function runThread({ address, credentials, hello, seed, channel }: ThreadOptions): void {
   const port = parentPort!; // a worker has one
   const post = (message: FromThread): void => port.postMessage(message);
-  const fleet = connectFleet(address, channelCredentials(credentials));
+  const fleet = connectFleet(address, channelCredentials(credentials), channel);
   const standing = holdConnection(
     fleet,
     fromBinary(HelloSchema, hello),

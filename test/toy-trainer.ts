@@ -15,19 +15,27 @@ export interface ToyOptions {
   readonly baseHash?: string;
   /** Optimizer steps of a task. */
   readonly steps?: number;
-  /** Awaited before every step: a test holds the trainer there, or makes it fail. */
-  readonly beforeStep?: (step: number, signal: AbortSignal | undefined) => Promise<void> | void;
+  /** Awaited before every step of the n-th training: a test holds the trainer there, or makes it fail. */
+  readonly beforeStep?: (
+    step: number,
+    signal: AbortSignal | undefined,
+    training: number,
+  ) => Promise<void> | void;
   /** A line per finished training is appended here: what the chaos tests count. */
   readonly ledger?: string;
 }
 
-/** Two modules of different shapes: a mistake that is right for the first tensor shows in the second. */
-export function toyAdapter(base = TOY_BASE): Adapter {
+/**
+ * Two modules of different shapes: a mistake that is right for the first tensor shows in the second.
+ *
+ * @param width columns of the first tensor; 131,072 of them are 1 MiB
+ */
+export function toyAdapter(base = TOY_BASE, width = 6): Adapter {
   const rng = createRng("toy adapter");
   const random = (shape: readonly [number, number]): Tensor =>
     float32(
       shape,
-      Array.from({ length: shape[0] * shape[1] }, () => rng.normal()),
+      Float32Array.from({ length: shape[0] * shape[1] }, () => rng.uniform() - 0.5),
     );
   return {
     config: {
@@ -42,7 +50,7 @@ export function toyAdapter(base = TOY_BASE): Adapter {
       modulesToSave: [],
     },
     tensors: tensorSet([
-      ["base_model.model.layers.0.q_proj.lora_A.weight", random([2, 6])],
+      ["base_model.model.layers.0.q_proj.lora_A.weight", random([2, width])],
       ["base_model.model.layers.0.q_proj.lora_B.weight", random([4, 2])],
       ["base_model.model.layers.1.v_proj.lora_A.weight", random([2, 3])],
       ["base_model.model.layers.1.v_proj.lora_B.weight", random([5, 2])],
@@ -52,17 +60,19 @@ export function toyAdapter(base = TOY_BASE): Adapter {
 
 export function createToyTrainer(options: ToyOptions = {}): Trainer {
   const steps = options.steps ?? 3;
+  let training = 0;
   return {
     name: "toy",
     baseHash: options.baseHash ?? TOY_BASE,
     createAdapter: async () => toyAdapter(options.baseHash),
     async train(task, examples, { onProgress, signal }): Promise<TrainResult> {
+      training++;
       const order = createRng(task.seed).shuffle(examples);
       let tensors = task.adapter.tensors;
       let lossFirst = Number.NaN;
       let loss = Number.NaN;
       for (let step = 1; step <= steps; step++) {
-        await options.beforeStep?.(step, signal);
+        await options.beforeStep?.(step, signal, training);
         signal?.throwIfAborted();
         const moved = move(tensors, order, task.seed, task.options.learning_rate);
         tensors = moved.tensors;
@@ -103,9 +113,11 @@ function move(
   let count = 0;
   const rate = Math.min(1, learningRate * 500); // the default learning rate makes a tenth
   const moved = [...tensors].map(([name, { shape, data }]): [string, Tensor] => {
+    // A wide tensor repeats its targets: drawing each would take longer than what the tests are about.
     const rng = target.fork(name);
-    const next = Float32Array.from(data as Float32Array, (value) => {
-      const away = rng.normal() - value;
+    const targets = Float64Array.from({ length: Math.min(data.length, 997) }, () => rng.normal());
+    const next = (data as Float32Array).map((value, i) => {
+      const away = targets[i % 997]! - value;
       sum += away * away;
       count++;
       return value + rate * away;

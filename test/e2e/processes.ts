@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
 
 /** Longest wait for any one event: a loaded machine with two cores, and then some. A test that comes here has failed. */
-export const DEADLINE_MS = 60_000;
+export const DEADLINE_MS = 25_000;
 
 export interface Child {
   readonly process: ChildProcess;

@@ -23,8 +23,10 @@ export interface ToyClientOptions {
   readonly baseHash?: string;
   /** Blocks the thread for so long before the first step, as a native computation does. */
   readonly blockMs?: number;
-  /** Prints "holding" before this step and waits for a message from the parent. */
-  readonly holdAt?: number;
+  /** Prints "holding" before the second step of this training (from 1) and waits for a message from the parent. */
+  readonly holdIn?: number;
+  /** A dead connection is noticed after about twice so long; the product's 20 s are too long for a test. */
+  readonly keepaliveMs?: number;
 }
 
 const options: ToyClientOptions = JSON.parse(process.argv[2]!);
@@ -34,17 +36,15 @@ process.on("disconnect", orphaned);
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => ending.abort());
 
 const log = createLog({ level: "debug", format: "pretty", write: (line) => console.log(line) });
-let held = false;
 const trainer = createToyTrainer({
   ...options,
-  async beforeStep(step, signal) {
+  async beforeStep(step, signal, training) {
     if (step === 1 && options.blockMs !== undefined) {
       console.log("blocking");
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, options.blockMs);
       console.log("blocked");
     }
-    if (step === options.holdAt && !held) {
-      held = true;
+    if (step === 2 && training === options.holdIn) {
       console.log("holding");
       await new Promise((resolve) => {
         process.once("message", resolve);
@@ -56,10 +56,18 @@ const trainer = createToyTrainer({
 
 try {
   const state = openState(options.state, options.name);
-  const fleet = connectFleet(options.join, channelCredentials(INSECURE));
+  const channel =
+    options.keepaliveMs === undefined
+      ? {}
+      : {
+          "grpc.keepalive_time_ms": options.keepaliveMs,
+          "grpc.keepalive_timeout_ms": options.keepaliveMs,
+        };
+  const fleet = connectFleet(options.join, channelCredentials(INSECURE), channel);
   await runNode({
     fleet,
-    open: (hello, events) => holdConnectionInThread(options.join, INSECURE, hello, events, options.name),
+    open: (hello, events) =>
+      holdConnectionInThread(options.join, INSECURE, hello, events, options.name, channel),
     trainer,
     device: "cpu",
     shard: {

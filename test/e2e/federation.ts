@@ -1,0 +1,81 @@
+/** A coordinator process and client processes with the toy trainer, and what tests look at afterwards. */
+
+import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { type Child, startProcess, temporaryDirectory } from "./processes.ts";
+import type { ToyClientOptions } from "./toy-client.ts";
+import type { ToyCoordinatorOptions } from "./toy-coordinator.ts";
+
+export type Environment = Readonly<Record<string, string>>;
+
+export interface Federation {
+  /** Where the coordinator listens, in every life of it. */
+  readonly address: string;
+  coordinator(environment?: Environment): Child;
+  client(name: string, options?: Partial<ToyClientOptions>, environment?: Environment): Child;
+  /** The seeds of all finished trainings, in order: one a client and round if no work was done twice. */
+  trainings(): string[];
+}
+
+export const RUN: ToyCoordinatorOptions["run"] = {
+  name: "toy",
+  model: "toy",
+  rounds: 4,
+  seed: 7,
+  cohort: { perRound: 2, quorum: 2, deadline: "10m", idle: "60s" },
+};
+
+export async function federation(
+  options: { run?: Partial<ToyCoordinatorOptions["run"]>; width?: number } = {},
+): Promise<Federation> {
+  const directory = temporaryDirectory();
+  const address = `127.0.0.1:${await freePort()}`;
+  const ledger = join(directory, "ledger");
+  const { run, ...more } = options;
+  return {
+    address,
+    coordinator(environment) {
+      const given: ToyCoordinatorOptions = {
+        state: join(directory, "coordinator"),
+        listen: address,
+        run: { ...RUN, ...run },
+        ...more,
+      };
+      return startProcess(program("toy-coordinator.ts"), [JSON.stringify(given)], environment);
+    },
+    client(name, given = {}, environment = {}) {
+      const full: ToyClientOptions = {
+        join: address,
+        name,
+        state: join(directory, name),
+        ledger,
+        ...given,
+      };
+      return startProcess(program("toy-client.ts"), [JSON.stringify(full)], environment);
+    },
+    trainings: () => (existsSync(ledger) ? readFileSync(ledger, "utf8").trim().split("\n") : []),
+  };
+}
+
+/** What `finished <hash>` says. */
+export async function finalHash(coordinator: Child): Promise<string> {
+  const [, hash] = await coordinator.line(/^finished ([0-9a-f]{64})$/);
+  return hash!;
+}
+
+function program(name: string): string {
+  return join(import.meta.dirname, name);
+}
+
+/** A port that was free a moment ago: a coordinator that is started again must listen where it did. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
