@@ -20,7 +20,7 @@ describe("a wrong command line ends with exit code 2 and one sentence", () => {
     [["help", "doctr"], 'Cannot show help: no command "doctr"; see "fedloom --help" (F1003)'],
     [
       ["client", "--join", "nowhere"],
-      'Cannot run "fedloom client": option "--join <host:port>" argument "nowhere" is invalid. It must have the form HOST:PORT, such as 127.0.0.1:7070; see "fedloom client --help" (F1003)',
+      'Cannot run "fedloom client": option "--join <host:port>" argument "nowhere" is invalid. It must have the form HOST:PORT, such as 127.0.0.1:7443; see "fedloom client --help" (F1003)',
     ],
   ])("fedloom %j", async (args, message) => {
     const { code, stdout, stderr } = await fedloom(...args);

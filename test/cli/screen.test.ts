@@ -39,6 +39,7 @@ function view(more: Partial<RunView> = {}): RunView {
     id: "r1",
     name: "demo",
     status: "running",
+    phase: "collecting",
     round: 1,
     rounds: 4,
     elapsedMs: 1000,

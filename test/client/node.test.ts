@@ -381,7 +381,7 @@ test("personal tensors stay, and the next round starts from them", async () => {
       "t2",
       toyAdapter(),
       { round: 2 },
-      { ...onlyA, training: { learning_rate: 1e-12 } as never },
+      { ...onlyA, training: { learning_rate: 1e-30 } as never },
     ),
   );
   await fleet.until(() => fleet.submitted.length === 2);
