@@ -1,5 +1,6 @@
 /** The trainer that runs ONNX graphs: model directory and examples in, adapter out, in this process. */
 import type { Adapter } from "../adapters/adapter.ts";
+import { stackOnBase } from "../adapters/side-factors.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { canonicalJson } from "../base/hash.ts";
 import { type BaseModel, type BaseModelOptions, openBaseModel } from "./base-model.ts";
@@ -7,6 +8,7 @@ import { freshAdapter } from "./fresh-adapter.ts";
 import { assertNotAborted } from "./learner.ts";
 import { trainLoop } from "./loop.ts";
 import { assertSameBase, loraSpecs } from "./lora-specs.ts";
+import { overBase } from "./over-base.ts";
 import { predictAll } from "./predict.ts";
 import type { TextLearner } from "./text-learner.ts";
 import { type TextRow, trainingRow } from "./text-rows.ts";
@@ -29,7 +31,12 @@ export async function openOnnxTrainer({
     createAdapter: async (request, seed) => freshAdapter(request, model.modules, model.hash, seed),
     async train(task, examples, control) {
       assertSameBase(task.adapter, model.hash);
-      const learner = await learners.of(task.adapter);
+      const base = task.corrections?.base;
+      const stacked = base && stackOnBase(task.adapter, base);
+      const learner =
+        stacked === undefined
+          ? await learners.of(task.adapter)
+          : overBase(await learners.of(stacked), stacked);
       const maker = model.rowMaker(task.options.max_length);
       const rows: TextRow[] = [];
       for (const example of examples) {

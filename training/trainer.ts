@@ -35,7 +35,10 @@ export interface TrainTask {
   readonly extras?: readonly string[];
   /** Numbers to measure before the first step: "lossBefore". */
   readonly measure?: readonly string[];
-  /** Sets handed out beside the adapter: "gradient" is added to the gradient of every step, before clipping. */
+  /**
+   * Sets handed out beside the adapter: "gradient" is added to the gradient of every step, before clipping; "base",
+   * factors of scale 1 named as the adapter's, is added to the frozen base.
+   */
   readonly corrections?: Readonly<Record<string, TensorSet>>;
   /** State to go on from; absent: the optimizer starts afresh. */
   readonly optimizerState?: TensorSet;

@@ -1,0 +1,65 @@
+/**
+ * Training on a base that strategies added side factors to (FLoRA, FedEx-LoRA): W₀ + B'A' + s·B·A, where A and B
+ * alone are trained. The engine sees one adapter of rank r + R, own rows of A and columns of B first.
+ */
+import type { Adapter } from "../adapters/adapter.ts";
+import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import { parseName } from "../adapters/tensor-names.ts";
+import type { Learner, Row } from "./learner.ts";
+
+/**
+ * @param learner of the stacked adapter's form
+ * @param stacked what `stackOnBase` made of the adapter and its side factors
+ * @returns a learner of the adapter's own form
+ */
+export function overBase<R extends Row>(learner: Learner<R>, stacked: Adapter): Learner<R> {
+  // Filled in place: the side factors stay, the own part is copied over before each call.
+  const whole = tensorSet(
+    [...stacked.tensors].map(([name, { shape, data }]) => [
+      name,
+      float32(shape, Float32Array.from(data as Float32Array)),
+    ]),
+  );
+  const stackedWith = (parameters: TensorSet): TensorSet => {
+    for (const [name, { shape, data }] of parameters) {
+      const to = whole.get(name);
+      if (to !== undefined)
+        copyOwn(name, data as Float32Array, shape, to.data as Float32Array, to.shape, "in");
+    }
+    return whole;
+  };
+  return {
+    trainable: learner.trainable,
+    async gradients(rows, parameters, seed) {
+      const result = await learner.gradients(rows, stackedWith(parameters), seed);
+      const own = [...result.gradients].map(([name, { shape, data }]) => {
+        const like = parameters.get(name)!;
+        const gradient = new Float32Array(like.data.length);
+        copyOwn(name, gradient, like.shape, data as Float32Array, shape, "out");
+        return [name, float32(like.shape, gradient)] as const;
+      });
+      return { ...result, gradients: tensorSet(own) };
+    },
+    losses: (rows, parameters) => learner.losses(rows, stackedWith(parameters)),
+  };
+}
+
+/** Between an own tensor and the same tensor's part of the stacked one; all are F32, as the learner's contract says. */
+function copyOwn(
+  name: string,
+  own: Float32Array,
+  ownShape: readonly number[],
+  stacked: Float32Array,
+  stackedShape: readonly number[],
+  direction: "in" | "out",
+): void {
+  // A's own rows lie at its front; B's own columns at the front of each of its rows.
+  const lines = parseName(name)?.part === "lora_B" ? ownShape[0]! : 1;
+  const width = own.length / lines;
+  const stride = lines === 1 ? 0 : stackedShape[1]!;
+  for (let line = 0; line < lines; line++) {
+    const from = line * stride;
+    if (direction === "in") stacked.set(own.subarray(line * width, (line + 1) * width), from);
+    else own.set(stacked.subarray(from, from + width), line * width);
+  }
+}
