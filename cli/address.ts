@@ -4,7 +4,7 @@ import { InvalidArgumentError } from "commander";
 export function parseAddress(text: string): string {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]*):(\d{1,5})$/.exec(text);
   if (match === null || Number(match[2]) > 65_535) {
-    throw new InvalidArgumentError("It must have the form HOST:PORT, such as 127.0.0.1:7070.");
+    throw new InvalidArgumentError("It must have the form HOST:PORT, such as 127.0.0.1:7443.");
   }
   return `${match[1] === "" ? "127.0.0.1" : match[1]}:${match[2]}`;
 }

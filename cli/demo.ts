@@ -9,7 +9,7 @@ import { systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { RunConfig } from "../config/run.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
-import { type Serving, serve } from "./coordinator/serve.ts";
+import { runDirectory, type Serving, serve } from "./coordinator/serve.ts";
 import { watchRun } from "./coordinator/watch.ts";
 import { demoModelDirectory } from "./demo/assets.ts";
 import { startClientProcesses } from "./demo/client-processes.ts";
@@ -64,10 +64,14 @@ async function runDemo(options: DemoOptions, output: Output, ending: Ending): Pr
     return 0;
   }
   const { config } = await loadRunFile(runFile);
-  const state = join(out, "coordinator");
   await mkdir(join(out, "logs"), { recursive: true });
   const log = openLogFile(join(out, "logs", "coordinator.log"));
-  const serving = await serve({ state, listen: "127.0.0.1:0", engine: { device: "cpu", threads: 1 }, log });
+  const serving = await serve({
+    state: stateOf(out),
+    listen: "127.0.0.1:0",
+    engine: { device: "cpu", threads: 1 },
+    log,
+  });
   try {
     return await trainTogether(out, serving, config, output, ending);
   } finally {
@@ -77,7 +81,7 @@ async function runDemo(options: DemoOptions, output: Output, ending: Ending): Pr
 
 async function trainTogether(
   out: string,
-  { coordinator, model, address, runsDirectory }: Serving,
+  { coordinator, model, address = "" }: Serving,
   config: RunConfig,
   output: Output,
   ending: Ending,
@@ -105,13 +109,17 @@ async function trainTogether(
       return ending.exitCode();
     }
     if (view.status !== "finished") return 8;
-    const outcome = { view, before, files: filesOf(out, join(runsDirectory, row.id)) };
+    const outcome = { view, before, files: filesOf(out, runDirectory(stateOf(out), row.id)) };
     await report(out, outcome, output);
     return 0;
   } finally {
     screen.close();
     await clients.close();
   }
+}
+
+function stateOf(out: string): string {
+  return join(out, "coordinator");
 }
 
 function clientFiles(out: string, name: string, address: string, model: string) {

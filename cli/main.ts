@@ -3,16 +3,33 @@ import { Command, CommanderError } from "commander";
 import { FedloomError } from "../base/errors.ts";
 import { Cli } from "./cli.ts";
 import { registerClient } from "./client.ts";
+import { registerCoordinator } from "./coordinator.ts";
 import { registerDemo } from "./demo.ts";
 import { registerDoctor } from "./doctor.ts";
 import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
+import { registerExport } from "./export.ts";
+import { registerLog } from "./log.ts";
+import { registerLs } from "./ls.ts";
+import { registerMerge } from "./merge.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
 import { registerPlan } from "./plan.ts";
+import { registerResume } from "./resume.ts";
+import { registerRun } from "./run.ts";
+import { registerStop } from "./stop.ts";
 
+/** In the order in which --help lists them: what starts something, what looks and acts, what tells beforehand. */
 const COMMANDS: readonly ((cli: Cli) => void)[] = [
   registerDemo,
+  registerCoordinator,
   registerClient,
+  registerRun,
+  registerLs,
+  registerLog,
+  registerStop,
+  registerResume,
+  registerExport,
+  registerMerge,
   registerPlan,
   registerDoctor,
 ];

@@ -71,6 +71,7 @@ function head(view: RunView, width: number, paint: Paint): string {
     view.round === 0
       ? (view.reason ?? "")
       : bar((view.round - 1 + roundShare(view)) / view.rounds, BAR_CELLS),
+    view.phase === "aggregating" || view.phase === "evaluating" ? view.phase : "",
     duration(view.elapsedMs),
     left === undefined ? "" : `about ${duration(left)} left`,
   ].filter((word) => word !== "");

@@ -10,7 +10,7 @@ import { roundColumns, roundLine, roundTitles } from "./rounds.ts";
 import { hasEnded, type RunView } from "./view.ts";
 
 export interface RunScreen {
-  /** Shows what changed since the last view. */
+  /** Shows what changed since the last view; of another run, everything. */
   show(view: RunView): void;
   /** A line above the live table, such as one of the log. */
   print(line: string): void;
@@ -22,6 +22,7 @@ export interface RunScreen {
 export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): RunScreen {
   const region = new LiveRegion(stream);
   const paint = paintFor(stream);
+  let shown: string | undefined;
   let columns: ReturnType<typeof roundColumns> | undefined;
   let rounds = 0;
   let failures = 0;
@@ -30,6 +31,9 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
 
   return {
     show(view) {
+      if (view.id !== shown) {
+        [shown, columns, rounds, failures, ended, waiting] = [view.id, undefined, 0, 0, false, undefined];
+      }
       if (view.status === "waiting" && view.reason !== undefined && view.reason !== waiting && !region.live) {
         region.print(view.reason);
       }

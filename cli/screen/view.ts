@@ -1,6 +1,6 @@
 /** What the screen shows of a run, whoever coordinates it: this process, or one far away over HTTP. */
 
-export type RunStatus = "waiting" | "running" | "finished" | "failed" | "stopped";
+export type ViewStatus = "waiting" | "running" | "finished" | "failed" | "stopped";
 
 export interface FailureView {
   readonly client: string;
@@ -42,7 +42,9 @@ export interface RoundView {
 export interface RunView {
   readonly id: string;
   readonly name: string;
-  readonly status: RunStatus;
+  readonly status: ViewStatus;
+  /** What the coordinator itself does: "choosing", "collecting", "aggregating", "evaluating", "publishing". */
+  readonly phase: string;
   /** The round that is under way; 0 before the first. */
   readonly round: number;
   readonly rounds: number;
