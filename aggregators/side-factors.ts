@@ -3,9 +3,10 @@
  * it also works on a base whose weights are too coarse to be changed (int8, int4), and a client that joins late
  * needs nothing but the latest. Exact until a module's factors grow beyond `maxRank`; then the best of that rank.
  */
-import type { Adapter, AdapterConfig } from "../adapters/adapter.ts";
+import type { Adapter } from "../adapters/adapter.ts";
 import { type Factors, factorsOf, stackFactors, truncate } from "../adapters/lora-algebra.ts";
 import { tensorOf } from "../adapters/matrix.ts";
+import { withModuleScales } from "../adapters/side-factors.ts";
 import { type Tensor, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { type FactorPair, factorPairs } from "../adapters/tensor-names.ts";
 
@@ -35,20 +36,11 @@ export function addSideFactors(
 /** The sum as an adapter of its own, with alpha = rank for every module, in the type of the global adapter. */
 export function baseDeltaOf(global: Adapter, side: TensorSet): Adapter {
   const pairs = factorPairs(side.keys());
-  const ranks = Object.fromEntries(pairs.map(({ module, a }) => [module, side.get(a)!.shape[0]!]));
-  const rank = Math.max(1, ...Object.values(ranks));
-  const differing = Object.fromEntries(Object.entries(ranks).filter(([, own]) => own !== rank));
-  const config: AdapterConfig = {
-    ...global.config,
-    rank,
-    alpha: rank,
-    rslora: false,
-    dropout: 0,
-    targets: pairs.map(({ module }) => module),
-    rankPattern: differing,
-    alphaPattern: differing,
-    modulesToSave: [],
-  };
+  const scales = new Map(
+    pairs.map(({ module, a }) => [module, { rank: side.get(a)!.shape[0]!, alpha: side.get(a)!.shape[0]! }]),
+  );
+  const plain = { ...global.config, rslora: false, dropout: 0, modulesToSave: [] };
+  const config = withModuleScales({ ...plain, targets: pairs.map(({ module }) => module) }, scales);
   const tensors = pairs.flatMap((pair) => {
     const { a, b } = factorsOf(side, pair);
     const dtype = global.tensors.get(pair.a)!.dtype as "F32"; // factors are floats, as the update check wants
@@ -58,4 +50,9 @@ export function baseDeltaOf(global: Adapter, side: TensorSet): Adapter {
     ] as const;
   });
   return { config, tensors: tensorSet(tensors) };
+}
+
+/** Of the module with the longest factors; 0 where there are none. */
+export function longestRank(side: TensorSet): number {
+  return Math.max(0, ...factorPairs(side.keys()).map(({ a }) => side.get(a)!.shape[0]!));
 }

@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorsPage } from "./errors-page.ts";
+import { strategiesPage } from "./strategies-page.ts";
 
 const root = join(import.meta.dirname, "..");
 
@@ -18,3 +19,4 @@ function tool(name: string, ...args: string[]): void {
 tool("buf", "lint");
 tool("buf", "generate");
 writeFileSync(join(root, "docs", "errors.md"), errorsPage());
+writeFileSync(join(root, "docs", "strategies.md"), strategiesPage());

@@ -13,7 +13,10 @@ import { fedOpt, fedOptOptions } from "./fedopt.ts";
 export const fedAdagrad = defineStrategy({
   name: "fedadagrad",
   needs: meanNeeds,
-  config: z.strictObject({ ...fedOptOptions, beta1: fedOptOptions.beta1.unwrap().default(0) }),
+  config: z.strictObject({
+    ...fedOptOptions,
+    beta1: fedOptOptions.beta1.unwrap().default(0).describe("β₁, decay of the first moment"),
+  }),
   presets: {
     paper: {},
     flower: { initialV: 0 },

@@ -3,7 +3,7 @@ import { scaleOf } from "../../adapters/adapter.ts";
 import { factorsOf, stackFactors, truncate } from "../../adapters/lora-algebra.ts";
 import { combine } from "../combination.ts";
 import { moduleFactors, modulesOf } from "../modules.ts";
-import { addSideFactors, baseDeltaOf, type SideFactor } from "../side-factors.ts";
+import { addSideFactors, baseDeltaOf, longestRank, type SideFactor } from "../side-factors.ts";
 import { defineStrategy } from "../strategy.ts";
 import { sum, weightsOf, weightsOption } from "../weights.ts";
 import { maxRankOption } from "./flora.ts";
@@ -56,12 +56,11 @@ export const fedExLora = defineStrategy({
         added.push({ pair, factors: truncate(residual, rank) });
       }
       const side = addSideFactors(state.tensors.side, added, maxRank);
-      const baseDelta = baseDeltaOf(global, side);
       return {
         state: { scalars: {}, tensors: { side } },
         global: next,
-        ...(side.size > 0 && { baseDelta }),
-        report: { sideRank: side.size > 0 ? baseDelta.config.rank : 0 },
+        ...(side.size > 0 && { baseDelta: baseDeltaOf(global, side) }),
+        report: { sideRank: longestRank(side) },
       };
     },
   }),

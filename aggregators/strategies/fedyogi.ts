@@ -15,7 +15,7 @@ export const fedYogi = defineStrategy({
   needs: meanNeeds,
   config: z.strictObject({
     ...fedOptOptions,
-    learningRate: fedOptOptions.learningRate.unwrap().default(0.01),
+    learningRate: fedOptOptions.learningRate.unwrap().default(0.01).describe("η, the server's step"),
   }),
   presets: {
     paper: {},

@@ -3,7 +3,7 @@ import { stackFactors } from "../../adapters/lora-algebra.ts";
 import { sizeOf, type Tensor } from "../../adapters/tensor.ts";
 import type { Rng } from "../../base/rng.ts";
 import { moduleFactors, modulesOf } from "../modules.ts";
-import { addSideFactors, baseDeltaOf, type SideFactor } from "../side-factors.ts";
+import { addSideFactors, baseDeltaOf, longestRank, type SideFactor } from "../side-factors.ts";
 import { defineStrategy } from "../strategy.ts";
 import { like, mapGlobal, meanOf } from "../weighted-mean.ts";
 import { sum, weightsOf, weightsOption } from "../weights.ts";
@@ -82,7 +82,7 @@ export const flora = defineStrategy({
         state: { scalars: {}, tensors: { side } },
         global: { config: global.config, tensors },
         baseDelta,
-        report: { sideRank: baseDelta.config.rank },
+        report: { sideRank: longestRank(side) },
       };
     },
   }),

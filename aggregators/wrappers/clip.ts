@@ -54,7 +54,8 @@ export const clip = defineWrapper({
           .default(0)
           .describe("standard deviation of the noise on the number in b"),
       })
-      .optional(),
+      .optional()
+      .describe("lets C follow the updates' norms"),
     noiseMultiplier: z
       .number()
       .min(0)
