@@ -40,6 +40,10 @@ export function parseUrl(text: string): string {
 const runList = z.object({ runs: z.array(runStatus) });
 const clientList = z.object({ clients: z.array(clientStatus) });
 
+function isOver({ status }: RunStatus): boolean {
+  return status === "finished" || status === "stopped";
+}
+
 export class Operator {
   readonly url: string;
 
@@ -112,8 +116,9 @@ export class Operator {
           first = false;
           if (message.kind === "event") after = message.seq;
           yield message;
+          if (message.kind === "status" && isOver(message.status)) return;
         }
-        return;
+        throw new FedloomError("F5001", "it ended the connection"); // as a coordinator does that shuts down
       } catch (error) {
         if (signal.aborted) return;
         // A refusal, or a coordinator that was never there, is for the caller.
