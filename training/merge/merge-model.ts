@@ -31,29 +31,38 @@ export interface MergeReport {
   /** Weights changed in each graph. */
   readonly graphs: Readonly<Record<string, number>>;
   readonly bytes: number;
+  /** Tensors of the adapter that no graph has a place for. */
+  readonly skipped: readonly string[];
+}
+
+export interface MergeOptions {
+  /** As openModelDirectory takes it. */
+  readonly precision?: Precision;
+  /**
+   * Leaves out tensors that no graph has a place for. Exporters drop layers that no output depends on (the last one of
+   * a vision tower read at the layer before), where PEFT still keeps factors.
+   */
+  readonly skipMissing?: boolean;
 }
 
 /**
- * @param precision as openModelDirectory takes it
  * @throws FedloomError F3013 where the adapter does not fit, or `target` exists; F3005 where the disk refuses
  */
 export async function mergeModel(
   source: string,
   adapter: Adapter,
   target: string,
-  { precision }: { readonly precision?: Precision } = {},
+  { precision, skipMissing = false }: MergeOptions = {},
 ): Promise<MergeReport> {
   const { graphs } = await openModelDirectory(source, precision);
   const files = [graphs.vision, graphs.embed, graphs.decoder].flatMap((path) =>
     path === undefined ? [] : [openGraphFile(path)],
   );
   const plans = files.map((file) => planMerge(adapter, placesOf(file), file.name));
-  const missing = [...adapter.tensors.keys()].filter((name) => !plans.some(({ placed }) => placed.has(name)));
-  if (missing.length > 0) {
-    throw cannot(
-      source,
-      `no graph has a place for tensor "${missing[0]}"${missing.length > 1 ? ` and ${missing.length - 1} more` : ""}`,
-    );
+  const skipped = [...adapter.tensors.keys()].filter((name) => !plans.some(({ placed }) => placed.has(name)));
+  if (skipped.length > 0 && !skipMissing) {
+    const more = skipped.length > 1 ? ` and ${skipped.length - 1} more` : "";
+    throw cannot(source, `no graph has a place for tensor "${skipped[0]}"${more}`);
   }
   if (existsSync(target)) throw cannot(source, `"${target}" exists; name a new directory`);
 
@@ -77,7 +86,7 @@ export async function mergeModel(
       counts[relative(source, file.name)] = count;
     }
     renameSync(unfinished, target);
-    return { graphs: counts, bytes };
+    return { graphs: counts, bytes, skipped };
   } catch (cause) {
     rmSync(unfinished, { recursive: true, force: true });
     if (cause instanceof FedloomError) throw cause;

@@ -70,11 +70,16 @@ function embeddingTables(graph: Graph): LinearModule[] {
   return graph.nodes.flatMap((node): LinearModule[] => {
     const weight = graph.weights.get(node.inputs[0] ?? "");
     if (node.op !== "Gather" || weight?.shape.length !== 2 || intOf(node, "axis", 0) !== 0) return [];
-    const named = /^(.*)\.weight$/.exec(node.inputs[0]!)?.[1];
-    const path = named ?? node.name.split("/").filter(Boolean).slice(0, -1).join(".");
+    const ownName = /^(.*)\.weight$/.exec(node.inputs[0]!)?.[1];
+    const path = ownName ?? node.name.split("/").filter(Boolean).slice(0, -1).join(".");
     const [rows, width] = weight.shape as [number, number];
-    return [{ path, in: rows, out: width, node: node.name, weight: node.inputs[0]!, nodeOut: width }];
+    return [moduleOf(path, node.inputs[0]!, rows, width)];
   });
+}
+
+/** What matchModule compares is the path; a table and a bias have no product. */
+function moduleOf(path: string, weight: string, rows: number, columns: number): LinearModule {
+  return { path, weight, in: rows, out: columns, node: "", layout: "in_out", nodeOut: columns };
 }
 
 function tablePlace(
@@ -95,42 +100,26 @@ function tablePlace(
 }
 
 function productPlace(graph: Graph, module: LinearModule, file: string): Place {
+  const { path, layout, weight: weightName, in: columns, out: rows, nodeOut } = module;
+  if (layout === "nbits") throw cannot(file, `"${path}" has quantized weights`);
   const node = graph.nodes.find(({ name }) => name === module.node)!;
-  const { outputsFirst } = orientation(graph, node, module, file);
-  const weight = graph.weights.get(module.weight)!;
-  const first = module.columns?.[0] ?? 0;
-  const [rowStep, columnStep] = outputsFirst ? [module.in, 1] : [1, module.nodeOut];
-  return {
-    weightName: module.weight,
-    weight,
-    rows: module.out,
-    columns: module.in,
-    start: first * rowStep,
-    rowStep,
-    columnStep,
-  };
+  if (floatOf(node, "alpha", 1) !== 1) throw cannot(file, `${node.op} "${node.name}" scales its product`);
+  requireAlone(graph, node, module, file);
+  const [rowStep, columnStep] = layout === "out_in" ? [columns, 1] : [1, nodeOut];
+  const start = (module.columns?.[0] ?? 0) * rowStep;
+  return { weightName, weight: graph.weights.get(weightName)!, rows, columns, start, rowStep, columnStep };
 }
 
-/** Whether the stored weight is [out, in], walking from the product to it; everything on the way serves it alone. */
-function orientation(
-  graph: Graph,
-  node: GraphNode,
-  module: LinearModule,
-  file: string,
-): { readonly outputsFirst: boolean } {
-  if (node.op === "MatMulNBits") throw cannot(file, `"${module.path}" has quantized weights`);
-  if (floatOf(node, "alpha", 1) !== 1) throw cannot(file, `${node.op} "${node.name}" scales its product`);
-  let outputsFirst = node.op !== "MatMul" && intOf(node, "transB", 0) === 1;
+/** Walks from the product to its weight: everything on the way must serve this product alone. */
+function requireAlone(graph: Graph, node: GraphNode, module: LinearModule, file: string): void {
   let value = node.inputs[1]!;
   while (value !== module.weight) {
     requireOneReader(graph, value, file);
     const producer = graph.nodes.find(({ outputs }) => outputs.includes(value))!;
     if (producer.op === "DequantizeLinear") throw cannot(file, `"${module.path}" has quantized weights`);
-    if (producer.op === "Transpose") outputsFirst = !outputsFirst;
     value = producer.inputs[0]!;
   }
   requireOneReader(graph, value, file);
-  return { outputsFirst };
 }
 
 /** A weight that other nodes read too (a head tied to the embeddings) would change for them as well. */
@@ -155,7 +144,7 @@ function biasPlace(
   // A norm: no product to walk from, but its name is kept.
   const named = [...graph.weights.keys()].flatMap((weight): LinearModule[] => {
     const module = /^(.*)\.bias$/.exec(weight)?.[1];
-    return module === undefined ? [] : [{ path: module, in: 0, out: 0, node: "", weight, nodeOut: 0 }];
+    return module === undefined ? [] : [moduleOf(module, weight, 0, 0)];
   });
   const found = matchModule(path, named, isEncoder);
   return found === undefined ? [] : vectorPlace(graph, found.weight, 0);

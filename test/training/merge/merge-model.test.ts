@@ -141,6 +141,25 @@ describe("a model in three graphs with its weights beside them", () => {
   });
 });
 
+test("layers that the exporter dropped are left out where that is wanted, and told", async () => {
+  const source = join(golden, "llava-tiny");
+  const adapter = readPeft(join(source, "reference/r4_a8_whole_model/adapter"));
+  await expect(mergeModel(source, adapter, join(folder, "whole"))).rejects.toThrow(
+    "vision_tower.encoder.layers.2",
+  );
+  const { skipped, graphs } = await mergeModel(source, adapter, join(folder, "whole"), { skipMissing: true });
+  expect(skipped.length).toBe(12);
+  expect(skipped.every((name) => name.includes("vision_tower.encoder.layers.2."))).toBe(true);
+  expect(graphs["onnx/vision_encoder.onnx"]).toBeGreaterThan(0);
+  // The features of the merged encoder at the decoder's input, and the merged decoder's logits on them.
+  const inputs = reference("llava-tiny", "inputs.safetensors");
+  const before = reference("llava-tiny", "base_forward.safetensors").get("image_features")!;
+  const after = await run(join(folder, "whole/onnx/vision_encoder.onnx"), inputs, "image_features");
+  expect(after.shape).toEqual(before.shape);
+  const moved = (after.data as Float32Array).map((value, i) => Math.abs(value - (before.data[i] as number)));
+  expect(Math.max(...moved)).toBeGreaterThan(100 * LOGIT_TOLERANCE);
+});
+
 describe("refuses", () => {
   const adapter = readPeft(join(golden, "smollm-tiny/reference/r4_a8_qkvo/adapter"));
   const source = join(golden, "smollm-tiny");
