@@ -6,7 +6,7 @@ import { factorPairs } from "../adapters/tensor-names.ts";
 import { quorumOf } from "../config/run.ts";
 import { openModelDirectory } from "../training/models/model-directory.ts";
 import { type Cli, type CommonOptions, collect } from "./cli.ts";
-import { firstAdapter } from "./coordinator/model-work.ts";
+import { firstAdapter } from "../scenarios/fleet/model-work.ts";
 import { loadRunFile } from "./run-file.ts";
 import { table } from "./table.ts";
 import { openTrainer } from "./trainers.ts";

@@ -10,6 +10,7 @@ import { encodeUpdate } from "../adapters/encoded-update.ts";
 import { type AdapterFiles, baseMetadata, decodeAdapter } from "../adapters/peft.ts";
 import { formatPeftConfig } from "../adapters/peft-config.ts";
 import { readSafetensors, writeSafetensors } from "../adapters/safetensors.ts";
+import { stackOnBase } from "../adapters/side-factors.ts";
 import type { TensorSet } from "../adapters/tensor.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
@@ -72,7 +73,7 @@ export async function doTask(
   const result =
     options.kind === "train"
       ? await train(task, options, files, corrections, place, control)
-      : await evaluate(task, options, files, place, control);
+      : await evaluate(task, options, files, corrections, place, control);
   const submission = create(SubmitResultRequestSchema, {
     ...result,
     clientId: place.state.clientId,
@@ -234,6 +235,7 @@ async function evaluate(
   task: Task,
   options: EvaluateOptions,
   files: AdapterFiles,
+  corrections: Record<string, TensorSet>,
   { state, trainer, shard }: Workplace,
   control: WorkControl,
 ): Promise<Result> {
@@ -243,10 +245,13 @@ async function evaluate(
   // Evaluation of round t comes after its training, so the personal tensors of round t itself count.
   const personal = state.local.before("personal", task.runId, task.round + 1);
   control.onPhase("evaluate");
+  const own = { ...global, tensors: withPersonal(global.tensors, personal) };
+  const { base } = corrections;
   const predictTask: PredictTask = {
-    adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+    adapter: base === undefined ? own : stackOnBase(own, base),
     maxNewTokens: options.maxNewTokens,
     batchSize: options.batchSize,
+    loss: options.metrics.some((name) => name === "loss" || name === "perplexity"),
   };
   const answers: Prediction[] = [];
   const atOnce = options.batchSize * BATCHES_AT_ONCE;

@@ -22,4 +22,14 @@ export const scenarioCodes = {
     meaning: "A scenario file does not have the form that is wanted.",
     remedy: "Correct the key that the message names.",
   },
+  F6010: {
+    status: "failed_precondition",
+    meaning: "A client of a fleet would have no examples.",
+    remedy: "Use fewer clients, more data, or another partition.",
+  },
+  F6011: {
+    status: "invalid_argument",
+    meaning: "A run without a coordinator needs clients in this process.",
+    remedy: "Add a section `fleet` to the run file, or name a coordinator with --coordinator.",
+  },
 } as const satisfies Record<string, ErrorCode>;

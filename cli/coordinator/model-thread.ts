@@ -8,7 +8,7 @@ import { type Code, FedloomError, messageOf } from "../../base/errors.ts";
 import type { RunConfig } from "../../config/run.ts";
 import type { Trainer } from "../../training/trainer.ts";
 import { openTrainer, type TrainerChoice } from "../trainers.ts";
-import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
+import { evaluateAdapter, firstAdapter, heldOutExamples } from "../../scenarios/fleet/model-work.ts";
 
 /** What to compute on; the model is the run's. */
 export type EngineChoice = Omit<TrainerChoice, "model">;

@@ -28,10 +28,11 @@ export async function firstAdapter(trainer: Trainer, { adapter, seed }: RunConfi
   return { ...given, config: { ...given.config, base: trainer.baseHash } };
 }
 
-/** The examples that `evaluation.data` names, as the run's prompt words them. */
-export async function heldOutExamples({ evaluation, prompt }: RunConfig): Promise<readonly Example[]> {
-  if (evaluation?.data === undefined) return [];
-  const examples = examplesOf(await openDataset(evaluation.data), "held-out");
+/** The examples that `evaluation.data` names, or the held-out ones of a fleet's data, as the run's prompt words them. */
+export async function heldOutExamples({ evaluation, fleet, prompt }: RunConfig): Promise<readonly Example[]> {
+  const data = evaluation?.data ?? fleet?.data;
+  if (evaluation === undefined || data === undefined) return [];
+  const examples = examplesOf(await openDataset(data), "held-out");
   return examples
     .slice(0, evaluation.limit)
     .map((example) => withKept(example, ["text", "image", "audio"], prompt));

@@ -1,0 +1,146 @@
+/**
+ * A federation in one process: the coordinator and the clients of every other run, without sockets, and one
+ * trainer that all clients share. A networked run of the same configuration and seed, with clients of the same
+ * names and data, ends with the same adapter.
+ *
+ * Clients take turns at the trainer, so that time says nothing about them: a run's time limits do not hold here.
+ */
+import { systemClock } from "../../base/clock.ts";
+import { FedloomError } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { createRng } from "../../base/rng.ts";
+import { runNode } from "../../client/node.ts";
+import { holdConnection } from "../../client/standing.ts";
+import { createMemoryState } from "../../client/state.ts";
+import type { RunConfig } from "../../config/run.ts";
+import { createMemoryBlobs } from "../../server/blobs/memory.ts";
+import { Coordinator } from "../../server/coordinator.ts";
+import type { RunEngine } from "../../server/engine.ts";
+import { createMemoryStore } from "../../server/journal/memory.ts";
+import type { ModelPort } from "../../server/ports.ts";
+import { startCoordinator } from "../../server/start.ts";
+import type { Trainer } from "../../training/trainer.ts";
+import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
+import { publishedSampler } from "./published-sampler.ts";
+import { type FleetClient, fleetShards } from "./shards.ts";
+import { takeTurns } from "./turns.ts";
+
+export interface FleetOptions {
+  /** With a `fleet` section, or with `clients` given here. */
+  readonly config: RunConfig;
+  readonly trainer: Trainer;
+  readonly device: string;
+  readonly log: Log;
+  /** The coordinator's state directory: a fleet started again on it goes on. In memory where it is absent. */
+  readonly state?: string;
+  /** The same key again on the same state is the same run. */
+  readonly key?: string;
+  /** Clients in place of the shards that the configuration names. */
+  readonly clients?: readonly FleetClient[];
+}
+
+export interface Fleet {
+  readonly coordinator: Coordinator;
+  readonly engine: RunEngine;
+  /** Resolves when the run is finished or stopped; rejects when a client or the coordinator breaks down. */
+  readonly ended: Promise<void>;
+  /** Ends everything, at once; the trainer stays open. */
+  close(): Promise<void>;
+}
+
+/** Longer than any run: clients wait for their turn as long as it takes. */
+const NO_LIMIT = "20d";
+
+/** @throws FedloomError F6011 for a configuration without clients, and what shards and coordinator refuse */
+export async function startFleet(options: FleetOptions): Promise<Fleet> {
+  const { config, log, device } = options;
+  const clients = options.clients ?? (await shardsOf(config));
+  const trainer = takeTurns(options.trainer);
+  const coordinator = await openCoordinator(options, modelOf(trainer));
+  const ending = new AbortController();
+  const nodes = clients.map(({ id, shard }) => {
+    const fleet = coordinator.fleet({ address: "in process" });
+    const rng = createRng(id);
+    return runNode({
+      fleet,
+      open: (hello, events) => holdConnection(fleet, hello, events, { clock: systemClock, rng }),
+      trainer,
+      device,
+      shard,
+      state: createMemoryState(id),
+      clock: systemClock,
+      rng,
+      log: log.child({ client: id }),
+      signal: ending.signal,
+    });
+  });
+  const close = async (): Promise<void> => {
+    ending.abort();
+    await Promise.allSettled(nodes);
+    await coordinator.close();
+  };
+  try {
+    const engine = await coordinator.submitRun({
+      config: withoutLimits(config, clients.length),
+      key: options.key,
+    });
+    const ended = Promise.race([whenEnded(engine), coordinator.broken, firstFailure(nodes)]);
+    ended.catch(() => undefined); // whoever waits for it hears of it all the same
+    return { coordinator, engine, ended, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function shardsOf({ name, fleet }: RunConfig): Promise<FleetClient[]> {
+  if (fleet !== undefined) return fleetShards(fleet);
+  throw new FedloomError(
+    "F6011",
+    `Cannot run "${name}" in this process: its configuration has no section "fleet"; add one, or name a coordinator`,
+  );
+}
+
+/** Round 1 waits until all clients are there, so that every start draws from the same ones. */
+function withoutLimits(config: RunConfig, clients: number): RunConfig {
+  const { grace: _, ...cohort } = config.cohort;
+  return { ...config, cohort: { ...cohort, deadline: NO_LIMIT, idle: NO_LIMIT, minClients: clients } };
+}
+
+function openCoordinator({ state, log }: FleetOptions, model: ModelPort): Promise<Coordinator> {
+  const samplers = { published: publishedSampler };
+  if (state !== undefined) {
+    return startCoordinator({ state, log, model, samplers }).then(({ coordinator }) => coordinator);
+  }
+  const store = createMemoryStore();
+  const blobs = createMemoryBlobs();
+  return Coordinator.open({ store, blobs, clock: systemClock, log, model, samplers });
+}
+
+function modelOf(trainer: Trainer): ModelPort {
+  let heldOut: ReturnType<typeof heldOutExamples> | undefined;
+  return {
+    createAdapter: (config) => firstAdapter(trainer, config),
+    async evaluate(config, adapter, signal) {
+      heldOut ??= heldOutExamples(config);
+      return evaluateAdapter(trainer, config, adapter, await heldOut, signal);
+    },
+  };
+}
+
+function whenEnded(engine: RunEngine): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (engine.run.phase === "finished" || engine.run.stopped !== undefined) resolve();
+    };
+    engine.onEvent(look);
+    look();
+  });
+}
+
+/** Rejects with what ended a client; a client that ends because the fleet does is no failure. */
+function firstFailure(nodes: readonly Promise<void>[]): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const node of nodes) node.catch(reject);
+  });
+}

@@ -1,0 +1,27 @@
+/** One trainer for many clients: one session, one task at a time, in the order in which they came. */
+import type { Trainer } from "../../training/trainer.ts";
+
+/**
+ * @param trainer shared; closing the result leaves it open, since others may use it
+ * @returns a trainer whose calls wait for each other
+ */
+export function takeTurns(trainer: Trainer): Trainer {
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = <T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> => {
+    const turn = last.then(() => {
+      signal?.throwIfAborted(); // called off while it waited
+      return work();
+    });
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+  return {
+    name: trainer.name,
+    baseHash: trainer.baseHash,
+    createAdapter: (request, seed) => inTurn(undefined, () => trainer.createAdapter(request, seed)),
+    train: (task, examples, control) => inTurn(control.signal, () => trainer.train(task, examples, control)),
+    predict: (task, examples, control) =>
+      inTurn(control.signal, () => trainer.predict(task, examples, control)),
+    close: async () => {},
+  };
+}
