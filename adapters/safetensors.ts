@@ -11,14 +11,13 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { replaceFile } from "./durable-file.ts";
 import {
-  damaged,
   type Header,
   headerLength,
   readHeader,
-  type TensorInfo,
   type TensorLayout,
   writeHeader,
 } from "./safetensors-header.ts";
+import { damaged, type TensorInfo } from "./safetensors-scan.ts";
 import { ARRAY_OF, sameShape, type Tensor, type TensorSet } from "./tensor.ts";
 
 /** What PyTorch's readers want to find in the metadata. */
@@ -33,6 +32,8 @@ export interface SafetensorsFile {
   has(name: string): boolean;
   /** One tensor, freshly copied. @throws TypeError for a name that is not there */
   read(name: string): Tensor;
+  /** Fills `target` with a tensor's bytes from `byteFrom` on, where a file can be read in parts. */
+  readInto?(name: string, byteFrom: number, target: Uint8Array): void;
   /** Closes the file; for bytes in memory it does nothing. */
   close(): void;
 }
@@ -111,6 +112,15 @@ function reader(
       const buffer = new ArrayBuffer(end - begin);
       fill(new Uint8Array(buffer), header.dataStart + begin);
       return { dtype, shape, data: new ARRAY_OF[dtype](buffer) };
+    },
+    readInto(name, byteFrom, target) {
+      const { begin, end } = info(name);
+      if (byteFrom < 0 || begin + byteFrom + target.length > end) {
+        throw new RangeError(
+          `Tensor "${name}" holds ${end - begin} bytes, ${target.length} wanted from ${byteFrom}`,
+        );
+      }
+      fill(target, header.dataStart + begin + byteFrom);
     },
     close,
   };

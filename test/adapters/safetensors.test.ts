@@ -11,7 +11,8 @@ import {
   viewSafetensors,
   writeSafetensors,
 } from "../../adapters/safetensors.ts";
-import { MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS } from "../../adapters/safetensors-header.ts";
+import { MAX_HEADER_BYTES } from "../../adapters/safetensors-header.ts";
+import { MAX_NAME_BYTES, MAX_TENSORS } from "../../adapters/safetensors-scan.ts";
 import {
   ARRAY_OF,
   type DType,

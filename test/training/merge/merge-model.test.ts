@@ -1,5 +1,14 @@
 /** Merged models on the plain runtime, against logits that PyTorch and PEFT gave for the adapter kept apart. */
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -11,6 +20,7 @@ import { initializerRanges } from "../../../training/merge/locate.ts";
 import { mergeModel } from "../../../training/merge/merge-model.ts";
 import { openGraphFile } from "../../../training/onnx/edge/files.ts";
 import { openSession } from "../../../training/onnx/edge/session.ts";
+import { decodeModel, encodeModel } from "../../../training/onnx/format/codec.ts";
 import { completeInputs } from "../../../training/onnx/inputs.ts";
 import { loadGraph } from "../../../training/onnx/load.ts";
 
@@ -202,6 +212,18 @@ describe("refuses", () => {
     ]);
     const config = { ...adapter.config, rank: 1, targets: ["embed_tokens"] };
     await refusal(source, { config, tensors }, "must be read by one node, got Gather");
+  });
+
+  test("weights outside the model's folder, before anything is written", async () => {
+    const directory = directoryOf("smollm-tiny", "model");
+    const path = join(directory, "onnx/model.onnx");
+    const model = decodeModel(readFileSync(path));
+    const [first] = model.graph!.initializer!;
+    delete first!.rawData;
+    first!.dataLocation = 1;
+    first!.externalData = [{ key: "location", value: "../../elsewhere" }];
+    writeFileSync(path, encodeModel(model));
+    await refusal(directory, adapter, 'weights at "../../elsewhere" must lie beside the graph');
   });
 
   test("a target that exists", async () => {
