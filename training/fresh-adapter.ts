@@ -5,7 +5,7 @@
  * Source: He et al. 2015, https://arxiv.org/abs/1502.01852; initialization of torch.nn.Linear
  */
 import { type Adapter, type AdapterConfig, ALL_LINEAR, isTarget, rankOf } from "../adapters/adapter.ts";
-import { float32, tensorSet } from "../adapters/tensor.ts";
+import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { factorName } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
@@ -24,12 +24,14 @@ export interface TargetModule {
 const HEADS = /(^|\.)(lm_head|classifier|score)$/;
 
 /**
+ * @param saved initial values of the modules that the request wants saved whole
  * @param base hash of the base model
  * @throws FedloomError F2113 where the request's targets name no module
  */
 export function freshAdapter(
   { train = "decoder", ...wanted }: AdapterRequest,
   modules: readonly TargetModule[],
+  saved: TensorSet,
   base: string,
   seed: string,
 ): Adapter {
@@ -54,8 +56,9 @@ export function freshAdapter(
   const rng = createRng(seed).fork("adapter");
   return {
     config,
-    tensors: tensorSet(
-      chosen.flatMap(({ path, in: inputs, out }) => {
+    tensors: tensorSet([
+      ...saved,
+      ...chosen.flatMap(({ path, in: inputs, out }) => {
         const rank = rankOf(config, path);
         const bound = 1 / Math.sqrt(inputs);
         const draw = rng.fork(path);
@@ -65,7 +68,7 @@ export function freshAdapter(
           [factorName(path, "lora_B"), float32([out, rank], new Float32Array(out * rank))] as const,
         ];
       }),
-    ),
+    ]),
   };
 }
 

@@ -1,6 +1,6 @@
 /** What an adapter asks of the engine, read from its tensors. */
 import { type Adapter, scaleOf } from "../adapters/adapter.ts";
-import { factorPairs } from "../adapters/tensor-names.ts";
+import { factorPairs, parseName } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { LoraSpec } from "./onnx/engine.ts";
 
@@ -14,6 +14,20 @@ export function loraSpecs({ config, tensors }: Adapter): LoraSpec[] {
     }
     return { path: module, rank: tensors.get(a)!.shape[0]!, scale: scaleOf(config, module) };
   });
+}
+
+/**
+ * Modules that the adapter holds whole. Its tensors tell, not `modulesToSave`: PEFT adds names there that the model
+ * may not have.
+ */
+export function savedModules({ tensors }: Adapter): string[] {
+  const whole = [...tensors.keys()].flatMap((name) => {
+    const parsed = parseName(name);
+    return parsed !== undefined && (parsed.part === "weight" || parsed.part === "bias")
+      ? [parsed.module]
+      : [];
+  });
+  return [...new Set(whole)];
 }
 
 /** @throws FedloomError F2138 where the adapter was made for another base */

@@ -3,65 +3,38 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { stackOnBase } from "../adapters/side-factors.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { canonicalJson } from "../base/hash.ts";
-import { type BaseModel, type BaseModelOptions, openBaseModel } from "./base-model.ts";
+import { openClassifier } from "./classifier.ts";
+import type { Form, OpenForm } from "./form.ts";
 import { freshAdapter } from "./fresh-adapter.ts";
-import { assertNotAborted } from "./learner.ts";
+import { type GeneratorOptions, openGenerator } from "./generator.ts";
+import { assertNotAborted, type Row } from "./learner.ts";
 import { trainLoop } from "./loop.ts";
-import { assertSameBase, loraSpecs } from "./lora-specs.ts";
+import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
+import { baseHash } from "./models/base-hash.ts";
+import { openModelDirectory, type Precision } from "./models/model-directory.ts";
 import { overBase } from "./over-base.ts";
-import { predictAll } from "./predict.ts";
-import type { TextLearner } from "./text-learner.ts";
-import { type TextRow, trainingRow } from "./text-rows.ts";
 import type { Progress, Trainer } from "./trainer.ts";
 
-export interface OnnxTrainerOptions extends BaseModelOptions {
+export interface OnnxTrainerOptions extends GeneratorOptions {
+  /** Model directory in the hub's layout. */
+  readonly model: string;
+  /** Which of the directory's graphs to take; the best for training where absent. */
+  readonly precision?: Precision;
   readonly clock?: Clock;
 }
 
 /** @throws FedloomError F2101 where the model directory lacks a file, F2111 where an operator has no gradient */
 export async function openOnnxTrainer({
+  model,
+  precision,
   clock = systemClock,
   ...options
 }: OnnxTrainerOptions): Promise<Trainer> {
-  const model = await openBaseModel(options);
-  const learners = learnersOf(model);
-  return {
-    name: "onnx",
-    baseHash: model.hash,
-    createAdapter: async (request, seed) => freshAdapter(request, model.modules, model.hash, seed),
-    async train(task, examples, control) {
-      assertSameBase(task.adapter, model.hash);
-      const base = task.corrections?.base;
-      const stacked = base && stackOnBase(task.adapter, base);
-      const learner =
-        stacked === undefined
-          ? await learners.of(task.adapter)
-          : overBase(await learners.of(stacked), stacked);
-      const maker = model.rowMaker(task.options.max_length);
-      const rows: TextRow[] = [];
-      for (const example of examples) {
-        assertNotAborted(control.signal, "Training");
-        rows.push(await trainingRow(maker, example));
-        control.onProgress?.(PREPARING);
-      }
-      return trainLoop(task, rows, learner, clock, control);
-    },
-    async predict(task, examples, { signal }) {
-      if (task.adapter !== undefined) assertSameBase(task.adapter, model.hash);
-      const learner = await learners.of(task.adapter);
-      const maker = model.rowMaker(model.contextLength);
-      return predictAll(
-        { learner, maker, parameters: task.adapter?.tensors ?? new Map() },
-        task,
-        examples,
-        signal,
-      );
-    },
-    async close() {
-      await learners.close();
-      await model.close();
-    },
-  };
+  const directory = await openModelDirectory(model, precision);
+  const hash = await baseHash(directory);
+  return directory.task === "generation"
+    ? trainerOf(await openGenerator(directory, options), hash, clock)
+    : trainerOf(await openClassifier(directory, options), hash, clock);
 }
 
 /** Examples are still being made ready: that is progress too. */
@@ -74,21 +47,56 @@ const PREPARING: Progress = {
   tokensPerSecond: 0,
 };
 
-/** Learners by the form of the adapters they take: ranks, scales and modules; values are no part of it. */
-function learnersOf(model: BaseModel) {
-  const open = new Map<string, ReturnType<BaseModel["openLearner"]>>();
+function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Trainer {
+  const forms = openForms(form);
   return {
-    async of(adapter: Adapter | undefined): Promise<TextLearner> {
-      const form =
+    name: "onnx",
+    baseHash: hash,
+    async createAdapter(request, seed) {
+      const saved =
+        request.modulesToSave.length === 0 ? new Map() : await form.initialValues(request.modulesToSave);
+      return freshAdapter(request, form.modules, saved, hash, seed);
+    },
+    async train(task, examples, control) {
+      assertSameBase(task.adapter, hash);
+      const side = task.corrections?.base;
+      const stacked = side && stackOnBase(task.adapter, side);
+      const { learner } = await forms.of(stacked ?? task.adapter);
+      const rows: R[] = [];
+      for (const example of examples) {
+        assertNotAborted(control.signal, "Training");
+        rows.push(await form.trainingRow(example, task.options.max_length));
+        control.onProgress?.(PREPARING);
+      }
+      return trainLoop(task, rows, stacked ? overBase(learner, stacked) : learner, clock, control);
+    },
+    async predict({ adapter, ...task }, examples, { signal }) {
+      if (adapter !== undefined) assertSameBase(adapter, hash);
+      const open = await forms.of(adapter);
+      return open.predict(adapter?.tensors ?? new Map(), task, examples, signal);
+    },
+    async close() {
+      await forms.close();
+      await form.close();
+    },
+  };
+}
+
+/** What was opened, by the form of its adapters: ranks, scales and modules; values are no part of it. */
+function openForms<R extends Row>(form: Form<R>) {
+  const open = new Map<string, Promise<OpenForm<R>>>();
+  return {
+    async of(adapter: Adapter | undefined): Promise<OpenForm<R>> {
+      const key =
         adapter === undefined
           ? "base"
-          : canonicalJson([loraSpecs(adapter), adapter.config.modulesToSave, adapter.config.dropout]);
-      const opening = open.get(form) ?? model.openLearner(adapter);
-      open.set(form, opening);
+          : canonicalJson([loraSpecs(adapter), savedModules(adapter), adapter.config.dropout]);
+      const opening = open.get(key) ?? form.open(adapter);
+      open.set(key, opening);
       try {
-        return (await opening).learner;
+        return await opening;
       } catch (error) {
-        open.delete(form); // the next task may try again
+        open.delete(key); // the next task may try again
         throw error;
       }
     },

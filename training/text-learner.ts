@@ -7,6 +7,7 @@ import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import { addAll } from "./images.ts";
 import type { Gradients, Learner, Losses } from "./learner.ts";
 import type { Batch, Engine } from "./onnx/engine.ts";
+import { logSoftmaxAt } from "./softmax.ts";
 import { type Embedder, embed, imageGradients, type Placement } from "./text-embedding.ts";
 import { attentionMask, labelsOf, paddedIds, paddedLength, type TextRow } from "./text-rows.ts";
 
@@ -113,12 +114,4 @@ export class TextLearner implements Learner<TextRow> {
     const { embeds, placements } = await embed(embedder, rows, length, parameters);
     return { batch: { inputs: new Map([mask, ["inputs_embeds", embeds]]) }, length, placements };
   }
-}
-
-export function logSoftmaxAt(logits: Float32Array, label: number): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) if (logit > max) max = logit;
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - max);
-  return logits[label]! - max - Math.log(sum);
 }

@@ -87,13 +87,13 @@ export function paddedLength(longest: number, limit: number): number {
 }
 
 /** 1 on tokens, 0 on padding, which stands on the right: [rows, length]. */
-export function attentionMask(rows: readonly TextRow[], length: number): Tensor {
+export function attentionMask(rows: readonly Pick<TextRow, "length">[], length: number): Tensor {
   const data = new BigInt64Array(rows.length * length);
   for (const [r, row] of rows.entries()) data.fill(1n, r * length, r * length + row.length);
   return { dtype: "I64", shape: [rows.length, length], data };
 }
 
-export function paddedIds(rows: readonly TextRow[], length: number, padId: number): Tensor {
+export function paddedIds(rows: readonly Pick<TextRow, "ids">[], length: number, padId: number): Tensor {
   const data = new BigInt64Array(rows.length * length).fill(BigInt(padId));
   rows.forEach((row, r) => {
     row.ids.forEach((id, i) => {

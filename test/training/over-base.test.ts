@@ -4,9 +4,9 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import { float32, type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import { openBaseModel } from "../../training/base-model.ts";
+import { openGenerator } from "../../training/generator.ts";
+import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { overBase } from "../../training/over-base.ts";
-import { trainingRow } from "../../training/text-rows.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smollm-tiny");
 
@@ -38,19 +38,22 @@ test("half an adapter over the other half in the base has the whole's loss and i
     tensors: partOf(whole.tensors, 0, rank / 2),
   };
   const side = partOf(whole.tensors, rank / 2, rank, scale);
-  const model = await openBaseModel({ model: MODEL, threads: 1 });
+  const model = await openGenerator(await openModelDirectory(MODEL), { threads: 1 });
   const stacked = stackOnBase(own, side);
-  const [ofWhole, ofStacked] = [await model.openLearner(whole), await model.openLearner(stacked)];
+  const [ofWhole, ofStacked] = [await model.open(whole), await model.open(stacked)];
   try {
-    const row = await trainingRow(model.rowMaker(100), {
-      id: "a",
-      turns: [
-        { role: "user", content: "what color is the square ?" },
-        { role: "assistant", content: "red ." },
-      ],
-      images: [],
-      audios: [],
-    });
+    const row = await model.trainingRow(
+      {
+        id: "a",
+        turns: [
+          { role: "user", content: "what color is the square ?" },
+          { role: "assistant", content: "red ." },
+        ],
+        images: [],
+        audios: [],
+      },
+      100,
+    );
     const wanted = await ofWhole.learner.gradients([row], whole.tensors);
     const got = await overBase(ofStacked.learner, stacked).gradients([row], own.tensors);
     // The order of the rank's terms differs, so does float32's last bit, through two layers.

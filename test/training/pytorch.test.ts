@@ -6,9 +6,10 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { ManualClock } from "../../base/clock.ts";
 import { trainingOptions } from "../../config/training.ts";
-import { type BaseModel, openBaseModel } from "../../training/base-model.ts";
+import { type Generator, openGenerator } from "../../training/generator.ts";
 import { trainLoop } from "../../training/loop.ts";
 import { encodeRaw } from "../../training/models/encode.ts";
+import { openModelDirectory } from "../../training/models/model-directory.ts";
 import type { TextLearner } from "../../training/text-learner.ts";
 import type { TextRow } from "../../training/text-rows.ts";
 
@@ -42,16 +43,16 @@ interface Result {
 describe.each(CASES)("$name $adapter", ({ name, adapter: adapterName, images }) => {
   const folder = join(MODELS, name, "reference", adapterName);
   const result: Result = JSON.parse(readFileSync(join(folder, "result.json"), "utf8"));
-  let model: BaseModel;
+  let model: Generator;
   let adapter: Adapter;
   let learner: TextLearner;
   let close: () => Promise<void>;
   let rows: (TextRow | undefined)[];
 
   beforeAll(async () => {
-    model = await openBaseModel({ model: join(MODELS, name), threads: 1 });
+    model = await openGenerator(await openModelDirectory(join(MODELS, name)), { threads: 1 });
     adapter = await readPeft(join(folder, "adapter"));
-    ({ learner, close } = await model.openLearner(adapter));
+    ({ learner, close } = await model.open(adapter));
     rows = await Promise.all(images.map((pictures, i) => (pictures ? referenceRow(i, pictures) : undefined)));
   });
   afterAll(async () => {

@@ -1,0 +1,85 @@
+/** A classifier as a learner: texts or pictures in, the cross-entropy of their classes and its gradients out. */
+import { floats } from "../adapters/cast.ts";
+import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import type { ImageRef, Images } from "./images.ts";
+import type { Gradients, Learner, Losses, Row } from "./learner.ts";
+import type { Engine } from "./onnx/engine.ts";
+import { logSoftmax } from "./softmax.ts";
+import { attentionMask, paddedIds, paddedLength } from "./text-rows.ts";
+
+export interface ClassRow extends Row {
+  /** Index of the class; undefined where the example's is not known. */
+  readonly label: number | undefined;
+  /** Tokens of a text; empty for a picture. */
+  readonly ids: Int32Array;
+  readonly image: ImageRef | undefined;
+}
+
+export interface ClassLearnerOptions {
+  readonly engine: Engine;
+  /** Absent for texts. */
+  readonly images: Images | undefined;
+  readonly padId: number;
+  readonly contextLength: number;
+}
+
+export class ClassLearner implements Learner<ClassRow> {
+  readonly trainable: ReadonlySet<string>;
+  readonly #options: ClassLearnerOptions;
+
+  constructor(options: ClassLearnerOptions) {
+    this.#options = options;
+    this.trainable = new Set(options.engine.parameters.map(({ name }) => name));
+  }
+
+  async gradients(rows: readonly ClassRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {
+    const labels = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
+    return this.#options.engine.step(
+      {
+        inputs: await this.#inputs(rows),
+        labels: { dtype: "I64", shape: [rows.length], data: labels },
+        ...(seed === undefined ? {} : { seed }),
+      },
+      parameters,
+    );
+  }
+
+  async losses(rows: readonly ClassRow[], parameters: TensorSet): Promise<Losses> {
+    const scores = await this.logProbabilities(rows, parameters);
+    return { lossSum: -scores.reduce((sum, row, r) => sum + row[rows[r]!.label!]!, 0), labels: rows.length };
+  }
+
+  /** Of every class, for each row. */
+  async logProbabilities(rows: readonly ClassRow[], parameters: TensorSet): Promise<Float64Array[]> {
+    const output = await this.#options.engine.forward({ inputs: await this.#inputs(rows) }, parameters);
+    const classes = output.shape.at(-1)!;
+    const logits = floats(output) as Float32Array; // logits are F32 or narrower
+    return rows.map((_, r) => logSoftmax(logits.subarray(r * classes, (r + 1) * classes)));
+  }
+
+  async #inputs(rows: readonly ClassRow[]): Promise<TensorSet> {
+    const { engine, images, padId, contextLength } = this.#options;
+    if (images !== undefined) return pictures(images, rows);
+    const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
+    const shape = [rows.length, length];
+    const all = new Map<string, Tensor>([
+      ["attention_mask", attentionMask(rows, length)],
+      ["input_ids", paddedIds(rows, length, padId)],
+      ["token_type_ids", { dtype: "I64", shape, data: new BigInt64Array(rows.length * length) }],
+    ]);
+    const wanted = new Set(engine.inputs.map(({ name }) => name));
+    return new Map([...all].filter(([name]) => wanted.has(name)));
+  }
+}
+
+async function pictures(images: Images, rows: readonly ClassRow[]): Promise<TensorSet> {
+  const frames: Tensor[] = [];
+  // Rows of a classifier of pictures have one; its processor gives every picture the same size.
+  for (const { image } of rows) frames.push((await images.inputs(image!, 0)).get("pixel_values")!);
+  const size = frames[0]!.data.length;
+  const data = new Float32Array(rows.length * size);
+  frames.forEach((frame, r) => {
+    data.set(frame.data as Float32Array, r * size);
+  });
+  return new Map([["pixel_values", float32([rows.length, ...frames[0]!.shape.slice(1)], data)]]);
+}

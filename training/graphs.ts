@@ -1,0 +1,47 @@
+/** Opens graphs of one model directory with the same device and threads, and closes what it opened. */
+import { FedloomError } from "../base/errors.ts";
+import { openGraphFile } from "./onnx/edge/files.ts";
+import type { Device, Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
+import { openEngine } from "./onnx/open.ts";
+
+export interface RuntimeOptions {
+  readonly device?: Device;
+  /** Threads of the runtime; its own choice where absent. Results are equal to the bit for an equal number only. */
+  readonly threads?: number;
+}
+
+type Wanted = Pick<EngineOptions, "objective"> & Partial<Omit<EngineOptions, "file">>;
+
+export interface Graphs {
+  open(path: string, wanted: Wanted): Promise<Engine>;
+  close(): Promise<void>;
+}
+
+export function graphsOf(runtime: RuntimeOptions): Graphs {
+  const files = new Map<string, GraphFile>();
+  const open = new Set<Engine>();
+  return {
+    async open(path, wanted) {
+      const file = files.get(path) ?? openGraphFile(path);
+      files.set(path, file);
+      const engine = await openEngine({ file, lora: [], ...runtime, ...wanted });
+      open.add(engine);
+      return engine;
+    },
+    async close() {
+      await Promise.all([...open].map((engine) => engine.close()));
+      open.clear();
+    },
+  };
+}
+
+/** @throws FedloomError F2113 where modules are in none of the graphs */
+export function assertSavedPresent(saved: readonly string[], engines: readonly Engine[]): void {
+  const missing = saved.filter((name) => engines.every(({ absent }) => absent.includes(name)));
+  if (missing.length === 0) return;
+  throw new FedloomError(
+    "F2113",
+    `Cannot train modules as a whole: ${missing.map((name) => `"${name}"`).join(", ")} of modulesToSave are in none of the trained graphs`,
+    { missing },
+  );
+}
