@@ -13,6 +13,7 @@ import { registerLs } from "./ls.ts";
 import { registerMerge } from "./merge.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
+import { registerModel } from "./model.ts";
 import { registerPlan } from "./plan.ts";
 import { registerResume } from "./resume.ts";
 import { registerRun } from "./run.ts";
@@ -30,6 +31,7 @@ const COMMANDS: readonly ((cli: Cli) => void)[] = [
   registerResume,
   registerExport,
   registerMerge,
+  registerModel,
   registerPlan,
   registerDoctor,
 ];

@@ -7,11 +7,13 @@ import { FedloomError } from "../../base/errors.ts";
 import type { Batch, Engine, EngineOptions, GraphFile, ParameterSpec, StepResult } from "./engine.ts";
 import { openEngine } from "./open.ts";
 
-export interface CompositeOptions extends Omit<EngineOptions, "file" | "output" | "mapping"> {
+export interface CompositeOptions extends Omit<EngineOptions, "file" | "output"> {
   /** The decoder, or the only graph. */
   readonly decoder: GraphFile;
   readonly embed?: GraphFile | undefined;
   readonly encoder?: GraphFile | undefined;
+  /** As `mapping` is for the decoder. */
+  readonly encoderMapping?: EngineOptions["mapping"];
   /** Tokens whose embeddings are replaced by the encoder's features, in row-major order. */
   readonly mediaTokenId?: number | undefined;
 }
@@ -29,7 +31,14 @@ export interface Composite {
 }
 
 export async function openComposite(options: CompositeOptions): Promise<Composite> {
-  const { decoder: file, embed: embedFile, encoder: encoderFile, mediaTokenId, ...shared } = options;
+  const {
+    decoder: file,
+    embed: embedFile,
+    encoder: encoderFile,
+    encoderMapping,
+    mediaTokenId,
+    ...shared
+  } = options;
   const wantsEmbeddings = options.inputGradients?.includes("inputs_embeds") ?? false;
   const encoder =
     encoderFile &&
@@ -38,7 +47,8 @@ export async function openComposite(options: CompositeOptions): Promise<Composit
   const inputGradients = trainsEncoder || wantsEmbeddings ? ["inputs_embeds"] : [];
   const decoder = await openEngine({ ...shared, file, inputGradients });
   const embed =
-    embedFile && (await openEngine({ ...shared, file: embedFile, lora: [], saved: [], objective: "none" }));
+    embedFile &&
+    (await openEngine({ ...shared, file: embedFile, lora: [], saved: [], trainable: [], objective: "none" }));
   return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, trainsEncoder, wantsEmbeddings });
 }
 

@@ -1,0 +1,55 @@
+/** The graphs of a model directory, by what they are for. */
+import { relative, resolve } from "node:path";
+import { imageTokenId, readModelConfig, taskOf } from "../../training/models/model-config.ts";
+import { openModelDirectory } from "../../training/models/model-directory.ts";
+import { openGraphFile } from "../../training/onnx/edge/files.ts";
+import { readTargets } from "../../training/onnx/edge/targets-file.ts";
+import type { GraphFile, ModuleLocation } from "../../training/onnx/engine.ts";
+
+export interface ModelGraphs {
+  readonly directory: string;
+  readonly decoder: GraphFile;
+  readonly embed: GraphFile | undefined;
+  readonly encoder: GraphFile | undefined;
+  readonly mediaTokenId: number | undefined;
+  readonly objective: "tokens" | "classes";
+  /** What the directory's targets file says of a graph. */
+  mappingOf(file: GraphFile): Readonly<Record<string, ModuleLocation>> | undefined;
+}
+
+/** @param decoder path of the graph that has the loss; what the hub's layout says where absent */
+export async function openGraphs(directory: string, decoder?: string): Promise<ModelGraphs> {
+  const config = await readModelConfig(directory);
+  const found =
+    decoder === undefined
+      ? (await openModelDirectory(directory)).graphs
+      : { decoder: resolve(directory, decoder) };
+  const others = decoder === undefined ? found : await besides(directory);
+  const open = (path: string | undefined): GraphFile | undefined =>
+    path === undefined ? undefined : openGraphFile(path);
+  const targets = readTargets(directory);
+  return {
+    directory,
+    decoder: openGraphFile(found.decoder),
+    embed: open("embed" in others ? others.embed : undefined),
+    encoder: open("vision" in others ? others.vision : undefined),
+    mediaTokenId: imageTokenId(config),
+    objective: taskOf(config) === "generation" ? "tokens" : "classes",
+    mappingOf: (file) => targets[graphPath(directory, file)],
+  };
+}
+
+/** Encoder and embeddings for a decoder that was named, where the directory has them. */
+async function besides(directory: string): Promise<{ embed?: string; vision?: string }> {
+  try {
+    const { embed, vision } = (await openModelDirectory(directory)).graphs;
+    return { ...(embed && { embed }), ...(vision && { vision }) };
+  } catch {
+    return {}; // A directory of one graph, under a name of its own.
+  }
+}
+
+/** "onnx/model.onnx" */
+export function graphPath(directory: string, file: GraphFile): string {
+  return relative(directory, resolve(file.folder, file.fileName)).replaceAll("\\", "/");
+}
