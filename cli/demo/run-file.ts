@@ -20,7 +20,7 @@ adapter:
   targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
 rounds: ${rounds}
 seed: ${seed}
-cohort: { perRound: ${SITES.length}, quorum: ${SITES.length - 1}, deadline: 5m, idle: 60s }
+cohort: { perRound: ${SITES.length}, quorum: ${SITES.length - 1}, deadline: 5m, idle: 20s }
 strategy: { name: fedavg }
 training:
   learning_rate: 5e-3
