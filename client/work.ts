@@ -250,6 +250,7 @@ async function evaluate(
   const predictTask: PredictTask = {
     adapter: base === undefined ? own : stackOnBase(own, base),
     maxNewTokens: options.maxNewTokens,
+    optionScore: options.options,
     batchSize: options.batchSize,
     loss: options.metrics.some((name) => name === "loss" || name === "perplexity"),
   };

@@ -59,6 +59,8 @@ const evaluation = z.strictObject({
   /** Examples looked at, in the order of the data; all where it is absent. */
   limit: z.int().positive().optional(),
   maxNewTokens: z.int().positive().default(32),
+  /** How answer options are scored: per token, as a whole, or by the first token in which they differ. */
+  options: z.enum(["mean", "sum", "next"]).default("mean"),
   batchSize: z.int().positive().default(8),
   /** Also on the held-out examples of the round's clients. */
   onClients: z.boolean().default(false),

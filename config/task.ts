@@ -46,6 +46,8 @@ export const evaluateOptions = z.strictObject({
   metrics: z.array(z.string().min(1)),
   limit: z.int().positive().optional(),
   maxNewTokens: z.int().positive(),
+  /** How answer options are scored. */
+  options: z.enum(["mean", "sum", "next"]).default("mean"),
   batchSize: z.int().positive(),
 });
 

@@ -73,7 +73,11 @@ export async function openGenerator(
       return {
         learner,
         predict: (parameters, task, examples, signal) =>
-          predictAll({ learner, maker: makerFor(positions), parameters }, task, examples, signal),
+          predictAll(
+            { learner, maker: makerFor(positions), parameters, batchSize: task.batchSize, signal },
+            task,
+            examples,
+          ),
         close: async () => {
           await Promise.all(engines.map((engine) => engine.close()));
         },

@@ -93,8 +93,8 @@ export interface PredictTask {
   readonly adapter: Adapter | undefined;
   readonly maxNewTokens: number;
   readonly batchSize: number;
-  /** An option's score is its mean log-likelihood per token, or the sum over its tokens; "mean" where absent. */
-  readonly optionScore?: "mean" | "sum";
+  /** How options are scored (training/options.ts); "mean" where absent. */
+  readonly optionScore?: "mean" | "sum" | "next";
   /** Also the loss on the true answer, for examples that end with the assistant's turn. */
   readonly loss?: boolean;
 }

@@ -46,10 +46,10 @@ export async function evaluateAdapter(
   examples: readonly Example[],
   signal?: AbortSignal,
 ): Promise<Record<string, number>> {
-  const { metrics, maxNewTokens, batchSize } = config.evaluation!; // callers ask only where there is one
+  const { metrics, maxNewTokens, options, batchSize } = config.evaluation!; // callers ask only where there is one
   const loss = metrics.includes("loss") || metrics.includes("perplexity");
   const answers = await trainer.predict(
-    { adapter, maxNewTokens, batchSize, loss },
+    { adapter, maxNewTokens, batchSize, optionScore: options, loss },
     examples,
     signal === undefined ? {} : { signal },
   );

@@ -39,17 +39,13 @@ export async function readMaterials(
   };
 }
 
-/** The strategy's wishes, and the run's own proximal term where the strategy has none. */
+/** What the strategy wants of one client. */
 export function instructionsFor(
   run: Run,
   { built, global, state }: Materials,
   client: string,
 ): ClientInstructions {
-  const planned = built.strategy.plan?.(state, { round: run.number, client, global }) ?? {};
-  const { proximal } = run.config;
-  if (planned.proximal !== undefined || proximal === undefined) return planned;
-  const { mu, weight, layers } = proximal;
-  return { ...planned, proximal: { mu, weight, ...(layers !== undefined && { layers }) } };
+  return built.strategy.plan?.(state, { round: run.number, client, global }) ?? {};
 }
 
 /** @param codecs those that the client understands */
@@ -69,23 +65,26 @@ export async function trainTask(
   for (const [kind, set] of Object.entries(corrections ?? {})) {
     sets[kind] = wireRef(await blobs.put(writeSafetensors(set)));
   }
+  if (run.baseDelta !== undefined) sets.base = wireRef(run.baseDelta.model);
   return taskOf(run, client, options, run.global!, sets, deadlineMs);
 }
 
-export function evaluateTask(run: Run, client: string, global: AdapterRef, deadlineMs: number): Task {
-  const { metrics, limit, maxNewTokens, batchSize } = run.config.evaluation!;
+/** @param whole what the round gave, as one adapter */
+export function evaluateTask(run: Run, client: string, whole: AdapterRef, deadlineMs: number): Task {
+  const { metrics, limit, maxNewTokens, options, batchSize } = run.config.evaluation!;
   const { prompt } = run.config;
   const seed = seedOf(run, "evaluate", client);
-  const options = evaluateOptions.parse({
+  const asked = evaluateOptions.parse({
     kind: "evaluate",
     seed,
     prompt,
     metrics,
     limit,
     maxNewTokens,
+    options,
     batchSize,
   });
-  return taskOf(run, client, options, global, {}, deadlineMs);
+  return taskOf(run, client, asked, whole, {}, deadlineMs);
 }
 
 /** Of one client in one round: the same after any restart, and no other's. */

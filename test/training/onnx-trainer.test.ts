@@ -204,6 +204,32 @@ describe("predictions", () => {
     expect(sum!.optionScores![truth]).toBeCloseTo(-mean!.loss! * mean!.tokens!, 4);
   });
 
+  test("by the next token score the first token in which the options differ", async () => {
+    const [example] = await examples(1, "x");
+    const task = { adapter, maxNewTokens: 1, batchSize: 2 };
+    const options = ["zebra", "zone", "zu"]; // all begin with the token "z", then "e", "on" and "u"
+    const scored = async (by: "sum" | "next", of: string[]) =>
+      (await trainer.predict({ ...task, optionScore: by }, [{ ...example!, options: of }], {}))[0]!
+        .optionScores!;
+    const next = await scored("next", options);
+    // probabilities of three different tokens after the same text
+    expect(next.reduce((sum, score) => sum + Math.exp(score), 0)).toBeLessThan(1);
+    // the sum has that token's log-likelihood among others, all below 0
+    const sum = await scored("sum", options);
+    next.forEach((score, i) => {
+      expect(score).toBeGreaterThan(sum[i]!);
+    });
+  });
+
+  test("by the next token fall back to the mean where options are not told apart by it", async () => {
+    const [example] = await examples(1, "x");
+    const task = { adapter, maxNewTokens: 1, batchSize: 2 };
+    const same = { ...example!, options: ["red", "red blue", "blue"] }; // two begin with "red"
+    const [next] = await trainer.predict({ ...task, optionScore: "next" }, [same], {});
+    const [mean] = await trainer.predict({ ...task, optionScore: "mean" }, [same], {});
+    expect(next).toEqual(mean);
+  });
+
   test("do not depend on what else is in the batch", async () => {
     const held = (await examples(6, "x")).map(withoutOptions);
     const by = (batchSize: number) =>

@@ -1,0 +1,190 @@
+/**
+ * The oracle of every gradient rule and lowering: central differences through the runtime.
+ *
+ * With u a random gradient of the output and v a random direction of the inputs, <v, Jᵀu> (what the rule says)
+ * must equal <u, J v> (what the runtime's own forward says).
+ */
+import { float32, type Tensor, type TensorSet, tensor, tensorSet } from "../../../adapters/tensor.ts";
+import { createRng, type Rng } from "../../../base/rng.ts";
+import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
+import { openSession, type Session } from "../../../training/onnx/edge/session.ts";
+import type { Attributes, Graph } from "../../../training/onnx/graph.ts";
+import { saveProgram } from "../../../training/onnx/save.ts";
+import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
+
+export interface RuleCase {
+  readonly op: string;
+  readonly domain?: string;
+  /** What is special about it. */
+  readonly note?: string;
+  /**
+   * The node's inputs: a shape is a differentiable float32 input, a list of integers or a tensor a constant,
+   * null one that is not given.
+   */
+  readonly inputs: readonly (
+    | readonly number[]
+    | { readonly ints: readonly number[]; readonly shape?: readonly number[] }
+    | Tensor
+    | null
+  )[];
+  readonly attributes?: Attributes;
+  readonly outputs?: number;
+  /** Range that inputs are drawn from; [-1.5, 1.5] where absent. */
+  readonly range?: readonly [number, number];
+  /** Inputs, by position, that have no gradient although they are floating-point. */
+  readonly constant?: readonly number[];
+  readonly opset?: number;
+}
+
+/** Step of the difference, extrapolated from two: float32 forward values of size 1 leave about 1e-4. */
+const STEP = 2e-2;
+
+/** Relative difference between the two products. */
+export async function directionalError(wanted: RuleCase, seed: string): Promise<number> {
+  const rng = createRng(seed);
+  const { graph, values } = graphOf(wanted, rng);
+  const names = [...values.keys()];
+  const forward = await open(graph, "forward", values, names);
+  const u = await forwardValue(forward, values);
+  const weightsOfOutput = random(u.shape, rng, [-1, 1]);
+  const backward = await open(graph, "backward", values, names);
+  const gradients = await backward.run(
+    pick(backward, new Map([...values, [NAMES.outputGradient, weightsOfOutput]])),
+  );
+  const direction = new Map([...values].map(([name, value]) => [name, random(value.shape, rng, [-1, 1])]));
+  const along = async (h: number): Promise<number> => {
+    const moved = (t: number) =>
+      forwardValue(
+        forward,
+        new Map([...values].map(([name, value]) => [name, shifted(value, direction.get(name)!, t)])),
+      );
+    const [up, down] = [await moved(h), await moved(-h)];
+    return (inner(up, weightsOfOutput) - inner(down, weightsOfOutput)) / (2 * h);
+  };
+  const numeric = (4 * (await along(STEP / 2)) - (await along(STEP))) / 3;
+  const analytic = names.reduce(
+    (sum, name) => sum + inner(gradients.get(gradientName(name))!, direction.get(name)!),
+    0,
+  );
+  await forward.close();
+  await backward.close();
+  return Math.abs(numeric - analytic) / Math.max(1, Math.abs(analytic));
+}
+
+/** The graph of one node whose differentiable inputs are graph inputs. */
+function graphOf(wanted: RuleCase, rng: Rng): { graph: Graph; values: ReadonlyMap<string, Tensor> } {
+  const values = new Map<string, Tensor>();
+  const weights = new Map<string, Weight>();
+  const inputs = wanted.inputs.map((input, i): string => {
+    const name = `x${i}`;
+    if (input === null) return "";
+    if (Array.isArray(input)) {
+      const value = random(input, rng, wanted.range ?? [-1.5, 1.5]);
+      if (wanted.constant?.includes(i)) weights.set(name, weightOf("F32", value.shape, value.data));
+      else values.set(name, value);
+    } else if ("ints" in input) {
+      const { ints, shape = [ints.length] } = input;
+      weights.set(
+        name,
+        weightOf(
+          "I64",
+          shape,
+          BigInt64Array.from(ints, (v) => BigInt(v)),
+        ),
+      );
+    } else {
+      const { dtype, shape, data } = input as Tensor;
+      weights.set(name, weightOf(dtype, shape, data));
+    }
+    return name;
+  });
+  const outputs = Array.from({ length: wanted.outputs ?? 1 }, (_, i) => `y${i}`);
+  const { op, domain = "", attributes = {}, opset = 18 } = wanted;
+  const node = { op, domain, name: `test/${op}`, inputs, outputs, attributes };
+  // Several results count with different weights, so that none may be mixed up.
+  const parts = outputs.map((name, i) => ({
+    ...MUL,
+    name: `part${i}`,
+    inputs: [name, `w${i}`],
+    outputs: [`part${i}`],
+  }));
+  outputs.forEach((_, i) => weights.set(`w${i}`, weightOf("F32", [], Float32Array.of(1 + i))));
+  const flat = outputs.map((_, i) => ({
+    ...RESHAPE,
+    name: `flat${i}`,
+    inputs: [`part${i}`, "flat"],
+    outputs: [`flat${i}`],
+  }));
+  weights.set("flat", weightOf("I64", [1], BigInt64Array.of(-1n)));
+  const all = {
+    op: "Concat",
+    domain: "",
+    name: "all",
+    inputs: flat.map((f) => f.name),
+    outputs: ["all"],
+    attributes: AXIS0,
+  };
+  return {
+    graph: {
+      nodes: [node, ...parts, ...flat, all],
+      inputs: [...values].map(([name, { shape }]) => ({ name, type: "F32", shape })),
+      outputs: ["all"],
+      weights,
+      opsets: new Map([
+        ["", opset],
+        ["com.microsoft", 1],
+      ]),
+    },
+    values,
+  };
+}
+
+const MUL = { op: "Mul", domain: "", attributes: {} };
+const RESHAPE = { op: "Reshape", domain: "", attributes: {} };
+const AXIS0: Attributes = { axis: { kind: "int", value: 0 } };
+
+async function open(
+  graph: Graph,
+  kind: "forward" | "backward",
+  inputs: TensorSet,
+  wanted: readonly string[],
+): Promise<Session> {
+  const program = compile(graph, { kind, output: "all", wanted }, inputs, new Map());
+  return openSession(saveProgram(program, graph.opsets.get("")!), {
+    folder: "",
+    device: "cpu",
+    threads: 1,
+    packWeights: false,
+  });
+}
+
+async function forwardValue(session: Session, values: TensorSet): Promise<Tensor> {
+  return (await session.run(pick(session, values))).get(NAMES.output)!;
+}
+
+/** Inputs that the result does not depend on are left out of a session. */
+function pick(session: Session, values: TensorSet): TensorSet {
+  return tensorSet(session.inputs.map((name) => [name, values.get(name)!] as const));
+}
+
+function random(shape: readonly number[], rng: Rng, [low, high]: readonly [number, number]): Tensor {
+  const size = shape.reduce((product, dim) => product * dim, 1);
+  return float32(
+    shape,
+    Float32Array.from({ length: size }, () => low + (high - low) * rng.uniform()),
+  );
+}
+
+function shifted(value: Tensor, direction: Tensor, t: number): Tensor {
+  const d = direction.data as Float32Array;
+  return tensor(
+    "F32",
+    value.shape,
+    (value.data as Float32Array).map((v, i) => v + t * d[i]!),
+  );
+}
+
+function inner(a: Tensor, b: Tensor): number {
+  const other = b.data as Float32Array;
+  return (a.data as Float32Array).reduce((sum, v, i) => sum + v * other[i]!, 0);
+}
