@@ -40,7 +40,7 @@ export interface Outcome {
   readonly global: AdapterRef;
   /** The strategy's state after the round. */
   readonly state: BlobRef;
-  /** Side factors for the frozen base, where the strategy makes them. */
+  /** Side factors for the frozen base, all rounds so far together, where the strategy makes them. */
   readonly baseDelta?: AdapterRef;
   readonly report: Numbers;
 }

@@ -122,14 +122,18 @@ function withEvaluation(run: Run, event: RunEvent, change: Partial<Evaluation>):
   return { ...run, evaluation, phase: open ? "evaluating" : "publishing" };
 }
 
-function nextRound(run: Run, { global, state }: Outcome, round: Round): Run {
+function nextRound(run: Run, outcome: Outcome, round: Round): Run {
+  const { global, state, baseDelta = run.baseDelta } = outcome;
+  const side = baseDelta === undefined ? {} : { baseDelta };
   const { number, config } = run;
   const { last, every } = config.keep;
-  const kept = [...run.kept, { round: number, global, state, updates: round.members }].flatMap((entry) => {
-    if (entry.round > number - last) return [entry];
-    const { updates: _, ...bare } = entry;
-    return entry.round === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
-  });
+  const kept = [...run.kept, { round: number, global, state, ...side, updates: round.members }].flatMap(
+    (entry) => {
+      if (entry.round > number - last) return [entry];
+      const { updates: _, ...bare } = entry;
+      return entry.round === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
+    },
+  );
   const ended = number === config.rounds;
   return {
     ...run,
@@ -138,6 +142,7 @@ function nextRound(run: Run, { global, state }: Outcome, round: Round): Run {
     attempt: 0,
     global,
     state,
+    baseDelta,
     round: undefined,
     previous: round,
     outcome: undefined,

@@ -37,6 +37,7 @@ export interface Kept {
   readonly round: number;
   readonly global: AdapterRef;
   readonly state: BlobRef;
+  readonly baseDelta?: AdapterRef;
   /** The cohort's updates, as long as the round can be aggregated again. */
   readonly updates?: Round["members"];
 }
@@ -53,6 +54,8 @@ export interface Run {
   readonly base: string;
   readonly global: AdapterRef | undefined;
   readonly state: BlobRef | undefined;
+  /** What is added to the frozen base, all rounds so far together. */
+  readonly baseDelta: AdapterRef | undefined;
   /** Clients that the run draws from, as of the last choice. */
   readonly population: ReadonlySet<string>;
   readonly round: Round | undefined;
@@ -148,6 +151,7 @@ export function newRun(id: string, config: RunConfig): Run {
     base: "",
     global: undefined,
     state: undefined,
+    baseDelta: undefined,
     population: new Set(),
     round: undefined,
     previous: undefined,

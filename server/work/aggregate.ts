@@ -6,6 +6,7 @@
 import type { Adapter } from "../../adapters/adapter.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
 import { viewSafetensors } from "../../adapters/safetensors.ts";
+import { stackOnBase } from "../../adapters/side-factors.ts";
 import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
 import { collectUpdates } from "../../aggregators/updates.ts";
@@ -37,6 +38,17 @@ export async function readGlobal(
   const files = { config: await blobs.bytes(ref.config), model: await blobs.bytes(ref.model) };
   const origin = { file: viewSafetensors(files.model, what), sha256: ref.model.sha256 };
   return { global: decodeAdapter(files, what), origin };
+}
+
+/** Global adapter and side factors as one ordinary adapter: what is evaluated and exported. */
+export async function readWhole(
+  blobs: Blobs,
+  { global, baseDelta }: { readonly global: AdapterRef; readonly baseDelta?: AdapterRef | undefined },
+  what: string,
+): Promise<Adapter> {
+  const adapter = await readAdapter(blobs, global, what);
+  if (baseDelta === undefined) return adapter;
+  return stackOnBase(adapter, (await readAdapter(blobs, baseDelta, `side factors of ${what}`)).tensors);
 }
 
 export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<AdapterRef> {

@@ -6,7 +6,7 @@ import { recordOf } from "../history.ts";
 import type { Failure, UpdateRecord } from "../records.ts";
 import type { Run, RunCommand, RunWork } from "../run/state.ts";
 import { formatTaskId, type TaskName } from "../task-id.ts";
-import { aggregate, readAdapter } from "./aggregate.ts";
+import { aggregate, readWhole, writeAdapter } from "./aggregate.ts";
 import { choose } from "./choose.ts";
 import type { Place } from "./place.ts";
 import { prepare } from "./prepare.ts";
@@ -52,7 +52,7 @@ export async function perform(
           `Cannot evaluate round ${round} of run "${run.id}": this coordinator has no model to evaluate with`,
         );
       }
-      const adapter = await readAdapter(parts.blobs, run.outcome!.global, `round ${round}`);
+      const adapter = await readWhole(parts.blobs, run.outcome!, `round ${round}`);
       const metrics = await parts.model.evaluate(row.config, adapter, signal);
       failpoint("server.evaluated");
       return { type: "evaluated", round, metrics };
@@ -103,7 +103,15 @@ function offerEvaluation(place: Place, client: string, signal: AbortSignal): und
   const { number: round, outcome } = place.run;
   const fail = (reply: Failure): Promise<unknown> =>
     place.submit({ type: "client evaluated", round, client, reply });
-  const build = async (): Promise<Task> => evaluateTask(place.run, client, outcome!.global, leftMs(place));
+  const build = async (): Promise<Task> => {
+    const { blobs } = place.parts;
+    const { global, baseDelta } = outcome!;
+    const whole =
+      baseDelta === undefined
+        ? global
+        : await writeAdapter(blobs, await readWhole(blobs, outcome!, `round ${round}`));
+    return evaluateTask(place.run, client, whole, leftMs(place));
+  };
   offer(place, { run: place.run.id, round, kind: "evaluate", client }, signal, { build, fail });
 }
 

@@ -10,7 +10,10 @@ import type { RunCommand } from "../run/state.ts";
 
 /** @throws FedloomError F31xx where the strategy is unknown, its options are wrong, or the run does not fit its needs */
 export function strategyOf(config: RunConfig): BuiltStrategy {
-  const built = buildStrategy(config.strategy, config.wrappers);
+  const { proximal } = config;
+  // The run's own term acts around everything else, as the last wrapper would.
+  const own = proximal === undefined ? [] : [{ name: "proximal", ...proximal }];
+  const built = buildStrategy(config.strategy, [...config.wrappers, ...own]);
   checkNeeds(built.name, built.needs, {
     quorum: quorumOf(config),
     rounds: config.rounds,

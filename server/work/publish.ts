@@ -5,11 +5,12 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../../adapters/durable-file.ts";
-import { writePeft } from "../../adapters/peft.ts";
+import { encodeAdapter, writePeft } from "../../adapters/peft.ts";
+import { sha256 } from "../../base/hash.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { RoundRecord } from "../history.ts";
 import type { Run } from "../run/state.ts";
-import { readAdapter } from "./aggregate.ts";
+import { readWhole } from "./aggregate.ts";
 
 export const ADAPTER_DIRECTORY = "adapter";
 
@@ -34,7 +35,11 @@ export async function finishFiles(
   rounds: readonly RoundRecord[],
   blobs: Blobs,
 ): Promise<void> {
-  const adapter = await readAdapter(blobs, run.global!, `run "${run.id}"`);
+  const adapter = await readWhole(
+    blobs,
+    { global: run.global!, baseDelta: run.baseDelta },
+    `run "${run.id}"`,
+  );
   writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
   const summary = {
     schema: "fedloom.summary/1",
@@ -42,7 +47,7 @@ export async function finishFiles(
     name: run.config.name,
     rounds: run.config.rounds,
     base: run.base,
-    adapter: { directory: ADAPTER_DIRECTORY, sha256: run.global!.model.sha256 },
+    adapter: { directory: ADAPTER_DIRECTORY, sha256: sha256(encodeAdapter(adapter).model) },
     last: rounds.at(-1),
     metrics: rounds.map(({ round, loss, metrics }) => ({ round, loss, metrics })),
     clientRounds: rounds.reduce((sum, { ok }) => sum + ok, 0),
