@@ -2,44 +2,36 @@
 import { Command, CommanderError } from "commander";
 import { FedloomError } from "../base/errors.ts";
 import { Cli } from "./cli.ts";
-import { registerClient } from "./client.ts";
-import { registerCoordinator } from "./coordinator.ts";
-import { registerDemo } from "./demo.ts";
-import { registerDoctor } from "./doctor.ts";
 import { type ExitCode, exitCodeOf, exitCodesHelp } from "./exit-codes.ts";
-import { registerExport } from "./export.ts";
-import { registerLog } from "./log.ts";
-import { registerLs } from "./ls.ts";
-import { registerMerge } from "./merge.ts";
 import { reportError } from "./output.ts";
 import { packageVersion } from "./package.ts";
-import { registerModel } from "./model.ts";
-import { registerPlan } from "./plan.ts";
-import { registerResume } from "./resume.ts";
-import { registerRun } from "./run.ts";
-import { registerStop } from "./stop.ts";
 
-/** In the order in which --help lists them: what starts something, what looks and acts, what tells beforehand. */
-const COMMANDS: readonly ((cli: Cli) => void)[] = [
-  registerDemo,
-  registerCoordinator,
-  registerClient,
-  registerRun,
-  registerLs,
-  registerLog,
-  registerStop,
-  registerResume,
-  registerExport,
-  registerMerge,
-  registerModel,
-  registerPlan,
-  registerDoctor,
-];
+/**
+ * In the order in which --help lists them: what starts something, what looks and acts, what tells beforehand.
+ * Only the command that is asked for is loaded: an engine takes a second that `ls` does not need.
+ */
+const COMMANDS: Readonly<Record<string, () => Promise<(cli: Cli) => void>>> = {
+  demo: async () => (await import("./demo.ts")).registerDemo,
+  coordinator: async () => (await import("./coordinator.ts")).registerCoordinator,
+  client: async () => (await import("./client.ts")).registerClient,
+  run: async () => (await import("./run.ts")).registerRun,
+  ls: async () => (await import("./ls.ts")).registerLs,
+  log: async () => (await import("./log.ts")).registerLog,
+  stop: async () => (await import("./stop.ts")).registerStop,
+  resume: async () => (await import("./resume.ts")).registerResume,
+  export: async () => (await import("./export.ts")).registerExport,
+  plan: async () => (await import("./plan.ts")).registerPlan,
+  model: async () => (await import("./model.ts")).registerModel,
+  merge: async () => (await import("./merge.ts")).registerMerge,
+  data: async () => (await import("./data.ts")).registerData,
+  partition: async () => (await import("./partition.ts")).registerPartition,
+  doctor: async () => (await import("./doctor.ts")).registerDoctor,
+};
 
 /** @param argv what stands behind the program's name */
 export async function main(argv: readonly string[]): Promise<ExitCode> {
   const cli = new Cli(createProgram());
-  for (const register of COMMANDS) register(cli);
+  for (const load of wanted(argv)) (await load())(cli);
   for (const command of allCommands(cli.program)) {
     command.exitOverride().configureOutput({ writeErr: () => {} });
   }
@@ -54,6 +46,13 @@ export async function main(argv: readonly string[]): Promise<ExitCode> {
     reportError(reported, { json: argv.includes("--json"), verbose: argv.includes("--verbose") });
     return exitCodeOf(reported);
   }
+}
+
+/** The command that the line names; all of them for help, and for a name that needs a suggestion. */
+function wanted(argv: readonly string[]) {
+  if (argv[0] === "--version") return [];
+  const named = Object.hasOwn(COMMANDS, argv[0] ?? "") ? COMMANDS[argv[0]!] : undefined;
+  return named === undefined ? Object.values(COMMANDS) : [named];
 }
 
 function createProgram(): Command {

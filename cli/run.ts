@@ -1,20 +1,20 @@
 /** `fedloom run`: starts a run at a coordinator, or, without one, with a fleet of clients in this process. */
-import { systemClock } from "../base/clock.ts";
-import { canonicalJson, sha256 } from "../base/hash.ts";
-import { type Cli, type CommonOptions, collect } from "./cli.ts";
-import type { ExitCode } from "./exit-codes.ts";
-import { Operator, parseUrl } from "./operator.ts";
-import type { Output } from "./output.ts";
-import { loadRunFile, type RunFile } from "./run-file.ts";
-import { createRunScreen } from "./screen/run-screen.ts";
-import { hasEnded, type RunView } from "./screen/view.ts";
-import { viewOf } from "./screen/view-of-status.ts";
-import { onEnding } from "./signals.ts";
+import { join } from "node:path";
+import { Option } from "commander";
+import { type Cli, type CommonOptions, collect, wholeNumber } from "./cli.ts";
+import { parseUrl } from "./operator.ts";
+import { runLocally } from "./run/local.ts";
+import { runRemotely } from "./run/remote.ts";
+import { loadRunFile } from "./run-file.ts";
+import { DEVICES, type Device } from "./trainers.ts";
 
 interface RunOptions extends CommonOptions {
   readonly coordinator?: string;
   readonly set?: readonly string[];
   readonly detach?: boolean;
+  readonly out?: string;
+  readonly device: Device;
+  readonly threads?: number;
 }
 
 export function registerRun(cli: Cli): void {
@@ -22,63 +22,27 @@ export function registerRun(cli: Cli): void {
     .command("run <file>", "Start a run from a run file, and show it until it ends.")
     .option(
       "--coordinator <url>",
-      "HTTP address of a coordinator; without it everything runs in this process",
+      "HTTP address of a coordinator; everything runs in this process without it",
       parseUrl,
     )
     .option("--set <key.path=value>", "replace a value of the file; may be given several times", collect)
     .option("-d, --detach", "start the run at the coordinator and return")
+    .option("--out <dir>", "in this process: where runs are kept; runs/<name of the run> where absent")
+    .addOption(
+      new Option("--device <name>", "in this process: what to train on").choices(DEVICES).default("cpu"),
+    )
+    .option(
+      "--threads <n>",
+      "in this process: threads to compute with; all cores where absent",
+      wholeNumber(1),
+    )
     .action(async (file: string, options: RunOptions) => {
-      const run = await loadRunFile(file, options.set);
+      const { config } = await loadRunFile(file, options.set);
       const output = cli.output(options);
-      if (options.coordinator !== undefined)
-        cli.exitCode = await runRemotely(run, options.coordinator, options, output);
+      const { coordinator: url, detach = false, device, threads, out = join("runs", config.name) } = options;
+      cli.exitCode =
+        url === undefined
+          ? await runLocally(config, { out, device, ...(threads === undefined ? {} : { threads }) }, output)
+          : await runRemotely(config, { url, detach }, output);
     });
-}
-
-async function runRemotely(
-  { config }: RunFile,
-  url: string,
-  { detach }: RunOptions,
-  output: Output,
-): Promise<ExitCode> {
-  const operator = new Operator(url);
-  // One key a start: repeated by a broken connection it is one run, started again by a person it is another.
-  const key = sha256(`${canonicalJson(config)} ${systemClock.now()} ${process.pid}`);
-  const { id, name, rounds, directory, seed } = await operator.submit(config, key);
-  output.line(
-    `Run ${id} "${name}": ${rounds} rounds, seed ${seed}${directory === undefined ? "" : `, files in ${directory} there`}`,
-  );
-  if (detach) {
-    output.result("run/1", { run: id, name, status: "waiting" }, [
-      `See it with: fedloom ls --coordinator ${url}`,
-    ]);
-    return 0;
-  }
-  const ending = onEnding();
-  const screen = createRunScreen(output.json ? process.stderr : process.stdout, systemClock.monotonic);
-  const lost = (reason: string): void =>
-    screen.print(`The coordinator does not answer (${reason}); trying again`);
-  let view: RunView | undefined;
-  try {
-    for await (const message of operator.watch(id, ending.signal, lost)) {
-      if (message.kind !== "status") continue;
-      view = viewOf(message.status, await operator.clients(), systemClock.now());
-      screen.show(view);
-      if (hasEnded(view)) break;
-    }
-  } finally {
-    screen.close();
-    ending.release();
-  }
-  const { status = "waiting", history = [] } = view ?? {};
-  output.result("run/1", { run: id, name, status, rounds: history });
-  if (ending.signal.aborted) {
-    output.note(
-      `Detached: run ${id} goes on at the coordinator; stop it with: fedloom stop ${id} --coordinator ${url}`,
-    );
-    return ending.exitCode();
-  }
-  if (status === "finished")
-    output.note(`Fetch the adapter with: fedloom export ${id} --peft DIR --coordinator ${url}`);
-  return status === "finished" ? 0 : 8;
 }

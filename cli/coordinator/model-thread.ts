@@ -6,9 +6,9 @@ import { parentPort } from "node:worker_threads";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { type Code, FedloomError, messageOf } from "../../base/errors.ts";
 import type { RunConfig } from "../../config/run.ts";
+import { evaluateAdapter, firstAdapter, heldOutExamples } from "../../scenarios/fleet/model-work.ts";
 import type { Trainer } from "../../training/trainer.ts";
 import { openTrainer, type TrainerChoice } from "../trainers.ts";
-import { evaluateAdapter, firstAdapter, heldOutExamples } from "../../scenarios/fleet/model-work.ts";
 
 /** What to compute on; the model is the run's. */
 export type EngineChoice = Omit<TrainerChoice, "model">;

@@ -1,6 +1,7 @@
 /** A coordinator with its state directory, its model and its edges: what `coordinator` and `demo` run. */
 import { join } from "node:path";
 import type { Log } from "../../base/log.ts";
+import { publishedSampler } from "../../scenarios/fleet/published-sampler.ts";
 import { type RunningCoordinator, startCoordinator } from "../../server/start.ts";
 import { openModelPort, type ThreadedModel } from "./model-port.ts";
 import type { EngineChoice } from "./model-thread.ts";
@@ -22,7 +23,7 @@ export interface Serving extends RunningCoordinator {
 export async function serve({ engine, ...options }: ServeOptions): Promise<Serving> {
   const model = openModelPort(engine);
   try {
-    const running = await startCoordinator({ ...options, model });
+    const running = await startCoordinator({ ...options, model, samplers: { published: publishedSampler } });
     const close = async (): Promise<void> => {
       await running.close();
       await model.close();
