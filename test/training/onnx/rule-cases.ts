@@ -1,6 +1,7 @@
 /** Shapes, attributes and edges on which each rule and lowering is held against central differences. */
 import { float32, tensor } from "../../../adapters/tensor.ts";
-import { type Attributes, float, int, ints, string } from "../../../training/onnx/graph.ts";
+import { float, int, ints, string } from "../../../training/onnx/graph.ts";
+import { ATTENTION } from "./attention-cases.ts";
 import type { RuleCase } from "./rule-check.ts";
 
 const list = (...values: number[]) => ({ ints: values });
@@ -31,7 +32,7 @@ const UNARY: readonly RuleCase[] = [
   ...["Log", "Sqrt", "Reciprocal"].map((op) => one(op, { range: [0.5, 2] })),
   ...["Asin", "Acos", "Atanh"].map((op) => one(op, { range: [-0.7, 0.7] })),
   one("Acosh", { range: [1.5, 3] }),
-  ...["Abs", "Relu", "LeakyRelu"].flatMap((op) => [
+  ...["Abs", "Relu", "LeakyRelu"].flatMap((op): RuleCase[] => [
     one(op, { note: "positive", range: [0.3, 2] }),
     one(op, { note: "negative", range: [-2, -0.3] }),
   ]),
@@ -52,11 +53,10 @@ const UNARY: readonly RuleCase[] = [
   one("Clip", { inputs: [[2, 3], float32([], [-3]), float32([], [3])] }),
   one("Clip", { note: "beyond", range: [0.5, 1], inputs: [[2, 3], float32([], [-1]), float32([], [0.2])] }),
   one("Cast", { attributes: { to: int(1) } }),
-  one("Cast", { note: "to float64", attributes: { to: int(11) }, outputs: 0 }),
   { op: "CastLike", inputs: [[2, 3], float32([], [0])] },
   { op: "PRelu", inputs: [[2, 3], [3]], range: [0.3, 1] },
   { op: "PRelu", note: "negative", inputs: [[2, 3], [3]], range: [-1, -0.3] },
-].filter((wanted) => wanted.outputs !== 0);
+];
 
 const BROADCASTS: readonly (readonly [readonly number[], readonly number[]])[] = [
   [
@@ -73,7 +73,8 @@ const BROADCASTS: readonly (readonly [readonly number[], readonly number[]])[] =
 ];
 
 const ARITHMETIC: readonly RuleCase[] = [
-  ...["Add", "Sub", "Mul", "Max", "Min"].flatMap((op) => BROADCASTS.map((inputs) => ({ op, inputs }))),
+  ...["Add", "Sub", "Mul"].flatMap((op) => BROADCASTS.map((inputs): RuleCase => ({ op, inputs }))),
+  ...["Max", "Min"].flatMap((op) => BROADCASTS.map((inputs): RuleCase => ({ op, inputs, apart: true }))),
   ...BROADCASTS.map((inputs): RuleCase => ({ op: "Div", inputs, range: [0.5, 2] })),
   ...BROADCASTS.map((inputs): RuleCase => ({ op: "Pow", inputs, range: [0.5, 2] })),
   { op: "Pow", note: "square", inputs: [[2, 3], float32([], [2])] },
@@ -371,87 +372,6 @@ const REDUCTIONS: readonly RuleCase[] = [
   },
   { op: "SkipLayerNormalization", domain: ms, inputs: [[1, 2, 5], [1, 2, 5], [5], [5], [5]] },
   { op: "SkipSimplifiedLayerNormalization", domain: ms, inputs: [[1, 2, 5], [1, 2, 5], [5]] },
-];
-
-const heads = (more: Attributes): Attributes => ({ num_heads: int(2), ...more });
-const tables = [
-  float32([6, 2], [1, 1, 0.5, 0.9, -0.4, 0.6, -1, 0.2, -0.7, -0.2, 0.3, -0.6]),
-  float32([6, 2], [0, 0, 0.8, 0.4, 0.9, 0.8, 0.1, 1, -0.8, 1, -1, 0.8]),
-];
-const past = (h: number, d: number) => tensor("F32", [1, h, 0, d], new Float32Array(0));
-
-const ATTENTION: readonly RuleCase[] = [
-  {
-    op: "Attention",
-    note: "heads apart",
-    opset: 23,
-    inputs: [
-      [1, 2, 3, 4],
-      [1, 2, 5, 4],
-      [1, 2, 5, 3],
-    ],
-  },
-  {
-    op: "Attention",
-    note: "causal, grouped, flat",
-    opset: 23,
-    inputs: [
-      [1, 3, 8],
-      [1, 3, 4],
-      [1, 3, 4],
-    ],
-    attributes: { q_num_heads: int(4), kv_num_heads: int(2), is_causal: int(1), softcap: float(2) },
-  },
-  {
-    op: "Attention",
-    note: "mask",
-    opset: 23,
-    inputs: [[1, 1, 2, 4], [1, 1, 2, 4], [1, 1, 2, 4], bools([2, 2], [1, 0, 1, 1])],
-  },
-  { op: "RotaryEmbedding", opset: 23, inputs: [[1, 2, 3, 4], ...tables, { ints: [0, 2, 1], shape: [1, 3] }] },
-  {
-    op: "RotaryEmbedding",
-    note: "interleaved",
-    domain: ms,
-    inputs: [[1, 3, 8], { ints: [0, 2, 1], shape: [1, 3] }, ...tables],
-    attributes: heads({ interleaved: int(1) }),
-  },
-  {
-    op: "RotaryEmbedding",
-    note: "flat",
-    domain: ms,
-    inputs: [[1, 3, 8], { ints: [1], shape: [1] }, ...tables],
-    attributes: heads({}),
-  },
-  {
-    op: "MultiHeadAttention",
-    domain: ms,
-    inputs: [[1, 3, 4], [1, 2, 4], [1, 2, 4], [12]],
-    attributes: heads({}),
-  },
-  {
-    op: "MultiHeadAttention",
-    note: "mask",
-    domain: ms,
-    inputs: [[1, 2, 4], [1, 2, 4], [1, 2, 4], null, tensor("I32", [1, 2], Int32Array.of(1, 0))],
-    attributes: heads({}),
-  },
-  {
-    op: "GroupQueryAttention",
-    note: "packed, rotary, window",
-    domain: ms,
-    inputs: [
-      [1, 3, 16],
-      null,
-      null,
-      past(1, 4),
-      past(1, 4),
-      tensor("I32", [1, 1], Int32Array.of(2)),
-      tensor("I32", [], Int32Array.of(3)),
-      ...tables,
-    ],
-    attributes: heads({ kv_num_heads: int(1), do_rotary: int(1), local_window_size: int(2) }),
-  },
 ];
 
 export const RULE_CASES: readonly RuleCase[] = [

@@ -6,9 +6,11 @@
  */
 import { float32, type Tensor, type TensorSet, tensor, tensorSet } from "../../../adapters/tensor.ts";
 import { createRng, type Rng } from "../../../base/rng.ts";
+import { Builder } from "../../../training/onnx/builder.ts";
 import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
 import { openSession, type Session } from "../../../training/onnx/edge/session.ts";
 import type { Attributes, Graph } from "../../../training/onnx/graph.ts";
+import type { Program } from "../../../training/onnx/program.ts";
 import { saveProgram } from "../../../training/onnx/save.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
 
@@ -31,6 +33,10 @@ export interface RuleCase {
   readonly outputs?: number;
   /** Range that inputs are drawn from; [-1.5, 1.5] where absent. */
   readonly range?: readonly [number, number];
+  /** No two values nearer than a fifth: for operators that choose the largest. */
+  readonly apart?: true;
+  /** Results that the runtime's own kernel insists on, where they are more. */
+  readonly runtimeOutputs?: number;
   /** Inputs, by position, that have no gradient although they are floating-point. */
   readonly constant?: readonly number[];
   readonly opset?: number;
@@ -71,15 +77,71 @@ export async function directionalError(wanted: RuleCase, seed: string): Promise<
   return Math.abs(numeric - analytic) / Math.max(1, Math.abs(analytic));
 }
 
+/** Largest difference between the first result of a lowering and the runtime's own kernel for the operator. */
+export async function forwardError(wanted: RuleCase, seed: string): Promise<number> {
+  const { graph, values } = graphOf({ ...wanted, outputs: 1 }, createRng(seed));
+  const lowered = await open(graph, "forward", values, []);
+  const builder = new Builder();
+  const node = graph.nodes[0]!;
+  const inputs = node.inputs.map((name) => {
+    const weight = graph.weights.get(name);
+    if (weight !== undefined) return builder.weight(name, weight);
+    const value = values.get(name);
+    return value && builder.input(name, "F32", value.shape);
+  });
+  const expected = await forwardValue(lowered, values);
+  const result = { type: "F32" as const, shape: expected.shape, id: -1 };
+  const outputs = Array.from({ length: wanted.runtimeOutputs ?? 1 }, (_, i) => ({
+    ...result,
+    name: `y${i}`,
+  }));
+  const operation = { ...node, inputs, outputs, outputCount: outputs.length };
+  // The result is flat in the lowered graph; the runtime says its own shape.
+  const flat = {
+    op: "Reshape",
+    domain: "",
+    name: "flat",
+    attributes: {},
+    outputCount: 1,
+    inputs: [outputs[0]!, builder.integers([-1])],
+    outputs: [{ ...result, name: "all" }],
+  };
+  const program = {
+    operations: [operation, flat],
+    inputs: inputs.filter((x) => x?.input),
+    outputs: new Map([[NAMES.output, flat.outputs[0]!]]),
+  };
+  const session = await openSession(saveProgram(program as Program, graph.opsets.get("")!), {
+    folder: "",
+    device: "cpu",
+    threads: 1,
+    packWeights: false,
+  });
+  const own = await forwardValue(session, values);
+  await lowered.close();
+  await session.close();
+  return (own.data as Float32Array).reduce(
+    (max, v, i) => Math.max(max, Math.abs(v - (expected.data[i] as number))),
+    0,
+  );
+}
+
 /** The graph of one node whose differentiable inputs are graph inputs. */
 function graphOf(wanted: RuleCase, rng: Rng): { graph: Graph; values: ReadonlyMap<string, Tensor> } {
   const values = new Map<string, Tensor>();
   const weights = new Map<string, Weight>();
+  const grid = rng.shuffle(Array.from({ length: 64 }, (_, i) => (i - 32) / 5));
   const inputs = wanted.inputs.map((input, i): string => {
     const name = `x${i}`;
     if (input === null) return "";
     if (Array.isArray(input)) {
-      const value = random(input, rng, wanted.range ?? [-1.5, 1.5]);
+      const drawn = random(input, rng, wanted.range ?? [-1.5, 1.5]);
+      const value = wanted.apart
+        ? float32(
+            input,
+            Float32Array.from({ length: drawn.data.length }, () => grid.pop()!),
+          )
+        : drawn;
       if (wanted.constant?.includes(i)) weights.set(name, weightOf("F32", value.shape, value.data));
       else values.set(name, value);
     } else if ("ints" in input) {
@@ -108,7 +170,9 @@ function graphOf(wanted: RuleCase, rng: Rng): { graph: Graph; values: ReadonlyMa
     inputs: [name, `w${i}`],
     outputs: [`part${i}`],
   }));
-  outputs.forEach((_, i) => weights.set(`w${i}`, weightOf("F32", [], Float32Array.of(1 + i))));
+  outputs.forEach((_, i) => {
+    weights.set(`w${i}`, weightOf("F32", [], Float32Array.of(1 + i)));
+  });
   const flat = outputs.map((_, i) => ({
     ...RESHAPE,
     name: `flat${i}`,

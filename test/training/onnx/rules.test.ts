@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { LOWERINGS } from "../../../training/onnx/lowerings/index.ts";
 import { allSupport } from "../../../training/onnx/support.ts";
 import { RULE_CASES } from "./rule-cases.ts";
-import { directionalError } from "./rule-check.ts";
+import { directionalError, forwardError } from "./rule-check.ts";
 
 /** Float32 forward values of about 1, over two steps of about 1e-2. */
 const LIMIT = 1e-3;
@@ -17,6 +18,19 @@ describe("gradients agree with central differences", () => {
   test.each(titled)("$title", async ({ wanted, title }) => {
     expect(await directionalError(wanted, title)).toBeLessThan(LIMIT);
   });
+});
+
+/** The runtime fuses and orders sums as it likes. */
+const FORWARD_LIMIT = 1e-5;
+const lowered = new Set(LOWERINGS.map(nameOf));
+
+describe("lowerings compute what the runtime's own kernels do", () => {
+  test.each(titled.filter(({ wanted }) => lowered.has(nameOf(wanted))))(
+    "$title",
+    async ({ wanted, title }) => {
+      expect(await forwardError(wanted, title)).toBeLessThan(FORWARD_LIMIT);
+    },
+  );
 });
 
 /** Proven elsewhere, on whole models: test/golden/models.test.ts. */

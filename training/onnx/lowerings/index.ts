@@ -13,6 +13,7 @@ import {
   skipLayerNormalization,
   skipSimplifiedLayerNormalization,
 } from "./normalizations.ts";
+import { resize } from "./resize.ts";
 import { msRotaryEmbedding, rotaryEmbedding } from "./rotary.ts";
 
 export const LOWERINGS: readonly Lowering[] = [
@@ -29,6 +30,7 @@ export const LOWERINGS: readonly Lowering[] = [
   msRotaryEmbedding,
   multiHeadAttention,
   qkvAttention,
+  resize,
   rmsNormalization,
   rotaryEmbedding,
   skipLayerNormalization,

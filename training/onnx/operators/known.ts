@@ -14,3 +14,9 @@ export function integers(call: Call, index: number): readonly number[] {
 export function optionalIntegers(call: Call, index: number): readonly number[] | undefined {
   return call.inputs[index] === undefined ? undefined : integers(call, index);
 }
+
+/** As `integers`, for an input that may be left out or given without elements. */
+export function integersOrNone(call: Call, index: number): readonly number[] | undefined {
+  const input = call.inputs[index];
+  return input === undefined || input.shape[0] === 0 ? undefined : integers(call, index);
+}

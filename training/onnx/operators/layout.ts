@@ -3,7 +3,7 @@ import { sizeOf } from "../../../adapters/tensor.ts";
 import { intOf, intsOf } from "../graph.ts";
 import { eachBroadcast } from "../numbers.ts";
 import { axisOf, broadcastShape, type Call, type Numbers, stridesOf } from "../program.ts";
-import { integers, optionalIntegers } from "./known.ts";
+import { integers, integersOrNone, optionalIntegers } from "./known.ts";
 import { need, type OperatorKind, oneLike } from "./operator.ts";
 
 /** The elements of `x` at the places that `from` names, one for each element of the result. */
@@ -335,7 +335,7 @@ const resize: OperatorKind = {
   infer: (call) => {
     const x = need(call, 0);
     const axes = intsOf(call, "axes") ?? x.shape.map((_, i) => i);
-    const sizes = optionalIntegers(call, 3);
+    const sizes = integersOrNone(call, 3);
     const scales = sizes === undefined ? integers(call, 2) : undefined;
     return oneLike(
       x.type,

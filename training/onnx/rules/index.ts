@@ -1,5 +1,7 @@
 /** The gradient rules. One that is not here does not exist for the engine. */
 import { ARITHMETIC } from "./arithmetic.ts";
+import { conv } from "./conv.ts";
+import { einsum } from "./einsum.ts";
 import { GATHER } from "./gather.ts";
 import { gemm } from "./gemm.ts";
 import { layerNormalization } from "./layer-normalization.ts";
@@ -7,6 +9,7 @@ import { LAYOUT } from "./layout.ts";
 import { matMul } from "./matmul.ts";
 import { matMulNBits } from "./matmul-nbits.ts";
 import { NO_GRADIENT } from "./no-gradient.ts";
+import { averagePool, globalAveragePool } from "./pool.ts";
 import { pow } from "./pow.ts";
 import { REDUCE } from "./reduce.ts";
 import { rmsNormalization, simplifiedLayerNormalization } from "./rms-normalization.ts";
@@ -23,7 +26,11 @@ export const RULES: readonly GradientRule[] = [
   ...REDUCE,
   ...SELECT,
   ...UNARY,
+  averagePool,
+  conv,
+  einsum,
   gemm,
+  globalAveragePool,
   layerNormalization,
   logSoftmax,
   matMul,

@@ -1,0 +1,46 @@
+/**
+ * Average pools: each output spreads its gradient evenly over its window.
+ *
+ * AveragePool is differentiated where windows neither overlap nor are padded, as patch pooling has them.
+ */
+import { sizeOf } from "../../../adapters/tensor.ts";
+import { intsOf } from "../graph.ts";
+import { windowOf } from "../operators/products.ts";
+import { type GradientRule, refuse } from "./rule.ts";
+
+export const globalAveragePool: GradientRule = {
+  op: "GlobalAveragePool",
+  opset: [1, 24],
+  backward: (node, [dy], g) => [
+    () => {
+      const { shape } = node.inputs[0]!;
+      return g.expand(g.mul(dy!, 1 / sizeOf(shape.slice(2))), shape);
+    },
+  ],
+};
+
+export const averagePool: GradientRule = {
+  op: "AveragePool",
+  opset: [7, 24],
+  backward(node, [dy], g) {
+    const { shape } = node.inputs[0]!;
+    const { kernel, strides, before, after } = windowOf(
+      node,
+      shape.slice(2),
+      intsOf(node, "kernel_shape") ?? [],
+    );
+    const tiles = kernel.every((size, i) => size === strides[i] && shape[i + 2]! % size === 0);
+    if (!tiles || [...before, ...after].some((pad) => pad !== 0))
+      refuse(node, "windows must tile the input without overlap and padding");
+    return [
+      () => {
+        // [N, C, h, w] -> [N, C, h, 1, w, 1] -> [N, C, h, kh, w, kw]
+        const apart = dy!.shape.slice(2).flatMap((dim) => [dim, 1]);
+        const spread = dy!.shape.slice(2).flatMap((dim, i) => [dim, kernel[i]!]);
+        const front = dy!.shape.slice(0, 2);
+        const even = g.mul(g.reshape(dy!, [...front, ...apart]), 1 / sizeOf(kernel));
+        return g.reshape(g.expand(even, [...front, ...spread]), shape);
+      },
+    ];
+  },
+};
