@@ -103,7 +103,9 @@ function bar(
       const width = (number * scale).toFixed(2);
       const place = `x="${x.toFixed(2)}" y="${y}" width="${width}" height="${BAR}"`;
       const hint = `<title>client ${client}: ${number} x ${escaped(label)}, ${kind}</title>`;
-      parts.push(`<rect class="part" ${place} fill="${colorOf(index)}">${hint}</rect>`);
+      // A gap around a part of few pixels would leave nothing of it.
+      const part = number * scale > 4 ? 'class="part" ' : "";
+      parts.push(`<rect ${part}${place} fill="${colorOf(index)}">${hint}</rect>`);
       if (HATCH[kind] !== undefined)
         parts.push(`<rect ${place} fill="url(#${HATCH[kind]})" pointer-events="none"/>`);
       x += number * scale;
