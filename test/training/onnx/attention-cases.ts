@@ -14,8 +14,8 @@ const tables = [
 ];
 const wide = [0, 1].map((phase) =>
   float32(
-    [6, 4],
-    Float32Array.from({ length: 24 }, (_, i) => Math.cos(i + phase)),
+    [6, 8],
+    Float32Array.from({ length: 48 }, (_, i) => Math.cos(i + phase)),
   ),
 );
 const past = (h: number, d: number) => tensor("F32", [1, h, 0, d], new Float32Array(0));
