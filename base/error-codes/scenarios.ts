@@ -32,4 +32,19 @@ export const scenarioCodes = {
     meaning: "A run without a coordinator needs clients in this process.",
     remedy: "Add a section `fleet` to the run file, or name a coordinator with --coordinator.",
   },
+  F6020: {
+    status: "not_found",
+    meaning: "No cell of the benchmark's table has the wanted name.",
+    remedy: "Take a name, or a pattern, of the parts that the message lists.",
+  },
+  F6021: {
+    status: "not_found",
+    meaning: "The benchmark has no such method.",
+    remedy: "Take one of the methods that the message lists.",
+  },
+  F6022: {
+    status: "not_found",
+    meaning: "The benchmark has no such profile.",
+    remedy: "Take one of the profiles that the message lists.",
+  },
 } as const satisfies Record<string, ErrorCode>;

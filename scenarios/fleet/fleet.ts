@@ -5,10 +5,14 @@
  *
  * Clients take turns at the trainer, so that time says nothing about them: a run's time limits do not hold here.
  */
+import { join } from "node:path";
+import type { Adapter } from "../../adapters/adapter.ts";
 import { systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createRng } from "../../base/rng.ts";
+import { createMemoryBlobs as createClientBlobs } from "../../client/blobs.ts";
+import { createMemoryTensors, type LocalTensors, openDiskTensors } from "../../client/local-tensors.ts";
 import { runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
 import { createMemoryState } from "../../client/state.ts";
@@ -37,6 +41,8 @@ export interface FleetOptions {
   readonly key?: string;
   /** Clients in place of the shards that the configuration names. */
   readonly clients?: readonly FleetClient[];
+  /** In place of the run's own evaluation: called after every round that `evaluation.every` names. */
+  readonly evaluate?: (adapter: Adapter) => Promise<Readonly<Record<string, number>>>;
 }
 
 export interface Fleet {
@@ -56,8 +62,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const { config, log, device } = options;
   const clients = options.clients ?? (await shardsOf(config));
   const trainer = takeTurns(options.trainer);
-  const coordinator = await openCoordinator(options, modelOf(trainer));
+  const coordinator = await openCoordinator(options, modelOf(trainer, options.evaluate));
   const ending = new AbortController();
+  // What stays with a client must outlive the process wherever the run does.
+  const localTensors = (id: string): LocalTensors =>
+    options.state === undefined ? createMemoryTensors() : openDiskTensors(join(options.state, "clients", id));
   const nodes = clients.map(({ id, shard }) => {
     const fleet = coordinator.fleet({ address: "in process" });
     const rng = createRng(id);
@@ -67,7 +76,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       trainer,
       device,
       shard,
-      state: createMemoryState(id),
+      state: createMemoryState(id, createClientBlobs(), localTensors(id)),
       clock: systemClock,
       rng,
       log: log.child({ client: id }),
@@ -117,11 +126,12 @@ function openCoordinator({ state, log }: FleetOptions, model: ModelPort): Promis
   return Coordinator.open({ store, blobs, clock: systemClock, log, model, samplers });
 }
 
-function modelOf(trainer: Trainer): ModelPort {
+function modelOf(trainer: Trainer, evaluate: FleetOptions["evaluate"]): ModelPort {
   let heldOut: ReturnType<typeof heldOutExamples> | undefined;
   return {
     createAdapter: (config) => firstAdapter(trainer, config),
     async evaluate(config, adapter, signal) {
+      if (evaluate !== undefined) return evaluate(adapter);
       heldOut ??= heldOutExamples(config);
       return evaluateAdapter(trainer, config, adapter, await heldOut, signal);
     },

@@ -1,0 +1,128 @@
+/** The benchmark's datasets as a replay sees them: training examples, test examples, partitions and scores. */
+import { join } from "node:path";
+import { FedloomError } from "../../base/errors.ts";
+import { examplesOf } from "../../data/dataset.ts";
+import { type Example, MODALITIES } from "../../data/example.ts";
+import { score } from "../../data/metrics/index.ts";
+import { type Answer, truthOf } from "../../data/metrics/metric.ts";
+import { openDataset } from "../../data/open-dataset.ts";
+import { withKept } from "../../data/prompts/index.ts";
+import type { PromptForm } from "../../data/prompts/multiple-choice.ts";
+import { examplesOfShard, shardOf } from "../../data/shards.ts";
+import { publishedPlan } from "../fedmllm/published-plan.ts";
+import { type DatasetName, scenarioNamed } from "../fedmllm/scenario.ts";
+import { clientName, type FleetClient } from "../fleet/shards.ts";
+import type { Plan } from "../plan.ts";
+import type { Setting } from "./cell.ts";
+
+interface Shape {
+  /** Folder below the data directory, as the published scripts expect it. */
+  readonly folder: string;
+  /** The number that the benchmark reports, and what it is called in tables. */
+  readonly main: string;
+  readonly title: string;
+  readonly metrics: readonly string[];
+}
+
+const SHAPES: Readonly<Record<DatasetName, Shape>> = {
+  "hateful-memes": {
+    folder: "hateful_memes",
+    main: "auc-hard",
+    title: "AUC of the answers",
+    metrics: ["auc-hard", "auc", "accuracy"],
+  },
+  "crisis-mmd": {
+    folder: "crisis-mmd",
+    main: "f1-macro",
+    title: "macro F1",
+    metrics: ["f1-macro", "accuracy"],
+  },
+  medical: {
+    folder: "medical",
+    main: "vqa",
+    title: "VQA accuracy",
+    metrics: ["vqa", "vqa-open", "vqa-closed"],
+  },
+};
+
+export interface BenchmarkDataset {
+  readonly name: DatasetName;
+  readonly shape: Shape;
+  readonly train: readonly Example[];
+  test(form: PromptForm): readonly Example[];
+  plan(setting: Setting): Plan;
+  clients(plan: Plan): FleetClient[];
+  /** Metrics in per cent; SLAKE's carry the prefix "slake-". Classes by recall, "recall:NAME". */
+  score(examples: readonly Example[], answers: readonly Answer[]): Record<string, number>;
+}
+
+const isSlake = ({ id }: Example): boolean => id.startsWith("slake");
+
+/** @param testLimit test examples at most, of each test set */
+export async function openBenchmarkDataset(
+  name: DatasetName,
+  data: string,
+  testLimit: number,
+): Promise<BenchmarkDataset> {
+  const shape = SHAPES[name];
+  const folder = join(data, shape.folder);
+  const dataset = await openDataset(folder);
+  const train = examplesOf(dataset, "train");
+  const heldOut = examplesOf(dataset, "held-out");
+  const test = [
+    ...heldOut.filter((example) => !isSlake(example)).slice(0, testLimit),
+    ...heldOut.filter(isSlake).slice(0, testLimit),
+  ];
+  return {
+    name,
+    shape,
+    train,
+    test: (form) => test.map((example) => withKept(example, MODALITIES, form)),
+    plan: ({ scenario, level }) =>
+      publishedPlan({ scenario: scenarioNamed(scenario), dataset: name, level, data: folder }),
+    clients: ({ partition }) =>
+      partition.clients.map(({ client }, _, { length }) => {
+        const worded = (form: PromptForm) => ({
+          train: examplesOfShard(shardOf(partition, client), train, form),
+          heldOut: [],
+        });
+        const shard = worded("standard");
+        if (shard.train.length === 0) {
+          throw new FedloomError(
+            "F6010",
+            `Cannot replay on ${name}: client ${client} would have no example`,
+            { client },
+          );
+        }
+        return { id: clientName(client, length), shard: { ...shard, worded } };
+      }),
+    score: (examples, answers) => scores(shape, examples, answers),
+  };
+}
+
+function scores(
+  { metrics }: Shape,
+  examples: readonly Example[],
+  answers: readonly Answer[],
+): Record<string, number> {
+  const own = examples.filter((example) => !isSlake(example));
+  const shifted = examples.filter(isSlake);
+  const part = (which: readonly Example[], prefix: string): [string, number][] =>
+    which.length === 0
+      ? []
+      : Object.entries(score(metrics, which, answers)).map(([name, value]) => [prefix + name, 100 * value]);
+  return Object.fromEntries([...part(own, ""), ...part(shifted, "slake-"), ...recalls(own, answers)]);
+}
+
+/** Share of each class's examples answered right, in per cent. */
+function recalls(examples: readonly Example[], answers: readonly Answer[]): [string, number][] {
+  const said = new Map(answers.map(({ id, text }) => [id, text]));
+  const byLabel = new Map<string, { right: number; all: number }>();
+  for (const example of examples) {
+    const tally = byLabel.get(example.label ?? "") ?? { right: 0, all: 0 };
+    tally.all++;
+    if (said.get(example.id)?.trim() === truthOf(example)) tally.right++;
+    byLabel.set(example.label ?? "", tally);
+  }
+  return [...byLabel].map(([label, { right, all }]) => [`recall:${label}`, (100 * right) / all]);
+}

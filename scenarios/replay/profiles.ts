@@ -1,0 +1,200 @@
+/**
+ * What a replay runs, in three sizes. Everything here is the frozen part of the benchmark: its hash stands in the
+ * report, and numbers of reports with the same hash may be compared.
+ */
+import { FedloomError } from "../../base/errors.ts";
+import { canonicalJson, sha256 } from "../../base/hash.ts";
+import type { Profile as StandinProfile } from "../../data/standins/standin.ts";
+import { type DatasetName, SCENARIO_NAMES, scenarioNamed } from "../fedmllm/scenario.ts";
+import type { Cell, Setting } from "./cell.ts";
+import { methodNamed } from "./methods.ts";
+
+/** How one dataset is trained and scored. */
+export interface Protocol {
+  readonly rounds: number;
+  readonly perRound: number;
+  readonly clients: number;
+  /** Optimizer steps of a client in a round. */
+  readonly localSteps: number;
+  readonly batch: number;
+  readonly learningRate: number;
+  readonly adapter: { readonly rank: number; readonly alpha: number; readonly targets: readonly string[] };
+  /** Test examples scored at most, in the order of the files. */
+  readonly testLimit: number;
+  /** The reported number is the mean over this many last rounds: a single last round is luck (one skewed pair of clients). */
+  readonly lastRounds: number;
+}
+
+export interface ReplayProfile {
+  readonly name: string;
+  readonly about: string;
+  readonly data: StandinProfile;
+  readonly seeds: readonly number[];
+  readonly protocols: Readonly<Record<DatasetName, Protocol>>;
+  readonly cells: readonly Cell[];
+}
+
+const ALL_SETTINGS: readonly Setting[] = SCENARIO_NAMES.flatMap((scenario) =>
+  scenarioNamed(scenario).level.published.map((level) => ({ scenario, level })),
+);
+
+function settingsOf(dataset: DatasetName, settings: readonly Setting[]): readonly Setting[] {
+  return settings.filter(({ scenario }) => scenarioNamed(scenario).datasets[dataset] !== undefined);
+}
+
+/** Methods that see no partition have one cell a dataset and seed. */
+function cellsOf(
+  datasets: readonly DatasetName[],
+  settings: readonly Setting[],
+  methods: readonly string[],
+  seeds: readonly number[],
+): Cell[] {
+  return seeds.flatMap((seed) =>
+    datasets.flatMap((dataset) =>
+      methods.flatMap((method): Cell[] => {
+        const { kind } = methodNamed(method);
+        if (kind === "zero-shot" || kind === "centralized") return [{ dataset, method, seed }];
+        return settingsOf(dataset, settings).map((setting) => ({ dataset, setting, method, seed }));
+      }),
+    ),
+  );
+}
+
+const QVKO = ["q_proj", "k_proj", "v_proj", "o_proj"];
+const small = {
+  clients: 10,
+  perRound: 2,
+  adapter: { rank: 8, alpha: 16, targets: QVKO },
+  lastRounds: 3,
+} as const;
+const DATASETS: readonly DatasetName[] = ["hateful-memes", "crisis-mmd", "medical"];
+const BASELINES = ["zero-shot", "local", "centralized"];
+const COMPARED = ["fedavg", "mean", "fedavgm", "fedadagrad", "fedadam", "fedyogi"];
+
+const QUICK_SETTINGS: readonly Setting[] = [
+  { scenario: "aligned", level: 0.5 },
+  { scenario: "missing", level: 0.5 },
+];
+
+export const PROFILES: readonly ReplayProfile[] = [
+  {
+    name: "quick",
+    about:
+      "two datasets, two settings, the main methods, one seed: to see that it works and which way things lean",
+    data: "quick",
+    seeds: [0],
+    protocols: {
+      "hateful-memes": { ...small, rounds: 8, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 100 },
+      "crisis-mmd": { ...small, rounds: 10, localSteps: 8, batch: 12, learningRate: 3e-3, testLimit: 100 },
+      medical: { ...small, rounds: 8, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 100 },
+    },
+    cells: cellsOf(
+      ["hateful-memes", "medical"],
+      [...QUICK_SETTINGS, { scenario: "cross", level: 5 }],
+      [...BASELINES, "fedavg", "fedyogi"],
+      [0],
+    ),
+  },
+  {
+    name: "standard",
+    about:
+      "all thirty cells with the main methods; three seeds where clients lack modalities on the meme-like set",
+    data: "standard",
+    seeds: [0, 1, 2],
+    protocols: {
+      "hateful-memes": { ...small, rounds: 15, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 200 },
+      "crisis-mmd": { ...small, rounds: 20, localSteps: 10, batch: 12, learningRate: 3e-3, testLimit: 200 },
+      medical: { ...small, rounds: 15, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 200 },
+    },
+    cells: [
+      ...cellsOf(DATASETS, ALL_SETTINGS, [...BASELINES, ...COMPARED], [0]),
+      ...cellsOf(
+        ["hateful-memes"],
+        [{ scenario: "missing", level: 0.5 }],
+        ["local", "fedavg", "fedavg+prompt", "fedavg+adaptive", "fedavg+both", "ownership", "fedyogi"],
+        [0, 1, 2],
+      ),
+    ].filter(isFirst),
+  },
+  {
+    name: "full",
+    about: "the published protocol: its rounds, all methods with and without the two strategies, three seeds",
+    data: "full",
+    seeds: [0, 1, 2],
+    protocols: {
+      "hateful-memes": {
+        ...small,
+        rounds: 25,
+        localSteps: 10,
+        batch: 16,
+        learningRate: 3e-3,
+        testLimit: 1000,
+        lastRounds: 5,
+      },
+      "crisis-mmd": {
+        ...small,
+        rounds: 40,
+        localSteps: 10,
+        batch: 16,
+        learningRate: 3e-3,
+        testLimit: 955,
+        lastRounds: 5,
+      },
+      medical: {
+        ...small,
+        rounds: 50,
+        localSteps: 10,
+        batch: 16,
+        learningRate: 3e-3,
+        testLimit: 1061,
+        lastRounds: 5,
+      },
+    },
+    cells: cellsOf(
+      DATASETS,
+      ALL_SETTINGS,
+      [
+        ...BASELINES,
+        ...[...COMPARED, "fedprox"].flatMap((name) => [
+          name,
+          `${name}+prompt`,
+          `${name}+adaptive`,
+          `${name}+both`,
+        ]),
+        ...[
+          "ownership",
+          "fisher",
+          "ffa-lora",
+          "flexlora",
+          "fedex-lora",
+          "lora-fair",
+          "yoco",
+          "one-shot-mean",
+        ],
+      ],
+      [0, 1, 2],
+    ),
+  },
+];
+
+function isFirst(cell: Cell, index: number, cells: readonly Cell[]): boolean {
+  const key = canonicalJson(cell);
+  return cells.findIndex((other) => canonicalJson(other) === key) === index;
+}
+
+/** @throws FedloomError F6022 naming the known ones */
+export function profileNamed(name: string): ReplayProfile {
+  const profile = PROFILES.find((known) => known.name === name);
+  if (profile !== undefined) return profile;
+  const known = PROFILES.map((one) => one.name);
+  throw new FedloomError("F6022", `Cannot replay profile "${name}": known are ${known.join(", ")}`, {
+    name,
+    known,
+  });
+}
+
+/** SHA-256 of all that decides a number but the machine: profile, protocols, methods of its cells. */
+export function frozenHash({ data, protocols, cells }: ReplayProfile, dataHashes: readonly string[]): string {
+  const methods = [...new Set(cells.map(({ method }) => method))].sort().map(methodNamed);
+  return sha256(canonicalJson({ data, protocols, cells, methods, dataHashes }));
+}

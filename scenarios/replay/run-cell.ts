@@ -1,0 +1,215 @@
+/** Runs one cell: trains as its method says, scores on the test set, and tells what it took. */
+import type { Adapter } from "../../adapters/adapter.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import type { Shard } from "../../client/inventory.ts";
+import { type RunConfig, runConfig } from "../../config/run.ts";
+import { trainingOptions } from "../../config/training.ts";
+import type { Example } from "../../data/example.ts";
+import type { PromptForm } from "../../data/prompts/multiple-choice.ts";
+import type { Trainer } from "../../training/trainer.ts";
+import { startFleet } from "../fleet/fleet.ts";
+import { firstAdapter } from "../fleet/model-work.ts";
+import type { BenchmarkDataset } from "./benchmark-data.ts";
+import { type Cell, cellId } from "./cell.ts";
+import { type Method, methodNamed } from "./methods.ts";
+import type { Protocol } from "./profiles.ts";
+
+export interface Evaluated {
+  readonly round: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
+export interface CellResult {
+  readonly cell: Cell;
+  /** Per cent: means over the last rounds that the protocol names, or over clients for "local". */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Every evaluation of a federated run; the curve. */
+  readonly curve: readonly Evaluated[];
+  /** The main metric of each client's own adapter ("local"). */
+  readonly perClient?: readonly number[];
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly seconds: number;
+  /** SHA-256 of the final global adapter, where there is one. */
+  readonly adapter?: string;
+}
+
+export interface CellTools {
+  readonly dataset: BenchmarkDataset;
+  readonly protocol: Protocol;
+  readonly trainer: Trainer;
+  readonly device: string;
+  readonly model: string;
+  readonly log: Log;
+  readonly clock: Clock;
+}
+
+/** Curves have about this many points before the last rounds. */
+const CURVE_POINTS = 4;
+
+type Measured = Omit<CellResult, "cell" | "seconds">;
+
+export async function runCell(cell: Cell, tools: CellTools): Promise<CellResult> {
+  const method = methodNamed(cell.method);
+  const startedMs = tools.clock.monotonic();
+  const measured = await measure(cell, method, tools);
+  return { cell, ...measured, seconds: (tools.clock.monotonic() - startedMs) / 1000 };
+}
+
+function measure(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
+  switch (method.kind) {
+    case "zero-shot":
+      return zeroShot(tools);
+    case "centralized":
+      return centralized(cell, method, tools);
+    case "local":
+      return local(cell, method, tools);
+    case "federated":
+      return federated(cell, method, tools);
+    default:
+      return method.kind satisfies never;
+  }
+}
+
+const NOTHING_SENT = { curve: [], bytesUp: 0, bytesDown: 0 } as const;
+
+async function zeroShot(tools: CellTools): Promise<Measured> {
+  return { metrics: await evaluate(undefined, "standard", tools), ...NOTHING_SENT };
+}
+
+/** As many optimizer steps as all clients of a federated run take together. */
+async function centralized(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
+  const { rounds, perRound, localSteps } = tools.protocol;
+  const shard: Shard = { train: tools.dataset.train, heldOut: [] };
+  const adapter = await trainAlone(cell, method, shard, rounds * perRound * localSteps, tools);
+  return { metrics: await evaluate(adapter, promptOf(method), tools), ...NOTHING_SENT };
+}
+
+/** Every client as many steps as its share of a federated run. */
+async function local(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
+  const { rounds, perRound, localSteps, clients } = tools.protocol;
+  const steps = Math.ceil((rounds * perRound * localSteps) / clients);
+  const all: Record<string, number>[] = [];
+  for (const { shard } of tools.dataset.clients(tools.dataset.plan(cell.setting!))) {
+    const adapter = await trainAlone(cell, method, shard, steps, tools);
+    all.push(await evaluate(adapter, promptOf(method), tools));
+  }
+  const { main } = tools.dataset.shape;
+  return { metrics: meanOf(all), perClient: all.map((metrics) => metrics[main]!), ...NOTHING_SENT };
+}
+
+async function federated(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
+  const config = configOf(cell, method, tools);
+  const curve: Evaluated[] = [];
+  const wanted = evaluatedRounds(config.rounds, tools.protocol.lastRounds);
+  let round = 0;
+  const fleet = await startFleet({
+    config,
+    trainer: tools.trainer,
+    device: tools.device,
+    log: tools.log,
+    clients: tools.dataset.clients(tools.dataset.plan(cell.setting!)),
+    async evaluate(adapter) {
+      round++;
+      if (!wanted.has(round)) return {};
+      const metrics = await evaluate(adapter, promptOf(method), tools);
+      curve.push({ round, metrics });
+      return { [tools.dataset.shape.main]: metrics[tools.dataset.shape.main]! };
+    },
+  });
+  try {
+    await fleet.ended;
+    const { run, rounds } = fleet.engine;
+    if (run.phase !== "finished") throw new Error(run.stopped?.reason ?? "the run did not finish");
+    return {
+      metrics: meanOf(curve.slice(-tools.protocol.lastRounds).map(({ metrics }) => metrics)),
+      curve,
+      bytesUp: rounds.reduce((sum, { bytesUp }) => sum + bytesUp, 0),
+      bytesDown: rounds.reduce((sum, { bytesDown }) => sum + bytesDown, 0),
+      adapter: run.global!.model.sha256,
+    };
+  } finally {
+    await fleet.close();
+  }
+}
+
+/** Some on the way, and the last ones. */
+export function evaluatedRounds(rounds: number, last: number): ReadonlySet<number> {
+  const every = Math.max(1, Math.ceil(rounds / CURVE_POINTS));
+  return new Set(
+    Array.from({ length: rounds }, (_, i) => i + 1).filter(
+      (round) => round % every === 0 || round > rounds - last,
+    ),
+  );
+}
+
+export function configOf(cell: Cell, method: Method, { protocol, model }: CellTools): RunConfig {
+  const { clients, adapter, batch, learningRate } = protocol;
+  const rounds = method.oneShot ? 1 : protocol.rounds;
+  const perRound = method.oneShot ? clients : protocol.perRound;
+  const allSteps = protocol.rounds * protocol.perRound * protocol.localSteps;
+  return runConfig.parse({
+    name: cellId(cell)
+      .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
+      .slice(0, 64),
+    model,
+    adapter: { ...adapter, targets: [...adapter.targets] },
+    rounds,
+    seed: cell.seed,
+    cohort: { perRound, quorum: perRound },
+    training: {
+      learning_rate: learningRate,
+      max_steps: method.oneShot ? Math.ceil(allSteps / clients) : protocol.localSteps,
+      per_device_train_batch_size: batch,
+    },
+    evaluation: { data: "-", every: 1, metrics: [] },
+    ...method.run,
+  });
+}
+
+async function trainAlone(
+  cell: Cell,
+  method: Method,
+  shard: Shard,
+  steps: number,
+  tools: CellTools,
+): Promise<Adapter> {
+  const config = configOf(cell, method, tools);
+  const adapter = await firstAdapter(tools.trainer, config);
+  const options = trainingOptions.parse({ ...config.training, max_steps: steps });
+  const { train } = shard.worded?.(promptOf(method)) ?? shard;
+  const result = await tools.trainer.train({ adapter, options, seed: cellId(cell) }, train, {});
+  return result.adapter;
+}
+
+const promptOf = (method: Method): PromptForm => method.run?.prompt ?? "standard";
+
+async function evaluate(
+  adapter: Adapter | undefined,
+  form: PromptForm,
+  { dataset, trainer }: CellTools,
+): Promise<Record<string, number>> {
+  const examples: readonly Example[] = dataset.test(form);
+  const task = {
+    adapter,
+    maxNewTokens: ANSWER_TOKENS,
+    batchSize: EVALUATION_BATCH,
+    optionScore: "next",
+  } as const;
+  return dataset.score(examples, await trainer.predict(task, examples, {}));
+}
+
+/** Longest answer of the medical sets in tokens, with room; classification chooses among options. */
+const ANSWER_TOKENS = 8;
+const EVALUATION_BATCH = 32;
+
+function meanOf(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const names = [...new Set(all.flatMap(Object.keys))];
+  return Object.fromEntries(
+    names.map((name) => {
+      const values = all.flatMap((metrics) => metrics[name] ?? []);
+      return [name, values.reduce((sum, value) => sum + value, 0) / values.length];
+    }),
+  );
+}
