@@ -35,11 +35,11 @@ export function registerLog(cli: Cli): void {
             if (options.follow) continue;
             return;
           }
-          const { event } = message;
+          const event: Entry["event"] = { ...message.event };
           if (typeof event.round === "number") round = event.round;
           if (options.round !== undefined && options.round !== round) continue;
           if (options.client !== undefined && !concerns(event, options.client)) continue;
-          output.result("log/1", { run: id, ...message }, [line(message, round)]);
+          output.result("log/1", { run: id, ...message }, [line({ ...message, event }, round)]);
         }
         cli.exitCode = ending.exitCode();
       } finally {
