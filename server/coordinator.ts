@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { codecOf } from "../adapters/codecs/index.ts";
 import type { Clock } from "../base/clock.ts";
-import { FedloomError } from "../base/errors.ts";
+import { FedloomError, messageOf } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
 import type { Log } from "../base/log.ts";
 import { type RunConfig, runConfig } from "../config/run.ts";
@@ -22,7 +22,9 @@ import { manifestOf } from "./manifest.ts";
 import type { ModelPort, Sampler } from "./ports.ts";
 import { Presence } from "./presence.ts";
 import type { Failure } from "./records.ts";
+import type { RunEvent } from "./run/state.ts";
 import { seededSampler } from "./sampling.ts";
+import { Sweeper } from "./sweep.ts";
 import { parseTaskId } from "./task-id.ts";
 import { strategyOf } from "./work/prepare.ts";
 import { startFiles } from "./work/publish.ts";
@@ -48,6 +50,7 @@ export interface Submission {
 export class Coordinator implements FleetHost {
   readonly parts: CoordinatorOptions & { readonly presence: Presence; readonly dispatcher: Dispatcher };
   readonly log: Log;
+  readonly #sweeper: Sweeper;
   readonly #engines = new Map<string, RunEngine>();
   readonly #progressListeners = new Set<(client: string) => void>();
   readonly #broken = Promise.withResolvers<never>();
@@ -56,6 +59,7 @@ export class Coordinator implements FleetHost {
     const presence = new Presence(options.clock);
     this.parts = { ...options, presence, dispatcher: new Dispatcher(options.clock, presence) };
     this.log = options.log;
+    this.#sweeper = new Sweeper(options.blobs, options.clock);
     this.#broken.promise.catch(() => undefined); // whoever waits for it hears of it all the same
   }
 
@@ -79,9 +83,13 @@ export class Coordinator implements FleetHost {
   /**
    * Checks a configuration as far as it can be before a model is opened, and begins the run.
    *
+   * @param begun events that the run begins with
    * @throws FedloomError F31xx where the strategy does not fit, F3010 for an unknown codec, F4019 for a key that another configuration has
    */
-  async submitRun({ config: given, key = randomBytes(16).toString("hex") }: Submission): Promise<RunEngine> {
+  async submitRun(
+    { config: given, key = randomBytes(16).toString("hex") }: Submission,
+    begun: readonly RunEvent[] = [],
+  ): Promise<RunEngine> {
     const config = runConfig.parse(given);
     strategyOf(config);
     codecOf(config.codec);
@@ -95,9 +103,43 @@ export class Coordinator implements FleetHost {
       );
     }
     const row = { id: this.#newId(), key, config, createdAtMs: this.parts.clock.now() };
-    await this.parts.store.createRun(row);
+    const stored = begun.map((event, i) => ({ seq: i + 1, atMs: row.createdAtMs, event }));
+    await this.parts.store.createRun(row, stored);
     this.log.info("Run submitted", { run: row.id, name: config.name, rounds: config.rounds });
     return this.#take(row);
+  }
+
+  /**
+   * A new run that goes on from a round of another one: the same round numbers, so that with the same configuration,
+   * seed and clients it comes to the same end.
+   *
+   * @throws FedloomError F4021 for a round that is not kept, F4007 where no round is left
+   */
+  async fork(id: string, round: number, config: RunConfig, key?: string): Promise<RunEngine> {
+    const { run } = this.engine(id);
+    const found = run.kept.find((entry) => entry.round === round);
+    if (found === undefined) {
+      const kept = run.kept.map((entry) => entry.round).join(", ");
+      throw new FedloomError(
+        "F4021",
+        `Cannot fork run "${id}" at round ${round}: kept are those of rounds ${kept}`,
+        {
+          run: id,
+          round,
+        },
+      );
+    }
+    if (config.rounds <= round) {
+      throw new FedloomError(
+        "F4007",
+        `Cannot fork run "${id}" at round ${round}: rounds must be above ${round}, got ${config.rounds}`,
+        { run: id, round, rounds: config.rounds },
+      );
+    }
+    const { global, state, baseDelta } = found;
+    const side = baseDelta === undefined ? {} : { baseDelta };
+    const prepared = { type: "prepared", base: run.base, global, state, ...side, after: round } as const;
+    return this.submitRun({ config, key }, [prepared]);
   }
 
   /** In order of submission. */
@@ -160,6 +202,16 @@ export class Coordinator implements FleetHost {
     await store.close();
   }
 
+  async #sweep(): Promise<void> {
+    const runs = this.runs().map(({ run }) => run);
+    try {
+      const deleted = await this.#sweeper.sweep(runs, this.parts.dispatcher.inUse());
+      if (deleted > 0) this.log.debug("Blobs deleted", { deleted });
+    } catch (error) {
+      this.log.warn("Blobs cannot be swept", { reason: messageOf(error) });
+    }
+  }
+
   async #take(row: RunRow): Promise<RunEngine> {
     const { runsDirectory, samplers, ...parts } = this.parts;
     const directory = runsDirectory === undefined ? undefined : join(runsDirectory, row.id);
@@ -173,6 +225,9 @@ export class Coordinator implements FleetHost {
       },
     });
     this.#engines.set(row.id, engine);
+    engine.onEvent(({ event }) => {
+      if (event.type === "published") void this.#sweep();
+    });
     if (directory !== undefined) await startFiles(directory, engine.run, manifestOf(row, SOFTWARE));
     await engine.start();
     return engine;

@@ -96,8 +96,18 @@ export class Dispatcher {
     const turn = this.#turns.get(client);
     await turn?.built;
     if (turn?.task === undefined) return false;
-    const { adapterConfig, adapterModel, corrections } = turn.task;
-    return [adapterConfig, adapterModel, ...Object.values(corrections)].some((ref) => ref?.sha256 === sha256);
+    return blobsOf(turn.task).includes(sha256);
+  }
+
+  busy(client: string): boolean {
+    return this.#turns.has(client);
+  }
+
+  /** Hashes of what tasks in hand were handed. */
+  *inUse(): Generator<string> {
+    for (const { task } of this.#turns.values()) {
+      if (task !== undefined) yield* blobsOf(task);
+    }
   }
 
   progress(client: string, activity: Activity): void {
@@ -161,6 +171,11 @@ export class Dispatcher {
       });
     });
   }
+}
+
+function blobsOf({ adapterConfig, adapterModel, corrections }: Task): string[] {
+  const refs = [adapterConfig, adapterModel, ...Object.values(corrections)];
+  return refs.flatMap((ref) => (ref === undefined ? [] : [ref.sha256]));
 }
 
 function taskMessage(task: Task): ConnectResponse {

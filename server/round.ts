@@ -193,6 +193,14 @@ function topReason(round: Round, received: number): { code: string; message: str
   };
 }
 
+/** What came back, by client. */
+export function updatesOf(members: ReadonlyMap<string, Member>): ReadonlyMap<string, UpdateRecord> {
+  const received = [...members].flatMap(([client, member]) =>
+    member.status === "received" ? [[client, member.update] as const] : [],
+  );
+  return new Map(received);
+}
+
 export function clients(round: Round, status: Member["status"]): string[] {
   return [...round.members].flatMap(([client, member]) => (member.status === status ? [client] : []));
 }

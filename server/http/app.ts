@@ -9,9 +9,10 @@ import type { Coordinator } from "../coordinator.ts";
 import type { RunEngine } from "../engine.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { clientsOf, statusOf } from "../status.ts";
+import { verify } from "../verify.ts";
 import { adapterFiles } from "./adapter-files.ts";
 import { watchRun } from "./events.ts";
-import { type Problem, SCHEMA, stopBody, submitBody } from "./schema.ts";
+import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
 
 const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   invalid_argument: 400,
@@ -67,6 +68,15 @@ export function operatorApp(coordinator: Coordinator, allowedHosts: () => readon
     const engine = find(context);
     await coordinator.resume(engine.run.id);
     return context.json(show(engine));
+  });
+  app.post("/v1/runs/:id/verify", async (context) => {
+    const { round } = await bodyOf(context, verifyBody);
+    return context.json({ verifications: await verify(find(context), round) });
+  });
+  app.post("/v1/runs/:id/fork", async (context) => {
+    const { run } = find(context);
+    const { round, config = run.config, key } = await bodyOf(context, forkBody);
+    return context.json(show(await coordinator.fork(run.id, round, config, key)), 201);
   });
   app.get("/v1/runs/:id/adapter/:file", async (context) => {
     const file = await adapterFiles(find(context), context.req.query("round"), context.req.param("file"));

@@ -59,5 +59,5 @@ function over({ run }: RunEngine): boolean {
 }
 
 function messageOf({ seq, atMs, event }: StoredEvent): Streamed {
-  return { kind: "event", seq, atMs, event };
+  return { kind: "event", seq, atMs, event: { ...event } };
 }

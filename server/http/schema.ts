@@ -15,6 +15,25 @@ export const submitBody = z.strictObject({
 /** POST /v1/runs/ID/stop */
 export const stopBody = z.strictObject({ now: z.boolean().default(false) });
 
+/** POST /v1/runs/ID/verify */
+export const verifyBody = z.strictObject({ round: z.int().positive().optional() });
+
+/** Its answer, a line a round. */
+export const verification = z.object({
+  round: z.number(),
+  /** SHA-256 of the global adapter in the journal, and of the one that came out now. */
+  recorded: z.string(),
+  again: z.string(),
+  equal: z.boolean(),
+});
+
+/** POST /v1/runs/ID/fork: a new run that goes on after a kept round, with the old configuration where none is given. */
+export const forkBody = z.strictObject({
+  round: z.int().min(0),
+  config: runConfig.optional(),
+  key: z.string().min(1).max(128).optional(),
+});
+
 const numbers = z.record(z.string(), z.number());
 
 export const clientFailure = z.object({

@@ -10,18 +10,19 @@ export function createMemoryStore(): Store {
     if (journal === undefined) throw contradiction(`there is no run "${run}"`);
     return journal;
   };
+  const append: Store["append"] = async (run, after, events) => {
+    const { row, links } = journalOf(run);
+    if (links.length !== after) throw contradiction(`run "${run}" has ${links.length} events, not ${after}`);
+    for (const event of events) links.push(linkOf(links.at(-1)?.hash ?? chainStart(row), event));
+  };
   return {
-    async createRun(row) {
+    async createRun(row, begun = []) {
       if (journals.has(row.id)) throw contradiction(`run "${row.id}" is created twice`);
       journals.set(row.id, { row: structuredClone(row), links: [] });
+      await append(row.id, 0, begun);
     },
     runs: async () => [...journals.values()].map(({ row }) => structuredClone(row)),
-    async append(run, after, events) {
-      const { row, links } = journalOf(run);
-      if (links.length !== after)
-        throw contradiction(`run "${run}" has ${links.length} events, not ${after}`);
-      for (const event of events) links.push(linkOf(links.at(-1)?.hash ?? chainStart(row), event));
-    },
+    append,
     async read(run, after = 0) {
       const { row, links } = journalOf(run);
       return readChain(run, chainStart(row), links).slice(after);

@@ -9,7 +9,7 @@ import { contradiction } from "../round.ts";
 import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { refuseNetworkDisk } from "./network-disk.ts";
-import type { RunRow, Store } from "./store.ts";
+import type { RunRow, Store, StoredEvent } from "./store.ts";
 
 const FILE = "journal.sqlite";
 /** SQLite's primary result code for a file that another process has locked. */
@@ -33,31 +33,42 @@ export function openSqliteStore(directory: string): Store {
     return toRow(found);
   };
 
+  const insert = (run: string, before: string, events: readonly StoredEvent[]): void => {
+    let hash = before;
+    for (const event of events) {
+      const link = linkOf(hash, event);
+      insertEvent.run(run, link.seq, link.atMs, link.json, link.hash);
+      hash = link.hash;
+    }
+  };
+  /** All of it or nothing, and on disk. */
+  const commit = (act: () => void): void =>
+    write(directory, () => {
+      failpoint("server.event-appending");
+      db.exec("BEGIN IMMEDIATE");
+      try {
+        act();
+        db.exec("COMMIT");
+      } catch (error) {
+        if (db.isTransaction) db.exec("ROLLBACK");
+        throw error;
+      }
+    });
+
   return {
-    async createRun({ id, key, config, createdAtMs }) {
-      write(directory, () => insertRun.run(id, key, JSON.stringify(config), createdAtMs));
+    async createRun(row, begun = []) {
+      commit(() => {
+        insertRun.run(row.id, row.key, JSON.stringify(row.config), row.createdAtMs);
+        insert(row.id, chainStart(row), begun);
+      });
     },
     runs: async () => selectRuns.all().map(toRow),
     async append(run, after, events) {
       const last = selectLast.get(run);
       const held = last === undefined ? 0 : Number(last.seq);
       if (held !== after) throw contradiction(`run "${run}" has ${held} events, not ${after}`);
-      let hash = last === undefined ? chainStart(rowOf(run)) : String(last.hash);
-      write(directory, () => {
-        failpoint("server.event-appending");
-        db.exec("BEGIN IMMEDIATE");
-        try {
-          for (const event of events) {
-            const link = linkOf(hash, event);
-            insertEvent.run(run, link.seq, link.atMs, link.json, link.hash);
-            hash = link.hash;
-          }
-          db.exec("COMMIT");
-        } catch (error) {
-          if (db.isTransaction) db.exec("ROLLBACK");
-          throw error;
-        }
-      });
+      const before = last === undefined ? chainStart(rowOf(run)) : String(last.hash);
+      commit(() => insert(run, before, events));
       failpoint("server.event-appended");
     },
     async read(run, after = 0) {

@@ -25,7 +25,8 @@ export interface StoredEvent {
 }
 
 export interface Store {
-  createRun(row: RunRow): Promise<void>;
+  /** @param begun events that the run begins with: both or neither are kept */
+  createRun(row: RunRow, begun?: readonly StoredEvent[]): Promise<void>;
   /** In order of creation. */
   runs(): Promise<readonly RunRow[]>;
   /**

@@ -11,15 +11,17 @@ import {
   type RoundEvent,
   type RoundPolicy,
 } from "../round.ts";
-import { type Evaluation, type Phase, type Run, type RunEvent, remaining } from "./state.ts";
+import { type Evaluation, type Kept, type Phase, type Run, type RunEvent, remaining } from "./state.ts";
 
 /** @throws FedloomError F4001 for an event that cannot follow from this state */
 export function apply(run: Run, event: RunEvent): Run {
   switch (event.type) {
     case "prepared": {
       expect(run, event, "preparing");
-      const { base, global, state } = event;
-      return { ...run, phase: "choosing", base, global, state, kept: [{ round: 0, global, state }] };
+      const { base, global, state, baseDelta, after = 0 } = event;
+      const side = baseDelta === undefined ? {} : { baseDelta };
+      const kept = [{ round: after, global, state, ...side, totalClients: 0 }];
+      return { ...run, phase: "choosing", number: after + 1, base, global, state, baseDelta, kept };
     }
     case "population": {
       expect(run, event, "choosing");
@@ -127,13 +129,14 @@ function nextRound(run: Run, outcome: Outcome, round: Round): Run {
   const side = baseDelta === undefined ? {} : { baseDelta };
   const { number, config } = run;
   const { last, every } = config.keep;
-  const kept = [...run.kept, { round: number, global, state, ...side, updates: round.members }].flatMap(
-    (entry) => {
-      if (entry.round > number - last) return [entry];
-      const { updates: _, ...bare } = entry;
-      return entry.round === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
-    },
-  );
+  const kept = [
+    ...run.kept,
+    { round: number, global, state, ...side, totalClients: run.population.size, updates: round.members },
+  ].flatMap((entry, i): Kept[] => {
+    if (entry.round > number - last) return [entry];
+    const { updates: _, ...bare } = entry;
+    return i === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
+  });
   const ended = number === config.rounds;
   return {
     ...run,

@@ -21,11 +21,8 @@ export function decide(run: Run, command: RunCommand): readonly RunEvent[] {
   }
   if (run.stopped !== undefined) return [];
   switch (command.type) {
-    case "prepared": {
-      if (run.phase !== "preparing") return [];
-      const { type, base, global, state } = command;
-      return [{ type, base, global, state }];
-    }
+    case "prepared":
+      return run.phase === "preparing" ? [command] : [];
     case "choose":
       return decideChoice(run, command);
     case "aggregated":

@@ -32,12 +32,14 @@ export interface EvaluationReply {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** What remains of a round when the next one has begun; `round` 0 is the adapter that round 1 was handed. */
+/** What remains of a round when the next one has begun. The first entry is the adapter that the run began with. */
 export interface Kept {
   readonly round: number;
   readonly global: AdapterRef;
   readonly state: BlobRef;
   readonly baseDelta?: AdapterRef;
+  /** Clients that the round could draw from. */
+  readonly totalClients: number;
   /** The cohort's updates, as long as the round can be aggregated again. */
   readonly updates?: Round["members"];
 }
@@ -66,8 +68,18 @@ export interface Run {
   readonly kept: readonly Kept[];
 }
 
+export interface Prepared {
+  readonly type: "prepared";
+  readonly base: string;
+  readonly global: AdapterRef;
+  readonly state: BlobRef;
+  readonly baseDelta?: AdapterRef;
+  /** Rounds that are done: more than 0 in a run that was forked from another one's round. */
+  readonly after?: number;
+}
+
 export type RunCommand =
-  | { readonly type: "prepared"; readonly base: string; readonly global: AdapterRef; readonly state: BlobRef }
+  | Prepared
   | {
       readonly type: "choose";
       readonly round: number;
@@ -98,7 +110,7 @@ export type RunCommand =
   | { readonly type: "resume" };
 
 export type RunEvent =
-  | { readonly type: "prepared"; readonly base: string; readonly global: AdapterRef; readonly state: BlobRef }
+  | Prepared
   | { readonly type: "population"; readonly joined: readonly string[]; readonly left: readonly string[] }
   | {
       readonly type: "round opened";

@@ -33,7 +33,7 @@ function choice(run: Run): RunWork {
   const { perRound, overSelect, minClients, deadline } = run.config.cohort;
   const keep = run.round === undefined ? [] : remaining(run.round);
   const quorum = quorumOf(run.config);
-  const first = run.number === 1 && run.attempt === 0;
+  const first = run.previous === undefined && run.attempt === 0;
   return {
     kind: "choose",
     round: run.number,

@@ -3,8 +3,9 @@ import { FedloomError } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import type { Task } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { recordOf } from "../history.ts";
-import type { Failure, UpdateRecord } from "../records.ts";
-import type { Run, RunCommand, RunWork } from "../run/state.ts";
+import type { Failure } from "../records.ts";
+import { updatesOf } from "../round.ts";
+import type { RunCommand, RunWork } from "../run/state.ts";
 import { formatTaskId, type TaskName } from "../task-id.ts";
 import { aggregate, readWhole, writeAdapter } from "./aggregate.ts";
 import { choose } from "./choose.ts";
@@ -40,7 +41,7 @@ export async function perform(
         global: run.global!,
         state: run.state!,
         totalClients: run.population.size,
-        updates: updatesOf(run),
+        updates: updatesOf(run.round!.members),
       });
       failpoint("server.aggregated");
       return { type: "aggregated", round, outcome };
@@ -80,13 +81,6 @@ export async function perform(
   }
 }
 
-function updatesOf({ round }: Run): ReadonlyMap<string, UpdateRecord> {
-  const received = [...(round?.members ?? [])].flatMap(([client, member]) =>
-    member.status === "received" ? [[client, member.update] as const] : [],
-  );
-  return new Map(received);
-}
-
 function offerTraining(place: Place, client: string, signal: AbortSignal): undefined {
   const { number: round, attempt } = place.run;
   const fail = (failure: Failure): Promise<unknown> =>
@@ -121,14 +115,22 @@ interface Offering {
 }
 
 function offer(place: Place, name: TaskName, signal: AbortSignal, { build, fail }: Offering): undefined {
-  const { dispatcher, log } = place.parts;
+  const { blobs, dispatcher, log } = place.parts;
   const taskId = formatTaskId(name);
   const { client, round } = name;
   // A journal that cannot be written has ended the place already.
   const tell = (failure: Failure): void => void fail(failure).catch(() => undefined);
-  signal.addEventListener("abort", () => dispatcher.withdraw(client, taskId, endOf(place, name)), {
-    once: true,
-  });
+  const end = (): void => {
+    const reason = endOf(place, name);
+    dispatcher.withdraw(client, taskId, reason);
+    // What it uploaded of a result that nobody waits for will never be whole.
+    if (reason !== undefined && !dispatcher.busy(client)) {
+      blobs
+        .forget(client)
+        .catch((error: unknown) => log.warn("Uploads left behind", { client, reason: String(error) }));
+    }
+  };
+  signal.addEventListener("abort", end, { once: true });
   dispatcher.offer({
     taskId,
     client,

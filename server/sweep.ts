@@ -1,0 +1,69 @@
+/** Deletes blobs that nobody refers to any more, so that the disk does not grow with the rounds. */
+import type { Clock } from "../base/clock.ts";
+import type { Blobs } from "./blobs/blobs.ts";
+import type { AdapterRef, BlobRef } from "./records.ts";
+import { type Member, updatesOf } from "./round.ts";
+import type { Run } from "./run/state.ts";
+
+/**
+ * A blob goes when it was seen without a reference this long ago and still has none: what was just uploaded or just
+ * aggregated is referred to a moment later. A client whose upload went too early is asked for it again.
+ */
+export const SUSPECT_MS = 10 * 60_000;
+
+export class Sweeper {
+  readonly #blobs: Blobs;
+  readonly #clock: Clock;
+  readonly #suspectSinceMs = new Map<string, number>();
+  #sweeping = false;
+
+  constructor(blobs: Blobs, clock: Clock) {
+    this.#blobs = blobs;
+    this.#clock = clock;
+  }
+
+  /** @param inUse hashes beside those of the runs: of tasks that are handed out */
+  async sweep(runs: readonly Run[], inUse: Iterable<string>): Promise<number> {
+    if (this.#sweeping) return 0;
+    this.#sweeping = true;
+    try {
+      const live = new Set([...runs.flatMap((run) => [...hashesOf(run)]), ...inUse]);
+      const now = this.#clock.monotonic();
+      const there = await this.#blobs.list();
+      for (const known of this.#suspectSinceMs.keys())
+        if (live.has(known)) this.#suspectSinceMs.delete(known);
+      let deleted = 0;
+      for (const sha256 of there) {
+        if (live.has(sha256)) continue;
+        const since = this.#suspectSinceMs.get(sha256) ?? now;
+        this.#suspectSinceMs.set(sha256, since);
+        if (now - since < SUSPECT_MS) continue;
+        await this.#blobs.delete(sha256);
+        this.#suspectSinceMs.delete(sha256);
+        deleted++;
+      }
+      return deleted;
+    } finally {
+      this.#sweeping = false;
+    }
+  }
+}
+
+/** Every blob that a run's future may read. */
+export function* hashesOf(run: Run): Generator<string> {
+  const { global, state, baseDelta, outcome, round, kept } = run;
+  const refs = (...found: readonly (AdapterRef | BlobRef | undefined)[]): string[] =>
+    found.flatMap((ref) =>
+      ref === undefined ? [] : "sha256" in ref ? [ref.sha256] : [ref.config.sha256, ref.model.sha256],
+    );
+  yield* refs(global, state, baseDelta, outcome?.global, outcome?.state, outcome?.baseDelta);
+  const members: ReadonlyMap<string, Member>[] = round === undefined ? [] : [round.members];
+  for (const entry of kept) {
+    yield* refs(entry.global, entry.state, entry.baseDelta);
+    if (entry.updates !== undefined) members.push(entry.updates);
+  }
+  for (const cohort of members) {
+    for (const { adapter, extras } of updatesOf(cohort).values())
+      yield* refs(adapter, ...Object.values(extras));
+  }
+}

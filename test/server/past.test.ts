@@ -1,0 +1,97 @@
+import { expect, test } from "vitest";
+import { ManualClock } from "../../base/clock.ts";
+import type { Coordinator } from "../../server/coordinator.ts";
+import { hashesOf, SUSPECT_MS } from "../../server/sweep.ts";
+import { verify } from "../../server/verify.ts";
+import { FakeClient } from "./fake-client.ts";
+import { config, coordinatorIn, finished, later } from "./setting.ts";
+
+async function finishedRun(over: Record<string, unknown> = {}, clock = new ManualClock()) {
+  const coordinator = await coordinatorIn(undefined, { clock });
+  later(() => coordinator.close());
+  join(coordinator);
+  const engine = await coordinator.submitRun({
+    config: config({ rounds: 4, strategy: { name: "fedyogi" }, keep: { last: 2, every: 2 }, ...over }),
+  });
+  await finished(engine);
+  expect(engine.run.stopped).toBeUndefined();
+  return { coordinator, engine, clock };
+}
+
+function join(coordinator: Coordinator): void {
+  for (const [k, id] of ["c1", "c2", "c3"].entries()) {
+    const client = new FakeClient(coordinator.fleet({ address: "in process" }), id, { adds: k + 1 });
+    client.ended.catch(() => undefined);
+    later(() => client.close());
+  }
+}
+
+test("kept are the beginning, the last rounds with their updates, and every Nth", async () => {
+  const { engine } = await finishedRun();
+  expect(engine.run.kept.map(({ round, updates }) => [round, updates !== undefined])).toEqual([
+    [0, false],
+    [2, false],
+    [3, true],
+    [4, true],
+  ]);
+});
+
+test("a past round aggregated again from its blobs gives the recorded hash", async () => {
+  const { engine } = await finishedRun();
+  const results = await verify(engine, undefined);
+  expect(results.map(({ round, equal }) => ({ round, equal }))).toEqual([
+    { round: 3, equal: true },
+    { round: 4, equal: true },
+  ]);
+  expect(results[1]!.again).toBe(engine.run.global!.model.sha256);
+  await expect(verify(engine, 1)).rejects.toMatchObject({
+    code: "F4021",
+    message: expect.stringContaining("updates are kept of rounds 3, 4"),
+  });
+});
+
+test("a recorded adapter that its updates do not make is found", async () => {
+  const { engine } = await finishedRun();
+  const { kept } = engine.run;
+  const forged = kept.map((entry) => (entry.round === 4 ? { ...entry, global: kept[0]!.global } : entry));
+  engine.run = { ...engine.run, kept: forged };
+  expect(await verify(engine, 4)).toMatchObject([
+    { round: 4, equal: false, recorded: kept[0]!.global.model.sha256 },
+  ]);
+});
+
+test("a run forked at a round with the same configuration comes to the same end", async () => {
+  const { coordinator, engine } = await finishedRun();
+  const fork = await coordinator.fork(engine.run.id, 2, engine.run.config);
+  await finished(fork);
+  expect(fork.rounds.map(({ round }) => round)).toEqual([3, 4]);
+  expect(fork.run.global!.model.sha256).toBe(engine.run.global!.model.sha256);
+  expect(fork.run.id).not.toBe(engine.run.id);
+});
+
+test("a fork needs a round that is kept, and rounds that are left", async () => {
+  const { coordinator, engine } = await finishedRun();
+  const { id, config: same } = engine.run;
+  await expect(coordinator.fork(id, 1, same)).rejects.toMatchObject({ code: "F4021" });
+  await expect(coordinator.fork(id, 4, same)).rejects.toMatchObject({ code: "F4007" });
+  await expect(coordinator.fork("nobody", 4, same)).rejects.toMatchObject({ code: "F4006" });
+});
+
+test("blobs that no run refers to are deleted after a while, and no others", async () => {
+  const { coordinator, engine, clock } = await finishedRun({ rounds: 6 });
+  const { blobs } = coordinator.parts;
+  const before = await blobs.list();
+  const live = new Set(hashesOf(engine.run));
+  expect(before.length).toBeGreaterThan(live.size);
+  clock.advance(SUSPECT_MS);
+  join(coordinator); // so long a silence ended the connections
+  // Another run's round is what sets the next sweep off.
+  const other = await coordinator.submitRun({ config: config({ name: "other", rounds: 1 }) });
+  await finished(other);
+  await new Promise(setImmediate);
+  const expected = new Set([...live, ...hashesOf(other.run)]);
+  const after = new Set(await blobs.list());
+  expect([...expected].filter((hash) => !after.has(hash))).toEqual([]);
+  expect(before.filter((hash) => after.has(hash) && !expected.has(hash))).toEqual([]);
+  expect((await verify(engine, undefined)).every(({ equal }) => equal)).toBe(true);
+});
