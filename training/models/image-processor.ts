@@ -75,8 +75,6 @@ interface Family {
 }
 
 const HALF = [0.5, 0.5, 0.5];
-const IMAGENET_MEAN = [0.485, 0.456, 0.406];
-const IMAGENET_STD = [0.229, 0.224, 0.225];
 const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD = [0.26862954, 0.26130258, 0.27577711];
 const clip: Family = {
@@ -127,11 +125,11 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   DeiT: {
     ...clip,
     bareSize: "square",
-    defaults: { ...clip.defaults, size: 256, image_mean: IMAGENET_MEAN, image_std: IMAGENET_STD },
+    defaults: { ...clip.defaults, size: 256, image_mean: HALF, image_std: HALF },
   },
   Blip: { ...vit, defaults: { size: 384, resample: 3, image_mean: CLIP_MEAN, image_std: CLIP_STD } },
   Idefics3: idefics3,
-  SmolVLM: { ...idefics3, defaults: { ...idefics3.defaults } },
+  SmolVLM: idefics3,
   Idefics2: idefics2,
 };
 
