@@ -21,7 +21,7 @@ export interface ToyOptions {
     signal: AbortSignal | undefined,
     training: number,
   ) => Promise<void> | void;
-  /** A line per finished training is appended here: what the chaos tests count. */
+  /** "begin SEED" and "end SEED" of every training are appended here: what the chaos tests count. */
   readonly ledger?: string;
 }
 
@@ -67,6 +67,10 @@ export function createToyTrainer(options: ToyOptions = {}): Trainer {
     createAdapter: async () => toyAdapter(options.baseHash),
     async train(task, examples, { onProgress, signal }): Promise<TrainResult> {
       training++;
+      const note = (word: string): void => {
+        if (options.ledger !== undefined) appendFileSync(options.ledger, `${word} ${task.seed}\n`);
+      };
+      note("begin");
       const order = createRng(task.seed).shuffle(examples);
       let tensors = task.adapter.tensors;
       let lossFirst = Number.NaN;
@@ -80,7 +84,7 @@ export function createToyTrainer(options: ToyOptions = {}): Trainer {
         if (step === 1) lossFirst = loss;
         onProgress?.({ step, steps, epoch: 0, loss, learningRate: 0.1, tokensPerSecond: 0 });
       }
-      if (options.ledger !== undefined) appendFileSync(options.ledger, `${task.seed}\n`);
+      note("end");
       return {
         adapter: { ...task.adapter, tensors },
         examples: examples.length,

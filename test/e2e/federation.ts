@@ -12,12 +12,13 @@ import type { ToyCoordinatorOptions } from "./toy-coordinator.ts";
 export type Environment = Readonly<Record<string, string>>;
 
 export interface Federation {
+  readonly directory: string;
   /** Where the coordinator listens, in every life of it. */
   readonly address: string;
   coordinator(environment?: Environment): Child;
   client(name: string, options?: Partial<ToyClientOptions>, environment?: Environment): Child;
-  /** The seeds of all finished trainings, in order: one a client and round if no work was done twice. */
-  trainings(): string[];
+  /** The seeds of all trainings that began or that came to their end, in order: one a client and round if no work was done twice. */
+  trainings(which?: "begin" | "end"): string[];
 }
 
 export const RUN: ToyCoordinatorOptions["run"] = {
@@ -36,6 +37,7 @@ export async function federation(
   const ledger = join(directory, "ledger");
   const { run, ...more } = options;
   return {
+    directory,
     address,
     coordinator(environment) {
       const given: ToyCoordinatorOptions = {
@@ -56,7 +58,10 @@ export async function federation(
       };
       return startProcess(program("toy-client.ts"), [JSON.stringify(full)], environment);
     },
-    trainings: () => (existsSync(ledger) ? readFileSync(ledger, "utf8").trim().split("\n") : []),
+    trainings(which = "end") {
+      const lines = existsSync(ledger) ? readFileSync(ledger, "utf8").split("\n") : [];
+      return lines.filter((line) => line.startsWith(`${which} `)).map((line) => line.slice(which.length + 1));
+    },
   };
 }
 
@@ -71,7 +76,7 @@ function program(name: string): string {
 }
 
 /** A port that was free a moment ago: a coordinator that is started again must listen where it did. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

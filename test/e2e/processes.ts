@@ -16,6 +16,8 @@ export interface Child {
   readonly lines: readonly string[];
   /** The first line, past or to come, that matches. @throws Error with all lines if the process ends or time does */
   line(pattern: RegExp): Promise<RegExpMatchArray>;
+  /** Resolves when it has ended by itself. @throws Error with all lines unless it did so with exit code 0 */
+  finish(): Promise<void>;
   /** Ends it and waits. */
   kill(signal?: NodeJS.Signals): Promise<void>;
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -58,6 +60,10 @@ export function startProcess(
     lines,
     exited,
     kill,
+    async finish() {
+      const { code, signal } = await exited;
+      if (code !== 0) throw new Error(`The process ended with ${code ?? signal}:\n${lines.join("\n")}`);
+    },
     line: (pattern) =>
       new Promise((resolve, reject) => {
         const fail = (why: string): void => {

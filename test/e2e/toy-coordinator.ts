@@ -24,7 +24,10 @@ const { coordinator, address, close } = await startCoordinator({
   state: options.state,
   listen: options.listen,
   log: createLog({ level: "debug", format: "pretty", write: (line) => console.log(line) }),
-  model: { createAdapter: async () => toyAdapter(TOY_BASE, options.width) },
+  model: {
+    createAdapter: async () => toyAdapter(TOY_BASE, options.width),
+    evaluate: async (_config, { tensors }) => ({ tensors: tensors.size }),
+  },
 });
 const engine = await coordinator.submitRun({ config: runConfig.parse(options.run), key: "the run" });
 console.log(`listening on ${address}`);
