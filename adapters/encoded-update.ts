@@ -107,8 +107,10 @@ export function openUpdate(
     if (!isFloat(origin.file.info(tensorName).dtype))
       throw malformed(name, `tensor "${tensorName}" holds no floats`);
   }
+  // What lies in the file in parts is coded: only whole tensors can be read.
+  const { readInto: _coded, ...whole } = file;
   return {
-    ...file,
+    ...whole,
     info(tensorName) {
       const { dtype, shape } = origin.file.info(tensorName);
       return { ...file.info(tensorName), dtype, shape };

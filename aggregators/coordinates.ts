@@ -1,5 +1,8 @@
 /** Rules that look at one coordinate at a time, over all clients that sent it: the sorted values in, a number out. */
 import { floats } from "../adapters/cast.ts";
+import { sizeOf } from "../adapters/tensor.ts";
+import { createKernels, partOf } from "./kernels.ts";
+import { canSlice, havingTensor } from "./parts.ts";
 import type { Updates } from "./strategy.ts";
 
 /**
@@ -11,38 +14,60 @@ export function coordinatewise(
   name: string,
   rule: (ascending: Float64Array) => number,
 ): Float64Array | undefined {
-  const values = updates.clients.flatMap((_, k) => {
-    const sent = updates.tensor(k, name);
-    return sent === undefined ? [] : [floats(sent)];
-  });
-  if (values.length === 0) return undefined;
-  const result = new Float64Array(values[0]!.length);
-  const column = new Float64Array(values.length);
-  for (let i = 0; i < result.length; i++) {
-    for (let k = 0; k < column.length; k++) column[k] = values[k]![i]!;
-    sortSmall(column);
-    result[i] = rule(column);
+  const present = havingTensor(updates, name);
+  const [first] = present;
+  if (first === undefined) return undefined;
+  const result = new Float64Array(sizeOf(updates.shape(first, name)));
+  const column = new Float64Array(present.length);
+  if (!canSlice(updates, present, name)) {
+    const values = present.map((k) => floats(updates.tensor(k, name)!));
+    for (let i = 0; i < result.length; i++) {
+      for (let k = 0; k < column.length; k++) column[k] = values[k]![i]!;
+      result[i] = rule(column.sort());
+    }
+    return result;
+  }
+  // All coordinates of a part are sorted at once: the network's exchanges are vector instructions.
+  const kernels = createKernels(present.length);
+  const network = sortingNetwork(present.length);
+  const part = partOf(present.length);
+  for (let from = 0; from < result.length; from += part) {
+    const length = Math.min(part, result.length - from);
+    const rows = present.map((k, at) => {
+      const row = kernels.slot(at, length);
+      updates.slice!(k, name, from, row);
+      return row;
+    });
+    for (const [low, high] of network) kernels.exchange(low, high, length);
+    for (let i = 0; i < length; i++) {
+      for (let k = 0; k < column.length; k++) column[k] = rows[k]![i]!;
+      result[from + i] = rule(column);
+    }
   }
   return result;
 }
 
-/** Insertion sort up to this length: the runtime's own sort costs more than it saves on so few. */
-const SMALL = 48;
-
-export function sortSmall(column: Float64Array): void {
-  if (column.length > SMALL) {
-    column.sort();
-    return;
-  }
-  for (let i = 1; i < column.length; i++) {
-    const value = column[i]!;
-    let at = i - 1;
-    while (at >= 0 && column[at]! > value) {
-      column[at + 1] = column[at]!;
-      at--;
+/**
+ * Pairs of places whose exchange, one after the other, sorts any `count` values in ascending order.
+ *
+ * Batcher's merge exchange: Knuth, The Art of Computer Programming, volume 3, section 5.2.2, algorithm M
+ */
+export function sortingNetwork(count: number): (readonly [number, number])[] {
+  const pairs: (readonly [number, number])[] = [];
+  const top = count < 2 ? 0 : 2 ** (Math.ceil(Math.log2(count)) - 1);
+  for (let p = top; p > 0; p = p >> 1) {
+    let q = top;
+    let r = 0;
+    let d = p;
+    for (;;) {
+      for (let i = 0; i < count - d; i++) if ((i & p) === r) pairs.push([i, i + d]);
+      if (q === p) break;
+      d = q - p;
+      q = q >> 1;
+      r = p;
     }
-    column[at + 1] = value;
   }
+  return pairs;
 }
 
 /** The middle value; of an even number, the mean of the middle two. */

@@ -13,7 +13,7 @@ export function differenceOf(
   const sent = updates.tensor(client, name);
   if (sent === undefined) return undefined;
   const start = floats(updates.base?.(client, name) ?? global);
-  const difference = Float64Array.from(floats(sent));
+  const difference = new Float64Array(floats(sent));
   for (let i = 0; i < difference.length; i++) difference[i] = difference[i]! - start[i]!;
   return difference;
 }

@@ -7,7 +7,10 @@
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
+import { sizeOf } from "../adapters/tensor.ts";
+import { createKernels, partOf } from "./kernels.ts";
 import { moduleFactors, modulesOf, squaredProductDistance } from "./modules.ts";
+import { canSlice, type Floats } from "./parts.ts";
 import type { Updates } from "./strategy.ts";
 
 /** Where distances are measured: on A and B apart, or on the products s·B·A that the model sees. */
@@ -23,10 +26,23 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
   };
   const { pairs, others } = modulesOf(global.tensors.keys());
   const alone = space === "factors" ? [...global.tensors.keys()] : others;
+  const kernels = createKernels(n);
+  const everybody = updates.clients.map((_, k) => k); // no tensor lacks: needs say so
   for (const name of alone) {
-    const values = updates.clients.map((_, k) => floats(updates.tensor(k, name)!)); // no tensor lacks: needs say so
-    for (let i = 0; i < n; i++)
-      for (let j = i + 1; j < n; j++) add(i, j, squaredDistance(values[i]!, values[j]!));
+    if (!canSlice(updates, everybody, name)) {
+      const values = everybody.map((k) => floats(updates.tensor(k, name)!));
+      for (let i = 0; i < n; i++) {
+        for (let j = i + 1; j < n; j++) add(i, j, squaredDistance(values[i]!, values[j]!));
+      }
+      continue;
+    }
+    const size = sizeOf(global.tensors.get(name)!.shape);
+    const part = partOf(n);
+    for (let from = 0; from < size; from += part) {
+      const length = Math.min(part, size - from);
+      for (const k of everybody) updates.slice!(k, name, from, kernels.slot(k, length));
+      for (let i = 0; i < n; i++) for (let j = i + 1; j < n; j++) add(i, j, kernels.distance(i, j, length));
+    }
   }
   if (space === "factors") return distances;
   for (const pair of pairs) {
@@ -38,21 +54,7 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
   return distances;
 }
 
-function squaredDistance(a: Float32Array | Float64Array, b: Float32Array | Float64Array): number {
-  return a instanceof Float32Array && b instanceof Float32Array ? single(a, b) : double(a, b);
-}
-
-// One function for each element type, so that the compiler sees one kind of array in each loop.
-function single(a: Float32Array, b: Float32Array): number {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) {
-    const d = a[i]! - b[i]!;
-    total += d * d;
-  }
-  return total;
-}
-
-function double(a: Float32Array | Float64Array, b: Float32Array | Float64Array): number {
+function squaredDistance(a: Floats, b: Floats): number {
   let total = 0;
   for (let i = 0; i < a.length; i++) {
     const d = a[i]! - b[i]!;

@@ -41,8 +41,15 @@ export interface Updates {
   /** Names that at least one client sent, in byte order. */
   readonly names: readonly string[];
   has(client: number, name: string): boolean;
+  /** Of a tensor that the client has. */
+  shape(client: number, name: string): readonly number[];
   /** A client's tensor, undefined where it has none of that name. The caller may not write into it. */
   tensor(client: number, name: string): Tensor | undefined;
+  /**
+   * Fills `target` with the elements of a float32 tensor from `from` on, where a part can be read without the rest;
+   * false where not, and `target` is then undefined.
+   */
+  slice?(client: number, name: string, from: number, target: Float32Array): boolean;
   /** A tensor of a further set that the strategy asked for with `extras`: "fisher". */
   extra(client: number, kind: string, name: string): Tensor | undefined;
   /** The tensor the client started from, where that is not the current global (asynchronous runs). */

@@ -1,13 +1,14 @@
 /**
  * The round's updates as strategies read them: in memory for tests and small fleets, on disk for the rest.
  */
+import { openUpdate } from "../adapters/encoded-update.ts";
 import { openSafetensors, type SafetensorsFile } from "../adapters/safetensors.ts";
 import { compareNames, type TensorSet } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { UpdateInfo, Updates } from "./strategy.ts";
 
 /** Tensors by name, one at a time: a safetensors file or a set in memory. */
-export type TensorSource = Pick<SafetensorsFile, "names" | "has" | "info" | "read">;
+export type TensorSource = Pick<SafetensorsFile, "names" | "has" | "info" | "read" | "readInto">;
 
 export interface UpdateEntry {
   readonly info: UpdateInfo;
@@ -23,6 +24,13 @@ export interface UpdateFiles {
   readonly model: string;
   readonly extras?: Readonly<Record<string, string>>;
   readonly base?: string;
+  /** The file that was handed out and its SHA-256, where `model` may hold coded differences from it. */
+  readonly origin?: { readonly path: string; readonly sha256: string };
+}
+
+/** Whole tensors, whatever codec the file was sent with. */
+function decoded(file: SafetensorsFile, handedOut: SafetensorsFile, sha256: string): TensorSource {
+  return openUpdate(file, { file: handedOut, sha256 });
 }
 
 export function sourceOf(tensors: TensorSet): TensorSource {
@@ -36,6 +44,10 @@ export function sourceOf(tensors: TensorSet): TensorSource {
     has: (name) => tensors.has(name),
     info: (name) => ({ ...read(name), begin: 0, end: read(name).data.byteLength }),
     read,
+    readInto(name, byteFrom, target) {
+      const { data } = read(name);
+      target.set(new Uint8Array(data.buffer, data.byteOffset + byteFrom, target.length));
+    },
   };
 }
 
@@ -58,7 +70,14 @@ export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
     clients: sorted.map(({ info }) => info),
     names,
     has: (client, name) => sorted[client]!.tensors.has(name),
+    shape: (client, name) => sorted[client]!.tensors.info(name).shape,
     tensor: (client, name) => readFrom(sorted[client]!.tensors, name),
+    slice(client, name, from, target) {
+      const { tensors } = sorted[client]!;
+      if (tensors.readInto === undefined || tensors.info(name).dtype !== "F32") return false;
+      tensors.readInto(name, from * 4, new Uint8Array(target.buffer, target.byteOffset, target.byteLength));
+      return true;
+    },
     extra: (client, kind, name) => readFrom(sorted[client]!.extras?.[kind], name),
     ...(sorted.some(({ base }) => base !== undefined) && {
       base: (client: number, name: string) => readFrom(sorted[client]!.base, name),
@@ -81,9 +100,9 @@ export function openUpdates(files: readonly UpdateFiles[]): {
     return file;
   };
   try {
-    const entries = files.map(({ info, model, extras, base }) => ({
+    const entries = files.map(({ info, model, extras, base, origin }) => ({
       info,
-      tensors: open(model),
+      tensors: origin === undefined ? open(model) : decoded(open(model), open(origin.path), origin.sha256),
       extras: Object.fromEntries(Object.entries(extras ?? {}).map(([kind, path]) => [kind, open(path)])),
       ...(base !== undefined && { base: open(base) }),
     }));

@@ -8,71 +8,65 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { type FloatDType, floats, floatTensor } from "../adapters/cast.ts";
 import { sizeOf, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import { createKernels, PART } from "./kernels.ts";
+import { canSlice, havingTensor } from "./parts.ts";
 import type { Updates } from "./strategy.ts";
+import { sum } from "./weights.ts";
+
+/** Scratch of this thread. Rules are synchronous, so that no two use it at once. */
+const kernels = createKernels(1);
 
 /**
  * Σ w_k x_k / Σ w_k over the clients that have the tensor, in float64; undefined where none has, or all weigh 0.
  *
- * Holds four tensors at a time, whatever the number of clients.
+ * Holds a part of one client's tensor at a time where it can be read in parts, else one client's tensor.
  */
 export function meanOf(updates: Updates, name: string, weights: readonly number[]): Float64Array | undefined {
-  const present = updates.clients.flatMap((_, k) => (weights[k] !== 0 && updates.has(k, name) ? [k] : []));
-  const total = present.reduce((sum, k) => sum + weights[k]!, 0);
-  if (total === 0) return undefined;
-  let mean: Float64Array | undefined;
-  for (let at = 0; at < present.length; at += BLOCK) {
-    const block = present.slice(at, at + BLOCK);
-    const values = block.map((k) => floats(updates.tensor(k, name)!));
-    const shares = block.map((k) => weights[k]! / total);
-    mean ??= new Float64Array(values[0]!.length);
-    accumulate(mean, values, shares);
+  return meanInto(Float64Array, updates, name, weights) as Float64Array | undefined; // the type asked for
+}
+
+/** The same, each value rounded once to `old`'s type. */
+export function meanLike(
+  old: Tensor,
+  updates: Updates,
+  name: string,
+  weights: readonly number[],
+): Float64Array | Float32Array | undefined {
+  return meanInto(old.dtype === "F32" ? Float32Array : Float64Array, updates, name, weights);
+}
+
+function meanInto(
+  type: Float64ArrayConstructor | Float32ArrayConstructor,
+  updates: Updates,
+  name: string,
+  weights: readonly number[],
+): Float64Array | Float32Array | undefined {
+  const present = havingTensor(updates, name).filter((k) => weights[k] !== 0);
+  const [first] = present;
+  if (first === undefined) return undefined;
+  const total = sum(present.map((k) => weights[k]!));
+  const size = sizeOf(updates.shape(first, name));
+  if (!canSlice(updates, present, name)) {
+    const mean = new Float64Array(size);
+    for (const k of present) addShare(mean, floats(updates.tensor(k, name)!), weights[k]! / total);
+    return type === Float64Array ? mean : new Float32Array(mean);
+  }
+  const mean = new type(size);
+  for (let from = 0; from < size; from += PART) {
+    const length = Math.min(PART, size - from);
+    kernels.sum.fill(0);
+    for (const k of present) {
+      updates.slice!(k, name, from, kernels.slot(0, length));
+      kernels.add(0, length, weights[k]! / total);
+    }
+    mean.set(kernels.sum.subarray(0, length), from);
   }
   return mean;
 }
 
-/** Clients added in one pass over the sum: it is read and written once for four of them. */
-const BLOCK = 4;
-
-/** sum += Σ shares_k values_k, left to right, so that blocks do not show in the bits. */
-export function accumulate(
-  sum: Float64Array,
-  values: readonly (Float32Array | Float64Array)[],
-  shares: readonly number[],
-): void {
-  if (values.length === BLOCK && values.every((x) => x instanceof Float32Array)) {
-    addFour(sum, values[0]!, values[1]!, values[2]!, values[3]!, shares);
-    return;
-  }
-  for (const [j, x] of values.entries()) {
-    if (x instanceof Float32Array) addSingle(sum, x, shares[j]!);
-    else addDouble(sum, x, shares[j]!);
-  }
-}
-
-// One function for each element type, so that the compiler sees one kind of array in each loop.
-function addFour(
-  sum: Float64Array,
-  a: Float32Array | Float64Array,
-  b: Float32Array | Float64Array,
-  c: Float32Array | Float64Array,
-  d: Float32Array | Float64Array,
-  shares: readonly number[],
-): void {
-  const p = shares[0]!;
-  const q = shares[1]!;
-  const r = shares[2]!;
-  const s = shares[3]!;
-  for (let i = 0; i < sum.length; i++) {
-    sum[i] = sum[i]! + p * a[i]! + q * b[i]! + r * c[i]! + s * d[i]!;
-  }
-}
-
-function addSingle(sum: Float64Array, x: Float32Array, share: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + share * x[i]!;
-}
-
-function addDouble(sum: Float64Array, x: Float64Array, share: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + share * x[i]!;
+/** The kernel's sum in JavaScript, for what it does not take: the same bits. */
+function addShare(mean: Float64Array, values: Float32Array | Float64Array, share: number): void {
+  for (let i = 0; i < mean.length; i++) mean[i] = mean[i]! + share * values[i]!;
 }
 
 /** The mean minus the global tensor: the step that the clients took together, Δ of Reddi et al. */
@@ -84,7 +78,7 @@ export function pseudoGradient(mean: Float64Array, global: Tensor): Float64Array
 }
 
 /** A tensor like `old` with new values, rounded once to its type. */
-export function like(old: Tensor, values: Float64Array): Tensor {
+export function like(old: Tensor, values: Float64Array | Float32Array): Tensor {
   return floatTensor(old.dtype as FloatDType, old.shape, values); // the update check lets only floats in
 }
 
@@ -95,7 +89,7 @@ export function like(old: Tensor, values: Float64Array): Tensor {
 export function mapGlobal(
   global: Adapter,
   updates: Updates,
-  rule: (name: string, old: Tensor) => Float64Array | undefined,
+  rule: (name: string, old: Tensor) => Float64Array | Float32Array | undefined,
 ): Adapter {
   const sent = new Set(updates.names);
   const tensors = new Map<string, Tensor>();
@@ -118,5 +112,5 @@ export function zeros(shape: readonly number[]): Float64Array {
 /** The values of one tensor of a state's set, copied so that they may be changed; zeros (or `fill`) where absent. */
 export function stateValues(set: TensorSet | undefined, name: string, like: Tensor, fill = 0): Float64Array {
   const tensor = set?.get(name);
-  return tensor === undefined ? zeros(like.shape).fill(fill) : Float64Array.from(floats(tensor));
+  return tensor === undefined ? zeros(like.shape).fill(fill) : new Float64Array(floats(tensor));
 }

@@ -52,7 +52,7 @@ export const centeredClipping = defineStrategy({
         }
       }
       const next = mapGlobal(global, updates, (name, old) => {
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         addScaled(values, center.get(name)!, 1);
         return values;
       });

@@ -39,7 +39,7 @@ export const dare = defineStrategy({
             ? []
             : [sparse(difference, drop, rng.fork("dare", round, client, name))];
         });
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         if (merge === "ties") addScaled(values, tiesMerge(changes), lambda);
         else for (const change of changes) addScaled(values, change, lambda / changes.length);
         return values;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { defineStrategy, EMPTY_STATE, type Needs } from "../strategy.ts";
-import { mapGlobal, meanOf } from "../weighted-mean.ts";
+import { mapGlobal, meanLike } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
 
 /** What every rule can that only averages tensor by tensor. */
@@ -31,7 +31,7 @@ export const fedAvg = defineStrategy({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
       const weights = weightsOf(axis, updates.clients);
-      const next = mapGlobal(global, updates, (name) => meanOf(updates, name, weights));
+      const next = mapGlobal(global, updates, (name, old) => meanLike(old, updates, name, weights));
       return { state, global: next, report: {} };
     },
   }),

@@ -57,7 +57,7 @@ export const fedAvgM = defineStrategy({
 });
 
 function stepped(old: Tensor, v: Float64Array, learningRate: number): Float64Array {
-  const values = Float64Array.from(floats(old));
+  const values = new Float64Array(floats(old));
   for (let i = 0; i < values.length; i++) values[i] = values[i]! + learningRate * v[i]!;
   return values;
 }

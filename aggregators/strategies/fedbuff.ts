@@ -41,7 +41,7 @@ export const fedBuff = defineStrategy({
         );
         if (present.length === 0) return undefined;
         const total = sum(present.map((k) => weights[k]!));
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         for (const k of present) {
           const share = (learningRate * damping[k]! * weights[k]!) / total;
           addScaled(values, differenceOf(updates, k, name, old)!, share);

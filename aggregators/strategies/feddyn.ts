@@ -55,7 +55,7 @@ export const fedDyn = defineStrategy({
       const own = updates.clients.map(({ client }) => new Map(state.tensors[variateOf(client)]));
       const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         const drift = stateValues(h, name, old);
         for (const k of present) {
           const difference = differenceOf(updates, k, name, old)!;

@@ -49,7 +49,7 @@ export const fedNova = defineStrategy({
           (sum, k) => sum + (weights[k]! / total) * (mu > 0 ? updates.clients[k]!.steps : norms[k]!),
           0,
         );
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         for (const k of present) {
           const share = (effective * weights[k]!) / (total * norms[k]!);
           addScaled(values, differenceOf(updates, k, name, old)!, share);

@@ -17,7 +17,7 @@
 import { z } from "zod";
 import { floats } from "../../adapters/cast.ts";
 import type { Strategy } from "../strategy.ts";
-import { mapGlobal, meanOf, pseudoGradient, stateTensor, stateValues } from "../weighted-mean.ts";
+import { mapGlobal, meanOf, stateTensor, stateValues } from "../weighted-mean.ts";
 import { weightsOf, weightsOption } from "../weights.ts";
 
 export const fedOptOptions = {
@@ -65,22 +65,22 @@ export function fedOpt(config: FedOptConfig, secondMoment: SecondMoment): Strate
       const next = mapGlobal(global, updates, (name, old) => {
         const mean = meanOf(updates, name, weights);
         if (mean === undefined) return undefined;
-        const step = pseudoGradient(mean, old);
         const share = config.firstMomentum === "delta" && !firsts.has(name) ? 1 : 1 - beta1;
         const m = stateValues(firsts, name, old);
         const v = stateValues(seconds, name, old, initialV);
-        const values = Float64Array.from(floats(old));
-        for (let i = 0; i < values.length; i++) {
-          const mi = beta1 * m[i]! + share * step[i]!;
-          const fed = config.secondMomentOf === "delta" ? step[i]! : mi;
+        const before = floats(old);
+        for (let i = 0; i < mean.length; i++) {
+          const step = mean[i]! - before[i]!;
+          const mi = beta1 * m[i]! + share * step;
+          const fed = config.secondMomentOf === "delta" ? step : mi;
           const vi = secondMoment(v[i]!, fed * fed, beta2);
           m[i] = mi;
           v[i] = vi;
-          values[i] = values[i]! + (eta * mi) / (Math.sqrt(vi) + tau);
+          mean[i] = before[i]! + (eta * mi) / (Math.sqrt(vi) + tau);
         }
         firsts.set(name, stateTensor(old.shape, m));
         seconds.set(name, stateTensor(old.shape, v));
-        return values;
+        return mean;
       });
       return {
         state: { scalars: { t }, tensors: { m: firsts, v: seconds } },

@@ -56,7 +56,7 @@ export const qFedAvg = defineStrategy({
         (norm, k) => q * losses[k]! ** (q - 1) * (scale * norm) ** 2 + scale * shares[k]!,
       );
       const next = mapGlobal(global, updates, (name, old) => {
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
         const total = present.reduce((sum, k) => sum + curvatures[k]!, 0);
         for (const k of present) {

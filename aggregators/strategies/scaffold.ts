@@ -40,7 +40,7 @@ export const scaffold = defineStrategy({
       if (control === undefined || control.size === 0) return {};
       const gradient = tensorSet(
         [...control].map(([name, c]) => {
-          const difference = Float64Array.from(floats(c));
+          const difference = new Float64Array(floats(c));
           const mine = own?.get(name);
           if (mine !== undefined) addScaled(difference, floats(mine), -1);
           return [name, stateTensor(c.shape, difference)] as const;
@@ -56,7 +56,7 @@ export const scaffold = defineStrategy({
       );
       const next = mapGlobal(global, updates, (name, old) => {
         const present = updates.clients.flatMap((_, k) => (updates.has(k, name) ? [k] : []));
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         const c = stateValues(control, name, old);
         const change = new Float64Array(c.length);
         for (const k of present) {

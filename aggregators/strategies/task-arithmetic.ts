@@ -24,7 +24,7 @@ export const taskArithmetic = defineStrategy({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
       const next = mapGlobal(global, updates, (name, old) => {
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         for (const k of updates.clients.keys()) {
           const difference = differenceOf(updates, k, name, old);
           if (difference !== undefined) addScaled(values, difference, lambda);

@@ -32,7 +32,7 @@ export const ties = defineStrategy({
           const difference = differenceOf(updates, k, name, old);
           return difference === undefined ? [] : [trimmed(difference, density)];
         });
-        const values = Float64Array.from(floats(old));
+        const values = new Float64Array(floats(old));
         addScaled(values, tiesMerge(changes), lambda);
         return values;
       });

@@ -74,7 +74,7 @@ function principalMean(
   const rows = updates.clients.flatMap((_, k) => {
     const sent = updates.tensor(k, name);
     if (sent === undefined) return [];
-    const row = Float64Array.from(floats(sent));
+    const row = new Float64Array(floats(sent));
     addScaled(row, center, -1);
     return [row];
   });

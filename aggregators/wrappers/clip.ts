@@ -115,8 +115,9 @@ function adapted(norm: number, over: number, count: number, options: Adaptive, r
 
 /** The updates with each change scaled by its factor, made tensor by tensor as they are read. */
 function clippedUpdates(global: Adapter, updates: Updates, factors: readonly number[]): Updates {
+  const { slice: _unclipped, ...whole } = updates;
   return {
-    ...updates,
+    ...whole,
     tensor(client, name) {
       const factor = factors[client]!;
       const old = global.tensors.get(name);
@@ -154,6 +155,7 @@ function noisyMean(global: Adapter, updates: Updates, std: number, rng: Rng): Up
     clients: [info],
     names: updates.names,
     has: (_, name) => updates.names.includes(name),
+    shape: (_, name) => global.tensors.get(name)!.shape,
     tensor: (_, name) => noisy(name),
     extra: () => undefined,
   };

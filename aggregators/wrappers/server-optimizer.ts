@@ -42,9 +42,9 @@ export const serverOptimizer = defineWrapper({
         for (const [name, old] of context.global.tensors) {
           const next = tensors.get(name);
           if (next === undefined || next === old) continue;
-          const step = pseudoGradient(Float64Array.from(floats(next)), old);
+          const step = pseudoGradient(new Float64Array(floats(next)), old);
           const v = stateValues(velocity, name, old);
-          const values = Float64Array.from(floats(old));
+          const values = new Float64Array(floats(old));
           for (let i = 0; i < v.length; i++) {
             v[i] = momentum * v[i]! + step[i]!;
             values[i] = values[i]! + learningRate * v[i]!;

@@ -1,0 +1,146 @@
+/**
+ * Rounds in worker threads: the caller's thread stays free, and a rule that looks at one tensor or module at a time
+ * (`needs.separable`) runs on several at once. The split does not show: each part's result depends on nothing else,
+ * so the bits are those of one thread.
+ */
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { Adapter } from "../adapters/adapter.ts";
+import { byteLength, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import { factorPairs } from "../adapters/tensor-names.ts";
+import { FedloomError, isCode } from "../base/errors.ts";
+import type { RoundInput } from "./round.ts";
+import type { Answer, Share } from "./round-thread.ts";
+import type { AggregateResult, StrategyState } from "./strategy.ts";
+
+export interface Aggregator {
+  /** As aggregateRound, elsewhere. @throws FedloomError as it does */
+  aggregate(input: RoundInput): Promise<AggregateResult>;
+  /** Ends the threads; rounds that are still running fail. */
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  resolve(result: AggregateResult): void;
+  reject(error: Error): void;
+}
+
+/** @param threads worker threads to start, with the first round; they stay for the next ones */
+export function openAggregator({ threads }: { readonly threads: number }): Aggregator {
+  const waiting = new Map<number, Waiting>();
+  const workers: Worker[] = [];
+  let next = 0;
+
+  const start = (): void => {
+    while (workers.length < threads) {
+      const worker = new Worker(new URL(`./round-thread${extname(import.meta.url)}`, import.meta.url));
+      worker.unref(); // an idle thread keeps no process alive; `ask` holds it while it works
+      worker.on("message", (answer: Answer) => {
+        const request = waiting.get(answer.id);
+        waiting.delete(answer.id);
+        if ("result" in answer) request?.resolve(answer.result);
+        else request?.reject(errorOf(answer.error));
+      });
+      const lost = (cause?: unknown): void => {
+        workers.splice(workers.indexOf(worker), 1);
+        for (const [id, request] of waiting) {
+          waiting.delete(id);
+          request.reject(new Error("A thread that aggregates ended", { cause }));
+        }
+      };
+      worker.once("error", lost);
+      workers.push(worker);
+    }
+  };
+  const ask = (worker: Worker, share: Omit<Share, "id">): Promise<AggregateResult> => {
+    const id = next++;
+    worker.ref();
+    return new Promise<AggregateResult>((resolve, reject) => {
+      waiting.set(id, { resolve, reject });
+      worker.postMessage({ ...share, id } satisfies Share);
+    }).finally(() => worker.unref());
+  };
+
+  return {
+    async aggregate(input) {
+      start();
+      const { built, ...rest } = input;
+      const parts = split(input.global, built.needs.separable, threads);
+      const { strategy, wrappers } = built.resolved;
+      const results = await Promise.all(
+        parts.map((names, i) =>
+          ask(workers[i]!, {
+            ...rest,
+            strategy,
+            wrappers,
+            global: { config: input.global.config, tensors: only(input.global.tensors, names) },
+            state: onlyState(input.state, names),
+          }),
+        ),
+      );
+      return joined(input.global, results);
+    },
+    async close() {
+      await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
+      for (const request of waiting.values()) request.reject(new Error("The aggregator was closed"));
+      waiting.clear();
+    },
+  };
+}
+
+/** Names for each thread: parts that belong together stay together, the largest are dealt out first. */
+export function split(
+  global: Adapter,
+  separable: "tensor" | "module" | "adapter",
+  threads: number,
+): ReadonlySet<string>[] {
+  const names = [...global.tensors.keys()];
+  if (separable === "adapter" || threads < 2) return [new Set(names)];
+  const pairs = separable === "module" ? factorPairs(names).map(({ a, b }) => [a, b]) : [];
+  const paired = new Set(pairs.flat());
+  const parts = [...pairs, ...names.filter((name) => !paired.has(name)).map((name) => [name])];
+  const bytes = (part: readonly string[]) =>
+    part.reduce((sum, name) => sum + byteLength(global.tensors.get(name)!), 0);
+  const bins = Array.from({ length: Math.min(threads, parts.length) }, () => ({
+    bytes: 0,
+    names: new Set<string>(),
+  }));
+  for (const part of parts.sort((a, b) => bytes(b) - bytes(a))) {
+    const bin = bins.reduce((least, other) => (other.bytes < least.bytes ? other : least));
+    bin.bytes += bytes(part);
+    for (const name of part) bin.names.add(name);
+  }
+  return bins.map((bin) => bin.names);
+}
+
+function only(tensors: TensorSet, names: ReadonlySet<string>): TensorSet {
+  return new Map([...tensors].filter(([name]) => names.has(name)));
+}
+
+function onlyState({ scalars, tensors }: StrategyState, names: ReadonlySet<string>): StrategyState {
+  return {
+    scalars,
+    tensors: Object.fromEntries(Object.entries(tensors).map(([set, members]) => [set, only(members, names)])),
+  };
+}
+
+function joined(global: Adapter, results: readonly AggregateResult[]): AggregateResult {
+  const [first] = results;
+  if (first === undefined || results.length === 1) return first!;
+  const sets = new Set(results.flatMap(({ state }) => Object.keys(state.tensors)));
+  const join = (pick: (result: AggregateResult) => TensorSet | undefined) =>
+    tensorSet(results.flatMap((result) => [...(pick(result) ?? [])]));
+  const kept = results.reduce((sum, { report }) => sum + (report.kept ?? 0), 0);
+  return {
+    global: { config: global.config, tensors: join((result) => result.global.tensors) },
+    state: {
+      scalars: first.state.scalars,
+      tensors: Object.fromEntries([...sets].map((set) => [set, join((result) => result.state.tensors[set])])),
+    },
+    report: { ...first.report, kept },
+  };
+}
+
+function errorOf({ code, message, details }: Extract<Answer, { error: unknown }>["error"]): Error {
+  return code !== undefined && isCode(code) ? new FedloomError(code, message, details) : new Error(message);
+}

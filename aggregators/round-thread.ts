@@ -1,0 +1,77 @@
+/** One thread's share of a round: the rule over some of the tensors, read from the same files. */
+import { parentPort } from "node:worker_threads";
+import type { Adapter } from "../adapters/adapter.ts";
+import type { Tensor, TensorSet } from "../adapters/tensor.ts";
+import { FedloomError, messageOf } from "../base/errors.ts";
+import { buildStrategy } from "./build.ts";
+import type { Spec } from "./options.ts";
+import { aggregateUpdates, contextOf } from "./round.ts";
+import { onlyTensors } from "./selection.ts";
+import type { AggregateResult, StrategyState } from "./strategy.ts";
+import { collectUpdates, openUpdates, type UpdateFiles } from "./updates.ts";
+
+export interface Share {
+  readonly id: number;
+  readonly strategy: Spec;
+  readonly wrappers: readonly Spec[];
+  readonly state: StrategyState;
+  readonly round: number;
+  /** Only the tensors of this share. */
+  readonly global: Adapter;
+  readonly seed: number | string;
+  readonly totalClients: number;
+  readonly updates: readonly UpdateFiles[];
+}
+
+export type Answer =
+  | { readonly id: number; readonly result: AggregateResult }
+  | {
+      readonly id: number;
+      readonly error: {
+        readonly code?: string;
+        readonly message: string;
+        readonly details: Record<string, unknown>;
+      };
+    };
+
+function work(share: Share): AggregateResult {
+  const built = buildStrategy(share.strategy, share.wrappers);
+  const { entries, close } = openUpdates(share.updates);
+  try {
+    const updates = onlyTensors(collectUpdates(entries), (name) => share.global.tensors.has(name));
+    return aggregateUpdates(built, share.state, contextOf({ ...share, built }), updates);
+  } finally {
+    close();
+  }
+}
+
+/** Buffers that hold nothing but one tensor each: they move to the other thread instead of being copied. */
+function ownedBuffers(sets: readonly TensorSet[], input: Share): ArrayBuffer[] {
+  const kept = new Set<Tensor>(
+    [...setsOf(input.state), input.global.tensors].flatMap((set) => [...set.values()]),
+  );
+  const buffers = sets
+    .flatMap((set) => [...set.values()])
+    .filter((tensor) => !kept.has(tensor) && tensor.data.byteLength === tensor.data.buffer.byteLength)
+    .map(({ data }) => data.buffer as ArrayBuffer); // strategies make their arrays themselves, none is shared
+  return [...new Set(buffers)];
+}
+
+function setsOf({ tensors }: StrategyState): TensorSet[] {
+  return Object.values(tensors);
+}
+
+parentPort?.on("message", (share: Share) => {
+  try {
+    const result = work(share);
+    const sets = [result.global.tensors, result.baseDelta?.tensors ?? new Map(), ...setsOf(result.state)];
+    parentPort?.postMessage({ id: share.id, result } satisfies Answer, ownedBuffers(sets, share));
+  } catch (error) {
+    const known =
+      error instanceof FedloomError ? { code: error.code, details: { ...error.details } } : { details: {} };
+    parentPort?.postMessage({
+      id: share.id,
+      error: { ...known, message: messageOf(error) },
+    } satisfies Answer);
+  }
+});
