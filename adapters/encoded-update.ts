@@ -9,7 +9,7 @@
 import { FedloomError } from "../base/errors.ts";
 import type { Rng } from "../base/rng.ts";
 import { floats, floatTensor, isFloat } from "./cast.ts";
-import { type Codec, malformed } from "./codecs/codec.ts";
+import { addTo, type Codec, differenceTo, malformed } from "./codecs/codec.ts";
 import { codecOf } from "./codecs/index.ts";
 import { PYTORCH_METADATA, type SafetensorsFile, writeSafetensors } from "./safetensors.ts";
 import { float32, sameLayout, sameShape, type Tensor, type TensorSet, tensor, tensorSet } from "./tensor.ts";
@@ -58,10 +58,10 @@ export function encodeUpdate(
     const { shape } = changed;
     const from = single(origin);
     const values = codec.errorFeedback ? plus(single(changed), memory.get(name), shape) : single(changed);
-    requireRange(codec, name, from, values, (i) => values[i]! - from[i]!);
+    requireRange(codec, name, from, values, differenceTo(from, values));
     const bytes = codec.encode(values, from, shape, rng.fork("codec", name));
     const back = codec.decode(bytes, from, shape);
-    requireRange(codec, name, from, values, (i) => back[i]!);
+    requireRange(codec, name, from, values, back);
     encoded.push([name, tensor("U8", [bytes.length], new Uint8Array(bytes))]);
     if (codec.errorFeedback)
       left.push([
@@ -145,10 +145,11 @@ function requireRange(
   name: string,
   from: Float32Array,
   values: Float32Array,
-  result: (i: number) => number,
+  result: Float32Array,
 ): void {
-  const bad = values.findIndex((_, i) => !Number.isFinite(Math.fround(result(i))));
-  if (bad < 0) return;
+  let bad = 0;
+  while (bad < result.length && Number.isFinite(result[bad])) bad++;
+  if (bad === result.length) return;
   throw new FedloomError(
     "F3012",
     `Cannot encode tensor "${name}" with codec "${codec.name}": element ${bad} was ${from[bad]} and became ${values[bad]}`,
@@ -163,6 +164,5 @@ function single(source: Tensor): Float32Array {
 
 function plus(values: Float32Array, memory: Tensor | undefined, shape: readonly number[]): Float32Array {
   if (memory === undefined || !sameShape(memory.shape, shape)) return values;
-  const kept = single(memory);
-  return values.map((value, i) => value + kept[i]!);
+  return addTo(values, single(memory));
 }

@@ -23,7 +23,7 @@ export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
 
 /** Rounds once, from float64 too. */
 export function toBfloat16(values: Float32Array | Float64Array): Uint16Array {
-  const single = values instanceof Float32Array ? values : Float32Array.from(values);
+  const single = values instanceof Float32Array ? values : new Float32Array(values);
   const wide = new Uint32Array(single.buffer, single.byteOffset, single.length);
   const bits = new Uint16Array(single.length);
   for (let i = 0; i < bits.length; i++) {

@@ -24,7 +24,10 @@ export function quantize(x: Float32Array, levels: number, block: number, rng: Rn
   for (let b = 0; b < scales.length; b++) {
     const end = Math.min(x.length, (b + 1) * block);
     let largest = 0;
-    for (let i = b * block; i < end; i++) largest = Math.max(largest, Math.abs(x[i]!));
+    for (let i = b * block; i < end; i++) {
+      const size = Math.abs(x[i]!);
+      if (size > largest) largest = size;
+    }
     const scale = Math.fround(largest / levels);
     if (scale === 0) continue;
     scales[b] = scale;
@@ -49,10 +52,13 @@ export function dequantize(
       throw malformed(codec, `a scale must be finite, got ${scale}`);
   }
   const x = new Float32Array(codes.length);
-  for (let i = 0; i < x.length; i++) {
-    const code = codes[i]!;
-    if (code < -levels) throw malformed(codec, `a code must be at least ${-levels}, got ${code}`);
-    x[i] = code * scales[Math.floor(i / block)]!;
+  for (let b = 0; b < scales.length; b++) {
+    const end = Math.min(x.length, (b + 1) * block);
+    for (let i = b * block; i < end; i++) {
+      const code = codes[i]!;
+      if (code < -levels) throw malformed(codec, `a code must be at least ${-levels}, got ${code}`);
+      x[i] = code * scales[b]!;
+    }
   }
   return x;
 }

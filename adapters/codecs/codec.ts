@@ -33,12 +33,18 @@ export function requireBytes(codec: string, bytes: Uint8Array, wanted: number): 
     throw malformed(codec, `a tensor must have ${wanted} bytes, got ${bytes.length}`);
 }
 
+// Indexed loops throughout: map and for-of over typed arrays are ten times slower.
+
 export function differenceTo(reference: Float32Array, values: Float32Array): Float32Array {
-  return values.map((value, i) => value - reference[i]!);
+  const difference = new Float32Array(values.length);
+  for (let i = 0; i < difference.length; i++) difference[i] = values[i]! - reference[i]!;
+  return difference;
 }
 
 export function addTo(reference: Float32Array, difference: Float32Array): Float32Array {
-  return reference.map((value, i) => value + difference[i]!);
+  const values = new Float32Array(reference.length);
+  for (let i = 0; i < values.length; i++) values[i] = reference[i]! + difference[i]!;
+  return values;
 }
 
 /** A copy, aligned for every element type. `slice` is none where the bytes are a Buffer. */

@@ -16,7 +16,8 @@ export const topK: Codec = {
   encode(values, reference) {
     const difference = differenceTo(reference, values);
     const positions = largest(difference, Math.ceil(SHARE * difference.length));
-    const kept = Float32Array.from(positions, (i) => difference[i]!);
+    const kept = new Float32Array(positions.length);
+    for (let i = 0; i < kept.length; i++) kept[i] = difference[positions[i]!]!;
     return Buffer.concat([bytesOf(Uint32Array.of(positions.length)), bytesOf(kept), gapsOf(positions)]);
   },
   decode(bytes, reference) {
@@ -49,53 +50,51 @@ export const topK: Codec = {
 
 /** Positions of the k elements largest in size, ascending; of equal ones the first. Two counting passes, no sort. */
 function largest(x: Float32Array, k: number): Uint32Array {
-  // Without the sign, float32 bit patterns order as the numbers do.
-  const bits = new Uint32Array(x.buffer, x.byteOffset, x.length).map((word) => word & 0x7fffffff);
-  const upper = quota(
-    bits,
-    (word) => word >>> 16,
-    () => true,
-    k,
-  );
-  const lower = quota(
-    bits,
-    (word) => word & 0xffff,
-    (word) => word >>> 16 === upper.bucket,
-    upper.left,
-  );
+  // Without the sign, float32 bit patterns order as the numbers do: by their upper half, then by their lower one.
+  const words = new Uint32Array(x.buffer, x.byteOffset, x.length);
+  const upperSizes = new Uint32Array(65536);
+  for (let i = 0; i < words.length; i++) upperSizes[(words[i]! & SIZE_BITS) >>> 16]!++;
+  const upper = bucketOf(upperSizes, k);
+  const lowerSizes = new Uint32Array(65536);
+  for (let i = 0; i < words.length; i++) {
+    const size = words[i]! & SIZE_BITS;
+    if (size >>> 16 === upper.bucket) lowerSizes[size & 0xffff]!++;
+  }
+  const lower = bucketOf(lowerSizes, upper.left);
   const threshold = upper.bucket * 65536 + lower.bucket;
   const positions = new Uint32Array(k);
   let found = 0;
   let ties = lower.left;
-  for (let i = 0; i < bits.length && found < k; i++) {
-    if (bits[i]! > threshold || (bits[i] === threshold && ties-- > 0)) positions[found++] = i;
+  for (let i = 0; i < words.length && found < k; i++) {
+    const size = words[i]! & SIZE_BITS;
+    if (size > threshold || (size === threshold && ties-- > 0)) positions[found++] = i;
   }
   return positions;
 }
 
-/** The bucket, counted from the top, in which the k-th word lies, and how many of that bucket are wanted. */
-function quota(
-  words: Uint32Array,
-  bucketOf: (word: number) => number,
-  counts: (word: number) => boolean,
-  k: number,
-): { bucket: number; left: number } {
-  const sizes = new Uint32Array(65536);
-  for (const word of words) if (counts(word)) sizes[bucketOf(word)]!++;
+const SIZE_BITS = 0x7fffffff;
+
+/** The bucket, counted from the top, in which the k-th element lies, and how many of that bucket are wanted. */
+function bucketOf(sizes: Uint32Array, k: number): { bucket: number; left: number } {
   let left = k;
   let bucket = sizes.length - 1;
   while (bucket > 0 && sizes[bucket]! < left) left -= sizes[bucket--]!;
   return { bucket, left };
 }
 
+/** LEB128: seven bits a byte, the lowest first, the high bit where more follow. */
 function gapsOf(positions: Uint32Array): Uint8Array {
-  const out: number[] = [];
+  const out = new Uint8Array(MAX_GAP_BYTES * positions.length);
+  let length = 0;
   let before = -1;
-  for (const position of positions) {
-    let gap = position - before - 1;
-    for (; gap > 127; gap = Math.floor(gap / 128)) out.push((gap % 128) | 128);
-    out.push(gap);
-    before = position;
+  for (let i = 0; i < positions.length; i++) {
+    let gap = positions[i]! - before - 1;
+    for (; gap > 127; gap = Math.floor(gap / 128)) out[length++] = (gap % 128) | 128;
+    out[length++] = gap;
+    before = positions[i]!;
   }
-  return Uint8Array.from(out);
+  return out.subarray(0, length);
 }
+
+/** 2^32 in groups of seven bits. */
+const MAX_GAP_BYTES = 5;
