@@ -6,7 +6,7 @@ import { examplesOf } from "../../data/dataset.ts";
 import { openDataset } from "../../data/open-dataset.ts";
 import { encodePartition, examplesOfShard, readPartition, shardOf } from "../../data/shards.ts";
 import { cleanPlan } from "../../scenarios/clean-plan.ts";
-import { cleanCohort, publishedCohort } from "../../scenarios/client-sampling.ts";
+import { cleanCohort, publishedCohort, publishedSampler } from "../../scenarios/client-sampling.ts";
 import { publishedPlan } from "../../scenarios/fedmllm/published-plan.ts";
 import { SCENARIO_NAMES, scenarioNamed } from "../../scenarios/fedmllm/scenario.ts";
 import { pictureOf } from "../../scenarios/picture.ts";
@@ -226,4 +226,11 @@ test("a cohort is all clients where there are not more, and a sorted sample othe
   expect(cohort).toEqual([...new Set(cohort)].sort((a, b) => a - b));
   expect(cleanCohort("seed", 3, 50, 7)).toEqual(cohort);
   expect(cleanCohort("other", 3, 50, 7)).not.toEqual(cohort);
+});
+
+test("the coordinator's published sampler counts rounds from 1 and clients by the numbers in their names", () => {
+  const eligible = Array.from({ length: 12 }, (_, i) => `client-${i}`).sort(); // client-10 before client-2
+  const draw = { seed: 5, round: 1, attempt: 1, eligible, count: 2 };
+  expect(publishedSampler(draw)).toEqual(publishedCohort(0, 12, 2).map((i) => `client-${i}`));
+  expect(publishedSampler({ ...draw, attempt: 2, seed: 6 })).toEqual(publishedSampler(draw));
 });
