@@ -3,6 +3,7 @@
  */
 import { sizeOf, type TensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
+import { addInProducts } from "./accumulate.ts";
 import { Builder, withoutDead } from "./builder.ts";
 import { differentiate } from "./differentiate.ts";
 import type { Graph } from "./graph.ts";
@@ -94,7 +95,7 @@ export function compile(
     const gradient = gradients.get(value);
     if (gradient !== undefined) outputs.set(gradientName(name), gradient);
   }
-  return builder.program(outputs);
+  return addInProducts(builder.program(outputs));
 }
 
 /** A graph that reads token ids has its embeddings inside: what is picked by the ids. */

@@ -3,6 +3,7 @@
  * rule for the gradients of its inputs, and adds up what comes together. Only thunks on a path to a wanted
  * value are called, so frozen weights and whatever lies below the lowest trained layer cost nothing.
  */
+import { sumOf } from "./accumulate.ts";
 import type { Maths } from "./maths.ts";
 import type { Operation, Value } from "./program.ts";
 import { RULES } from "./rules/index.ts";
@@ -28,27 +29,45 @@ export function differentiate(
   const path = operationsOnPath(operations, seeds, targets);
   const rules = path.operations.map((operation) => ruleFor(operation, opsets));
 
-  const gradients = new Map(seeds);
+  const parts = new Map([...seeds].map(([value, seed]) => [value, [seed]]));
+  const sums = new Map<Value, Value>();
+  const gradientOf = (value: Value): Value | undefined => {
+    const known = sums.get(value);
+    const own = parts.get(value);
+    if (known !== undefined || own === undefined) return known;
+    const sum = sumOf(own, g);
+    sums.set(value, sum);
+    return sum;
+  };
+  const readers = readersOf(operations);
   path.operations.forEach((operation, i) => {
-    const dys = operation.outputs.map((output) => gradients.get(output));
-    if (dys.every((dy) => dy === undefined)) return;
     g.builder.at(operation.name, () => {
-      const thunks = rules[i]!.backward(operation, dys, g);
+      const dys = operation.outputs.map(gradientOf);
+      if (dys.every((dy) => dy === undefined)) return;
+      const around = { readers: (value: Value) => readers.get(value) ?? [], gradientOf };
+      const thunks = rules[i]!.backward(operation, dys, g, around);
       operation.inputs.forEach((input, at) => {
         if (input === undefined || !path.active.has(input)) return;
         const gradient = thunks[at]?.();
         if (gradient === undefined) return;
-        const before = gradients.get(input);
-        gradients.set(input, before === undefined ? gradient : g.add(before, gradient));
+        parts.set(input, [...(parts.get(input) ?? []), gradient]);
       });
     });
   });
   return new Map(
     [...targets].flatMap((value) => {
-      const gradient = gradients.get(value);
+      const gradient = gradientOf(value);
       return gradient === undefined ? [] : [[value, gradient] as const];
     }),
   );
+}
+
+function readersOf(operations: readonly Operation[]): ReadonlyMap<Value, readonly Operation[]> {
+  const readers = new Map<Value, Operation[]>();
+  for (const operation of operations)
+    for (const input of operation.inputs)
+      if (input) readers.set(input, [...(readers.get(input) ?? []), operation]);
+  return readers;
 }
 
 /** The operations between wanted and seeded values, last first, and the values that depend on wanted ones. */

@@ -4,6 +4,7 @@
  */
 import { FedloomError } from "../../base/errors.ts";
 import type { Builder } from "./builder.ts";
+import { fused } from "./fuse.ts";
 import { type Graph, type GraphNode, intOf } from "./graph.ts";
 import { LOWERINGS } from "./lowerings/index.ts";
 import { type Maths, maths } from "./maths.ts";
@@ -92,7 +93,8 @@ function place(
   if (node.op === "If") return branch(node, inputs[0]!, values, known, g);
   const lowering = LOWERING_OF.get(`${node.domain}::${node.op}`);
   if (lowering !== undefined) return lowering.lower(call, g);
-  if (node.op === "MatMul") return [g.matMul(inputs[0]!, inputs[1]!)];
+  const cheaper = fused(call, g);
+  if (cheaper !== undefined) return [cheaper];
   return g.builder.emit(node.op, inputs, node.attributes, {
     domain: node.domain,
     name: node.name,

@@ -9,6 +9,14 @@ import type { Call, Operation, Value } from "../program.ts";
 
 export type Thunk = () => Value;
 
+/** What else a rule may look at: everything behind its node has been walked through. */
+export interface Surroundings {
+  /** The operations of the forward part that read a value. */
+  readers(value: Value): readonly Operation[];
+  /** The gradient of a value that lies behind the node. */
+  gradientOf(value: Value): Value | undefined;
+}
+
 export interface GradientRule {
   readonly op: string;
   /** "" where absent. */
@@ -16,7 +24,12 @@ export interface GradientRule {
   /** First and last version of the operator set that the rule is right for. */
   readonly opset: readonly [number, number];
   /** @param dys gradient of each output; undefined where nothing flows back through it */
-  backward(node: Operation, dys: readonly (Value | undefined)[], g: Maths): readonly (Thunk | null)[];
+  backward(
+    node: Operation,
+    dys: readonly (Value | undefined)[],
+    g: Maths,
+    around: Surroundings,
+  ): readonly (Thunk | null)[];
 }
 
 /** The newest version of the standard's operator set that the rules were written against. */

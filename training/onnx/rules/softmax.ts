@@ -8,22 +8,47 @@
  * Source: https://onnx.ai/onnx/operators/onnx__Softmax.html
  */
 import { intOf } from "../graph.ts";
-import { axisOf, type Operation } from "../program.ts";
-import type { GradientRule } from "./rule.ts";
+import type { Maths } from "../maths.ts";
+import { axisOf, type Operation, type Value } from "../program.ts";
+import type { GradientRule, Surroundings } from "./rule.ts";
 
 const axisOfNode = (node: Operation): number => axisOf(intOf(node, "axis", -1), node.inputs[0]!.shape.length);
 
 export const softmax: GradientRule = {
   op: "Softmax",
   opset: [1, 24],
-  backward: (node, [dy], g) => [
+  backward: (node, [dy], g, around) => [
     () => {
       const y = node.outputs[0]!;
-      const sum = g.reduceSum(g.mul(dy!, y), [axisOfNode(node)]);
+      const sum = sumOverProduct(node, g, around) ?? g.reduceSum(g.mul(dy!, y), [axisOfNode(node)]);
       return g.mul(y, g.sub(dy!, sum));
     },
   ],
 };
+
+/**
+ * Σ_j dy_ij y_ij where y is only the left factor of a product O = y·V, as in attention: then dy = dO·Vᵀ, and
+ * the sum is Σ_d dO_id O_id, over D elements a row instead of as many as there are positions.
+ */
+function sumOverProduct(node: Operation, g: Maths, around: Surroundings): Value | undefined {
+  const y = node.outputs[0]!;
+  let factor = y;
+  let [reader, ...others] = around.readers(y);
+  if (reader?.op === "Reshape" && others.length === 0) {
+    factor = reader.outputs[0]!;
+    if (factor.shape.at(-1) !== y.shape.at(-1)) return undefined;
+    [reader, ...others] = around.readers(factor);
+  }
+  if (reader?.op !== "MatMul" || others.length > 0 || reader.inputs[0] !== factor) return undefined;
+  if (reader.inputs[1] === factor || axisOfNode(node) !== y.shape.length - 1) return undefined;
+  const product = reader.outputs[0]!;
+  const dProduct = around.gradientOf(product);
+  // A product that was broadcast has more rows than y.
+  if (dProduct === undefined || product.shape.slice(0, -1).join() !== factor.shape.slice(0, -1).join())
+    return undefined;
+  const sum = g.reduceSum(g.mul(dProduct, product), [product.shape.length - 1]);
+  return g.reshape(sum, [...y.shape.slice(0, -1), 1]);
+}
 
 export const logSoftmax: GradientRule = {
   op: "LogSoftmax",

@@ -30,11 +30,10 @@ const isAbove = (a: Value, bound: number, g: Maths): Value => g.op("Greater", [a
 const sigmoid = (a: Value, g: Maths): Value => g.op("Sigmoid", [a]);
 const zero = (a: Value, g: Maths): Value => g.scalar(0, a);
 
-/** d/dx (x s) = s (1 + x (1 - s) k), s = sigmoid(k x) */
-function swishSlope(x: Value, k: number, g: Maths): Value {
+/** y = x s, s = sigmoid(k x): y' = s + k y (1 - s) */
+function swishSlope(x: Value, y: Value, k: number, g: Maths): Value {
   const s = sigmoid(g.mul(x, k), g);
-  const inner = g.mul(g.mul(x, g.sub(g.scalar(1, x), s)), k);
-  return g.mul(s, g.add(inner, g.scalar(1, x)));
+  return g.add(s, g.mul(g.mul(y, g.sub(g.scalar(1, x), s)), k));
 }
 
 /** Gelu(x) = x Φ(x); its derivative is Φ(x) + x φ(x). */
@@ -124,7 +123,7 @@ export const UNARY: readonly GradientRule[] = [
   rule("Gelu", ({ x, dy }, g) => g.mul(dy, geluSlope(x, g)), "com.microsoft"),
   rule(
     "QuickGelu",
-    ({ x, dy, call }, g) => g.mul(dy, swishSlope(x, floatOf(call, "alpha", 1.702), g)),
+    ({ x, y, dy, call }, g) => g.mul(dy, swishSlope(x, y, floatOf(call, "alpha", 1.702), g)),
     "com.microsoft",
   ),
 ];

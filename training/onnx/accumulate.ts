@@ -1,0 +1,103 @@
+/** Sums of gradients in cheaper forms: slices side by side, and products that add to what is there. */
+import type { Maths } from "./maths.ts";
+import { padsOf } from "./operators/layout.ts";
+import { type Operation, type Program, sameShape, type Value } from "./program.ts";
+
+/** The sum of what several readers of a value give back. Pieces that lie side by side are joined, not padded and added. */
+export function sumOf(parts: readonly Value[], g: Maths): Value {
+  const joined = sideBySide(parts, g);
+  return joined ?? parts.reduce((sum, part) => g.add(sum, part));
+}
+
+/** Parts that are all zero-padded along one axis and together cover it once. */
+function sideBySide(parts: readonly Value[], g: Maths): Value | undefined {
+  if (parts.length < 2) return undefined;
+  const pieces = parts.map((part) => paddedPiece(part));
+  const axis = pieces[0]?.axis;
+  if (axis === undefined || pieces.some((piece) => piece?.axis !== axis)) return undefined;
+  const ordered = pieces.map((piece) => piece!).sort((a, b) => a.from - b.from);
+  let at = 0;
+  for (const { from, value } of ordered) {
+    if (from !== at) return undefined;
+    at += value.shape[axis]!;
+  }
+  if (at !== parts[0]!.shape[axis]) return undefined;
+  return g.concat(
+    ordered.map(({ value }) => value),
+    axis,
+  );
+}
+
+function paddedPiece(part: Value): { axis: number; from: number; value: Value } | undefined {
+  if (part.from?.op !== "Pad") return undefined;
+  const pads = padsOf(part.from);
+  const padded = pads.flatMap(({ before, after }, axis) => (before + after > 0 ? [axis] : []));
+  if (padded.length !== 1) return undefined;
+  const [axis] = padded as [number];
+  return { axis, from: pads[axis]!.before, value: part.from.inputs[0]! };
+}
+
+/**
+ * Add(Gemm(a, b), c) becomes Gemm(a, b, c), through a Reshape of the product: the runtime adds while it
+ * multiplies, and one tensor less is written and read.
+ */
+export function addInProducts(program: Program): Program {
+  const uses = new Map<Value, number>();
+  const count = (value: Value | undefined): void =>
+    void (value && uses.set(value, (uses.get(value) ?? 0) + 1));
+  for (const { inputs } of program.operations) inputs.forEach(count);
+  for (const output of program.outputs.values()) count(output);
+
+  const gone = new Set<Operation>();
+  const operations = program.operations.flatMap((operation): readonly Operation[] => {
+    if (operation.op !== "Add" || operation.domain !== "") return [operation];
+    // The later operand is taken: the other one is then there already.
+    for (const side of [1, 0]) {
+      const [product, other] = [operation.inputs[side]!, operation.inputs[1 - side]!];
+      const fusedAdd = added(operation, product, other, uses, gone);
+      if (fusedAdd !== undefined) return fusedAdd;
+    }
+    return [operation];
+  });
+  return { ...program, operations: operations.filter((operation) => !gone.has(operation)) };
+}
+
+function added(
+  operation: Operation,
+  product: Value,
+  other: Value,
+  uses: ReadonlyMap<Value, number>,
+  gone: Set<Operation>,
+): readonly Operation[] | undefined {
+  const reshape = product.from?.op === "Reshape" ? product.from : undefined;
+  const flat = reshape ? reshape.inputs[0]! : product;
+  const gemm = flat.from;
+  if (gemm?.op !== "Gemm" || gemm.inputs[2] !== undefined || gone.has(gemm)) return undefined;
+  if (uses.get(product) !== 1 || uses.get(flat) !== 1) return undefined;
+  if (!sameShape(other.shape, product.shape)) return undefined;
+  gone.add(gemm);
+  const [sum] = operation.outputs as [Value];
+  if (reshape === undefined)
+    return [{ ...gemm, name: operation.name, inputs: [...gemm.inputs.slice(0, 2), other], outputs: [sum] }];
+  gone.add(reshape);
+  const flatShape = { type: flat.type, shape: flat.shape };
+  const addend: Value = { ...flatShape, id: -1, name: `${sum.name}/addend` };
+  const result: Value = { ...flatShape, id: -1, name: `${sum.name}/flat` };
+  // The shape constants: that of the sum is the old Reshape's, that of the addend is the rows of it.
+  const toRows = { ...reshape, inputs: [other, rowsShape(flat, reshape)], outputs: [addend] };
+  const fusedGemm = {
+    ...gemm,
+    name: operation.name,
+    inputs: [...gemm.inputs.slice(0, 2), addend],
+    outputs: [result],
+  };
+  return [toRows, fusedGemm, { ...reshape, inputs: [result, reshape.inputs[1]], outputs: [sum] }];
+}
+
+/** [rows, columns] of a flat product as a constant. */
+function rowsShape(flat: Value, like: Operation): Value {
+  const data = BigInt64Array.from(flat.shape, (dim) => BigInt(dim));
+  const bytes = new Uint8Array(data.buffer);
+  const name = `${like.outputs[0]!.name}/rows`;
+  return { id: -1, name, type: "I64", shape: [2], weight: { type: "I64", shape: [2], bytes: () => bytes } };
+}
