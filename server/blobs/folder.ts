@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, type SafetensorsFile } from "../../adapters/safetensors.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
@@ -15,6 +15,7 @@ import { CHUNK_BYTES } from "../../proto/channel.ts";
 import { untilAborted } from "../../proto/streams.ts";
 import type { BlobRef } from "../records.ts";
 import type { Blobs } from "./blobs.ts";
+import { HotBlobs } from "./hot.ts";
 import { checkOffset, damagedBlob, missingBlob, tooLong, wrongHash } from "./refusals.ts";
 
 export async function openBlobFolder(directory: string): Promise<Blobs> {
@@ -38,6 +39,14 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       failpoint("server.blob-renamed");
     });
   }
+
+  async function bytes(blob: BlobRef): Promise<Uint8Array> {
+    if ((await sizeOf(pathOf(blob.sha256))) === undefined) throw missingBlob(blob.sha256);
+    const all = await readFile(pathOf(blob.sha256));
+    if (sha256(all) !== blob.sha256) throw damagedBlob(blob.sha256);
+    return all;
+  }
+  const hot = new HotBlobs(bytes);
 
   async function verify(blob: BlobRef): Promise<void> {
     if ((await sizeOf(pathOf(blob.sha256))) === undefined) throw missingBlob(blob.sha256);
@@ -108,17 +117,12 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       }
     },
     async *read(hash, offset) {
-      if ((await sizeOf(pathOf(hash))) === undefined) throw missingBlob(hash);
-      yield* chunksOf(pathOf(hash), offset);
+      const size = await sizeOf(pathOf(hash));
+      if (size === undefined) throw missingBlob(hash);
+      const blob = { sha256: hash, size };
+      yield* hot.fits(blob) ? hot.read(blob, offset) : chunksOf(pathOf(hash), offset);
     },
-    async bytes(blob) {
-      const parts: Uint8Array[] = [];
-      if ((await sizeOf(pathOf(blob.sha256))) === undefined) throw missingBlob(blob.sha256);
-      for await (const chunk of chunksOf(pathOf(blob.sha256), 0)) parts.push(chunk);
-      const all = Buffer.concat(parts);
-      if (sha256(all) !== blob.sha256) throw damagedBlob(blob.sha256);
-      return all;
-    },
+    bytes,
     async tensors(blob): Promise<SafetensorsFile> {
       await verify(blob);
       return openSafetensors(pathOf(blob.sha256));
