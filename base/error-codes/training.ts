@@ -94,4 +94,14 @@ export const trainingCodes = {
     meaning: "Features of frozen encoders cannot be kept in the temporary folder.",
     remedy: "Make room on the disk of the temporary folder, or set TMPDIR to another one.",
   },
+  F2141: {
+    status: "failed_precondition",
+    meaning: "A training command could not be run or failed.",
+    remedy: "Run the command by hand on the task; the client's log has its last lines of output.",
+  },
+  F2142: {
+    status: "failed_precondition",
+    meaning: "A training command ended well and left files that are missing or wrong.",
+    remedy: "Let the command write what docs/command-trainer.md lists.",
+  },
 } as const satisfies Record<string, ErrorCode>;
