@@ -8,6 +8,7 @@ export type WorkItem =
       readonly task: Task;
       /** Aborts when the task is cancelled or the node ends. */
       readonly signal: AbortSignal;
+      readonly controller: AbortController;
     }
   /** A finished result whose task was offered anew, or is not open any more and is offered for the record. */
   | { readonly kind: "kept"; readonly taskId: string; readonly open: boolean };
@@ -34,10 +35,11 @@ export function createWorkList(ending: AbortSignal): WorkList {
   return {
     addTask(task) {
       const { taskId } = task;
-      if (tasks.has(taskId)) return false;
+      // A cancelled task is still there until its work has noticed; offered anew meanwhile, it is a task again.
+      if (tasks.get(taskId)?.signal.aborted === false) return false;
       const controller = new AbortController();
       tasks.set(taskId, controller);
-      put({ kind: "task", taskId, task, signal: AbortSignal.any([controller.signal, ending]) });
+      put({ kind: "task", taskId, task, signal: AbortSignal.any([controller.signal, ending]), controller });
       return true;
     },
     addKept: (taskId, open) => put({ kind: "kept", taskId, open }),
@@ -52,7 +54,7 @@ export function createWorkList(ending: AbortSignal): WorkList {
         const next = waiting.shift();
         if (next !== undefined) {
           yield next;
-          if (next.kind === "task") tasks.delete(next.taskId);
+          if (next.kind === "task" && tasks.get(next.taskId) === next.controller) tasks.delete(next.taskId);
           continue;
         }
         await new Promise<void>((resolve) => {

@@ -55,7 +55,10 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
         region.update([], now());
         if (!ended) region.print(ending(view, paint));
         ended = true;
-      } else if (region.live) region.update(clientLines(view, region.size, paint), now());
+        return;
+      }
+      ended = false; // a stopped run may have been resumed
+      if (region.live) region.update(clientLines(view, region.size, paint), now());
     },
     print: (line) => region.print(line),
     close: () => region.close(),
