@@ -65,10 +65,11 @@ export async function federation(
   };
 }
 
-/** What `finished <hash>` says. */
-export async function finalHash(coordinator: Child): Promise<string> {
-  const [, hash] = await coordinator.line(/^finished ([0-9a-f]{64})$/);
-  return hash!;
+/** What `finished <hash>` says. @throws Error where the run stopped */
+export async function finalHash(coordinator: Child, deadlineMs?: number): Promise<string> {
+  const [line, hash] = await coordinator.line(/^finished ([0-9a-f]{64})$|^stopped .*/, deadlineMs);
+  if (hash === undefined) throw new Error(line);
+  return hash;
 }
 
 function program(name: string): string {

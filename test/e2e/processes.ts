@@ -15,7 +15,7 @@ export interface Child {
   /** Standard output and standard error, as they came. */
   readonly lines: readonly string[];
   /** The first line, past or to come, that matches. @throws Error with all lines if the process ends or time does */
-  line(pattern: RegExp): Promise<RegExpMatchArray>;
+  line(pattern: RegExp, deadlineMs?: number): Promise<RegExpMatchArray>;
   /** Resolves when it has ended by itself. @throws Error with all lines unless it did so with exit code 0 */
   finish(): Promise<void>;
   /** Ends it and waits. */
@@ -64,13 +64,13 @@ export function startProcess(
       const { code, signal } = await exited;
       if (code !== 0) throw new Error(`The process ended with ${code ?? signal}:\n${lines.join("\n")}`);
     },
-    line: (pattern) =>
+    line: (pattern, deadlineMs = DEADLINE_MS) =>
       new Promise((resolve, reject) => {
         const fail = (why: string): void => {
           done();
           reject(new Error(`${why} before a line matched ${pattern}:\n${lines.join("\n")}`));
         };
-        const timer = setTimeout(fail, DEADLINE_MS, `${DEADLINE_MS} ms went by`);
+        const timer = setTimeout(fail, deadlineMs, `${deadlineMs} ms went by`);
         const watch = (): void => {
           const match = lines.map((line) => line.match(pattern)).find((found) => found !== null);
           if (match !== undefined) {
