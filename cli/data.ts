@@ -3,6 +3,7 @@ import { type Problem, problemText, SPLITS } from "../data/dataset.ts";
 import { type Example, type Modality, modalitiesOf } from "../data/example.ts";
 import { openDataset } from "../data/open-dataset.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
+import { registerDataMake } from "./data-make.ts";
 import { table } from "./table.ts";
 
 interface InspectOptions extends CommonOptions {
@@ -59,6 +60,7 @@ export function registerData(cli: Cli): void {
         ]);
       if (problems.length > 0) cli.exitCode = 8;
     });
+  registerDataMake(cli, data);
 }
 
 const COLUMNS = ["examples", "text", "image", "text + image", "audio"] as const;

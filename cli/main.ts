@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(cli: Cli) => void>>> = {
   merge: async () => (await import("./merge.ts")).registerMerge,
   data: async () => (await import("./data.ts")).registerData,
   partition: async () => (await import("./partition.ts")).registerPartition,
+  replay: async () => (await import("./replay.ts")).registerReplay,
   doctor: async () => (await import("./doctor.ts")).registerDoctor,
 };
 

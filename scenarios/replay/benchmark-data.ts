@@ -15,7 +15,7 @@ import { clientName, type FleetClient } from "../fleet/shards.ts";
 import type { Plan } from "../plan.ts";
 import type { Setting } from "./cell.ts";
 
-interface Shape {
+export interface BenchmarkShape {
   /** Folder below the data directory, as the published scripts expect it. */
   readonly folder: string;
   /** The number that the benchmark reports, and what it is called in tables. */
@@ -24,7 +24,7 @@ interface Shape {
   readonly metrics: readonly string[];
 }
 
-const SHAPES: Readonly<Record<DatasetName, Shape>> = {
+const SHAPES: Readonly<Record<DatasetName, BenchmarkShape>> = {
   "hateful-memes": {
     folder: "hateful_memes",
     main: "auc-hard",
@@ -45,9 +45,11 @@ const SHAPES: Readonly<Record<DatasetName, Shape>> = {
   },
 };
 
+export const shapeOf = (dataset: DatasetName): BenchmarkShape => SHAPES[dataset];
+
 export interface BenchmarkDataset {
   readonly name: DatasetName;
-  readonly shape: Shape;
+  readonly shape: BenchmarkShape;
   readonly train: readonly Example[];
   test(form: PromptForm): readonly Example[];
   plan(setting: Setting): Plan;
@@ -101,7 +103,7 @@ export async function openBenchmarkDataset(
 }
 
 function scores(
-  { metrics }: Shape,
+  { metrics }: BenchmarkShape,
   examples: readonly Example[],
   answers: readonly Answer[],
 ): Record<string, number> {

@@ -1,0 +1,144 @@
+/** Results of cells gathered into tables: a row a method, a column a setting, mean and deviation over seeds. */
+import type { DatasetName } from "../../fedmllm/scenario.ts";
+import type { BenchmarkShape } from "../benchmark-data.ts";
+import { type Cell, type Setting, settingName } from "../cell.ts";
+import { type Method, methodNamed } from "../methods.ts";
+import { publishedNumber } from "../published-numbers.ts";
+import type { CellRecord } from "../result-files.ts";
+import type { CellResult } from "../run-cell.ts";
+
+export interface Entry {
+  /** One number a seed, in per cent. */
+  readonly values: readonly number[];
+  readonly mean: number;
+  /** Sample standard deviation; undefined for one seed. */
+  readonly deviation: number | undefined;
+  readonly published: number | undefined;
+  /** 1 is the best federated method of the column; ties share the better rank. */
+  readonly rank: number | undefined;
+}
+
+export interface TableRow {
+  readonly method: Method;
+  /** By setting name; methods that see no partition have their one number under "all". */
+  readonly entries: ReadonlyMap<string, Entry>;
+  readonly failures: ReadonlyMap<string, string>;
+  readonly meanRank: number | undefined;
+}
+
+export interface DatasetTable {
+  readonly dataset: DatasetName;
+  readonly shape: BenchmarkShape;
+  readonly settings: readonly Setting[];
+  readonly rows: readonly TableRow[];
+}
+
+export function tablesOf(
+  records: readonly CellRecord[],
+  shapeOf: (dataset: DatasetName) => BenchmarkShape,
+): DatasetTable[] {
+  const datasets = [...new Set(records.map((record) => cellOf(record).dataset))];
+  return datasets.map((dataset) =>
+    tableOf(
+      dataset,
+      shapeOf(dataset),
+      records.filter((record) => cellOf(record).dataset === dataset),
+    ),
+  );
+}
+
+export const cellOf = (record: CellRecord): Cell => (record.ok ? record.result.cell : record.cell);
+
+function tableOf(dataset: DatasetName, shape: BenchmarkShape, records: readonly CellRecord[]): DatasetTable {
+  const settings = new Map<string, Setting>();
+  for (const { setting } of records.map(cellOf)) if (setting) settings.set(settingName(setting), setting);
+  const methods = [...new Set(records.map((record) => cellOf(record).method))].map(methodNamed);
+  const columns = ["all", ...settings.keys()];
+  const bare = methods.map((method) => {
+    const own = records.filter((record) => cellOf(record).method === method.name);
+    const inColumn = (column: string): CellRecord[] =>
+      own.filter((record) => settingName(cellOf(record).setting) === column);
+    const entries = columns.flatMap((column) => {
+      const values = inColumn(column).flatMap((record) =>
+        record.ok ? [record.result.metrics[shape.main]!] : [],
+      );
+      const setting = settings.get(column);
+      const published = setting && method.published && publishedNumber(dataset, setting, method.published);
+      return values.length === 0 ? [] : [[column, { values, ...statistics(values), published }] as const];
+    });
+    const failures = columns.flatMap((column) =>
+      inColumn(column).flatMap((record) => (record.ok ? [] : [[column, record.reason] as const])),
+    );
+    return { method, entries: new Map(entries), failures: new Map(failures) };
+  });
+  const rows = bare.map(({ method, entries, failures }): TableRow => {
+    const ranked = new Map(
+      [...entries].map(([column, entry]) => {
+        const rivals = bare.filter((other) => other.method.kind === "federated");
+        const better = rivals.filter((other) => (other.entries.get(column)?.mean ?? -1) > entry.mean).length;
+        return [column, { ...entry, rank: method.kind === "federated" ? better + 1 : undefined }];
+      }),
+    );
+    const ranks = [...ranked.values()].flatMap(({ rank }) => rank ?? []);
+    return { method, entries: ranked, failures, meanRank: ranks.length === 0 ? undefined : mean(ranks) };
+  });
+  return { dataset, shape, settings: [...settings.values()], rows };
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function statistics(values: readonly number[]): { mean: number; deviation: number | undefined } {
+  const center = mean(values);
+  if (values.length < 2) return { mean: center, deviation: undefined };
+  const squares = values.reduce((sum, value) => sum + (value - center) ** 2, 0);
+  return { mean: center, deviation: Math.sqrt(squares / (values.length - 1)) };
+}
+
+export interface Gain {
+  readonly dataset: DatasetName;
+  readonly setting: string;
+  readonly method: Method;
+  readonly base: Method;
+  /** Of each seed that both have: the method's number minus the base's. */
+  readonly differences: readonly number[];
+  readonly mean: number;
+  readonly deviation: number | undefined;
+}
+
+/** What each added strategy gives over the same rule without it, seed by seed. */
+export function gainsOf(
+  records: readonly CellRecord[],
+  shapeOf: (dataset: DatasetName) => BenchmarkShape,
+): Gain[] {
+  const results = records.flatMap((record) => (record.ok ? [record.result] : []));
+  const find = (like: CellResult, method: string): CellResult | undefined =>
+    results.find(
+      ({ cell }) =>
+        cell.method === method &&
+        cell.seed === like.cell.seed &&
+        cell.dataset === like.cell.dataset &&
+        settingName(cell.setting) === settingName(like.cell.setting),
+    );
+  const groups = new Map<string, { like: CellResult; base: string; differences: number[] }>();
+  for (const result of results) {
+    const { method, dataset, setting } = result.cell;
+    const base = method === "ownership" ? "fedavg" : method.split("+")[0]!;
+    const other = base === method ? undefined : find(result, base);
+    if (other === undefined) continue;
+    const { main } = shapeOf(dataset);
+    const key = `${dataset} ${settingName(setting)} ${method}`;
+    const group = groups.get(key) ?? { like: result, base, differences: [] };
+    group.differences.push(result.metrics[main]! - other.metrics[main]!);
+    groups.set(key, group);
+  }
+  return [...groups.values()].map(({ like, base, differences }) => ({
+    dataset: like.cell.dataset,
+    setting: settingName(like.cell.setting),
+    method: methodNamed(like.cell.method),
+    base: methodNamed(base),
+    differences,
+    ...statistics(differences),
+  }));
+}
