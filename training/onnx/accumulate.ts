@@ -5,8 +5,10 @@ import { type Operation, type Program, sameShape, type Value } from "./program.t
 
 /** The sum of what several readers of a value give back. Pieces that lie side by side are joined, not padded and added. */
 export function sumOf(parts: readonly Value[], g: Maths): Value {
-  const joined = sideBySide(parts, g);
-  return joined ?? parts.reduce((sum, part) => g.add(sum, part));
+  const padded = parts.filter((part) => paddedPiece(part) !== undefined);
+  const joined = sideBySide(padded, g);
+  const rest = joined === undefined ? parts : parts.filter((part) => !padded.includes(part));
+  return [...(joined === undefined ? [] : [joined]), ...rest].reduce((sum, part) => g.add(sum, part));
 }
 
 /** Parts that are all zero-padded along one axis and together cover it once. */

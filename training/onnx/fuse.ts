@@ -1,15 +1,24 @@
 /** Forms of the forward part that are cheaper than what exporters write, taken while nodes are placed. */
+import { sizeOf } from "../../adapters/tensor.ts";
 import { float, intOf } from "./graph.ts";
 import type { Maths } from "./maths.ts";
 import { permOf } from "./operators/layout.ts";
 import type { Call, Value } from "./program.ts";
+import { uniformValue } from "./simplify.ts";
 
 /** The result of a node in a cheaper form, or undefined where there is none. */
 export function fused(call: Call, g: Maths): Value | undefined {
   if (call.domain !== "") return undefined;
   if (call.op === "MatMul")
     return groupedProduct(call.inputs[0]!, call.inputs[1]!, g) ?? g.matMul(call.inputs[0]!, call.inputs[1]!);
-  if (call.op === "Mul") return swish(call.inputs[0]!, call.inputs[1]!, g);
+  if (call.op === "Mul") {
+    const [a, b] = call.inputs as [Value, Value];
+    return swish(a, b, g) ?? scaledProduct(a, uniformValue(b), g) ?? scaledProduct(b, uniformValue(a), g);
+  }
+  if (call.op === "Div") {
+    const divisor = uniformValue(call.inputs[1]);
+    return scaledProduct(call.inputs[0]!, divisor && 1 / divisor, g);
+  }
   if (call.op === "Gather") return fromTransposed(call, g);
   return undefined;
 }
@@ -20,6 +29,17 @@ function swish(a: Value, b: Value, g: Maths): Value | undefined {
     value.from?.op === "Sigmoid" ? value.from.inputs[0] : undefined;
   const x = sigmoidOf(b) === a ? a : sigmoidOf(a) === b ? b : undefined;
   return x && g.op("QuickGelu", [x], { alpha: float(1) }, "com.microsoft");
+}
+
+/** c (a·b) as (c a)·b where a is smaller than the product: scores are scaled on the queries' side. */
+function scaledProduct(product: Value, scale: number | undefined, g: Maths): Value | undefined {
+  if (scale === undefined || scale === 1) return undefined;
+  const reshape = product.from?.op === "Reshape" ? product.from : undefined;
+  const matMul = (reshape?.inputs[0] ?? product).from;
+  if (matMul?.op !== "MatMul" || matMul.inputs.some((input) => input!.weight !== undefined)) return undefined;
+  const [a, b] = matMul.inputs as [Value, Value];
+  if (sizeOf(a.shape) >= sizeOf(matMul.outputs[0]!.shape)) return undefined;
+  return g.reshape(g.matMul(g.mul(a, scale), b), product.shape);
 }
 
 /**
