@@ -60,7 +60,10 @@ export async function* rowsOfJsonLines(
 
 /** A whole JSON document, or undefined with a problem reported. */
 export function jsonDocument(path: string, problems: ProblemLog): unknown {
-  const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "");
+  return parseDocument(readFileSync(path, "utf8").replace(/^\uFEFF/, ""), path, problems);
+}
+
+function parseDocument(text: string, path: string, problems: ProblemLog): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
@@ -73,13 +76,14 @@ export function jsonDocument(path: string, problems: ProblemLog): unknown {
 
 /** Objects of a JSON array, with the line each begins at (found by a scan over brackets and strings). */
 export function rowsOfJsonArray(path: string, problems: ProblemLog): [line: number, row: Row][] {
-  const document = jsonDocument(path, problems);
+  const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "");
+  const document = parseDocument(text, path, problems);
   if (document === undefined) return [];
   if (!Array.isArray(document)) {
     problems.add(path, undefined, `the file must be a JSON array of objects, got ${kindOf(document)}`);
     return [];
   }
-  const lines = linesOfItems(readFileSync(path, "utf8"));
+  const lines = linesOfItems(text);
   const rows: [number, Row][] = [];
   document.forEach((value: unknown, index) => {
     if (isRow(value)) rows.push([lines[index]!, value]);

@@ -44,6 +44,16 @@ export interface PublishedRequest {
 /** @throws FedloomError F6002 outside what is published, F6003 where the script would not end, F2xxx for the data */
 export function publishedPlan(request: PublishedRequest): Plan {
   requirePublished(request.scenario, request.dataset, request.level);
+  if (
+    request.prompt === "modality-agnostic" &&
+    (request.scenario.script === "aligned" || request.dataset === "medical")
+  ) {
+    throw new FedloomError(
+      "F6002",
+      `Cannot write "${request.dataset}", scenario "${request.scenario.name}", in the modality-agnostic wording as published: it is published for missing, cross and hybrid of hateful-memes and crisis-mmd`,
+      { dataset: request.dataset, scenario: request.scenario.name },
+    );
+  }
   const task = PUBLISHED_TASKS.find((one) => one.name === request.dataset);
   return task === undefined ? medicalPlan(request) : classificationPlan(request, task);
 }
@@ -81,17 +91,24 @@ function scriptOf(scenario: Scenario, level: number): ModalityScenario {
   }
 }
 
-/** Folders of the authors' scripts, below the dataset's own. */
-function outputFolder(scenario: Scenario, level: number): string {
+/** Folders of the authors' scripts, below the dataset's own. CrisisMMD's prompt strategy writes over the plain files. */
+function outputFolder(request: PublishedRequest): string {
+  const { scenario, level, dataset, prompt } = request;
+  const variant =
+    dataset === "medical"
+      ? "-1"
+      : prompt === "modality-agnostic" && dataset === "hateful-memes"
+        ? "-aug"
+        : "";
   switch (scenario.script) {
     case "aligned":
       return "minicpmv_data";
     case "missing":
-      return `minicpmv_data/modality-missing/mrate-${pythonFloat(level)}`;
+      return `minicpmv_data/modality-missing${variant}/mrate-${pythonFloat(level)}`;
     case "single":
-      return `minicpmv_data/modality-single/image-${level}`;
+      return `minicpmv_data/modality-single${variant}/image-${level}`;
     case "mix":
-      return `minicpmv_data/modality-mix/qrate-${pythonFloat(level)}`;
+      return `minicpmv_data/modality-mix${variant}/qrate-${pythonFloat(level)}`;
     default:
       return scenario.script satisfies never;
   }
@@ -117,7 +134,7 @@ function classificationPlan(request: PublishedRequest, task: PublishedTask): Pla
   for (const [client, own] of dealt.clients.entries()) {
     const below = `data/${task.folder}`;
     files.set(`${below}/raw_data/${name}/client_${client}.json`, () => encodeRows(own));
-    files.set(`${below}/${outputFolder(scenario, level)}/${name}/client_${client}.json`, () =>
+    files.set(`${below}/${outputFolder(request)}/${name}/client_${client}.json`, () =>
       encodeRecords(own.map((row, i) => classificationRecord(task, row, kept[client]![i]!, prompt))),
     );
   }
@@ -184,10 +201,7 @@ function medicalPlan(request: PublishedRequest): Plan {
   for (const [name, content] of Object.entries(encodeMedicalSets(sets))) {
     files.set(`data/medical/raw_data/${name}`, () => content);
   }
-  const below = `data/medical/${outputFolder(scenario, level)}`.replace(
-    /modality-(single|mix)/,
-    "modality-$1-1",
-  );
+  const below = `data/medical/${outputFolder(request)}`;
   for (const [client, own] of run.clients.entries()) {
     files.set(`${below}/client_${client}.json`, () =>
       encodeRecords(own.map((item) => medicalRecord(sets, item))),

@@ -83,6 +83,29 @@ test("outside what is published the published mode refuses and lists what there 
   );
 });
 
+test.each([
+  ["hateful-memes", "modality-missing-aug/mrate-0.5"],
+  ["crisis-mmd", "modality-missing/mrate-0.5"],
+])("the prompt strategy's files of %s lie where the authors' script writes them", (dataset, folderName) => {
+  const request = { scenario: scenarioNamed("missing"), dataset, level: 0.5, data: join(RAW, "q") };
+  const files = [...publishedPlan({ ...request, prompt: "modality-agnostic" }).publishedFiles.keys()];
+  expect(
+    files.filter((name) => name.includes(`/minicpmv_data/${folderName}/partition-alpha0.5-clt10/client_`)),
+  ).toHaveLength(10);
+});
+
+test("a wording that no script writes is refused", () => {
+  const request = {
+    dataset: "hateful-memes",
+    level: 5,
+    data: join(RAW, "q"),
+    prompt: "modality-agnostic" as const,
+  };
+  expect(() => publishedPlan({ ...request, scenario: scenarioNamed("aligned") })).toThrow(
+    "it is published for missing, cross and hybrid",
+  );
+});
+
 test("a label too rare for the published guard is refused, not waited for", () => {
   const aligned = scenarioNamed("aligned");
   expect(() =>
