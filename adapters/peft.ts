@@ -6,7 +6,7 @@
  *
  * Layout: https://huggingface.co/docs/peft/developer_guides/checkpoint
  */
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { SHA256_HEX } from "../base/hash.ts";
@@ -58,6 +58,13 @@ export function decodeAdapter({ config, model }: AdapterFiles, what: string): Ad
 
 /** @throws FedloomError F3004 for a file that is missing, and what `decodeAdapter` throws */
 export function readPeft(directory: string): Adapter {
+  if (existsSync(join(directory, "adapter_model.bin")) && !existsSync(join(directory, MODEL_FILE))) {
+    throw new FedloomError(
+      "F3007",
+      `Cannot use the adapter of "${directory}": it has adapter_model.bin; save it again with safe_serialization=True`,
+      { directory },
+    );
+  }
   return decodeAdapter(
     {
       config: readFile(join(directory, CONFIG_FILE), MAX_CONFIG_BYTES),

@@ -1,9 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import type { Adapter, AdapterConfig } from "../../adapters/adapter.ts";
+import { type Adapter, type AdapterConfig, isTarget, scaleOf } from "../../adapters/adapter.ts";
 import { assertFits, assertSameKind, differences } from "../../adapters/compatibility.ts";
 import {
   CONFIG_FILE,
@@ -15,6 +16,7 @@ import {
 } from "../../adapters/peft.ts";
 import { formatPeftConfig, MAX_CONFIG_BYTES, parsePeftConfig } from "../../adapters/peft-config.ts";
 import { float32, tensor, tensorSet } from "../../adapters/tensor.ts";
+import { FedloomError } from "../../base/errors.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fedloom-peft-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -190,6 +192,52 @@ describe("a configuration", () => {
       expect.objectContaining({ code: "F3006", message: expect.stringContaining(named) }),
     );
   });
+});
+
+test("any JSON is either a configuration or refused with a FedloomError, also one key at a time", () => {
+  const keys = fc.constantFrom(
+    "r",
+    "lora_alpha",
+    "target_modules",
+    "rank_pattern",
+    "alpha_pattern",
+    "modules_to_save",
+    "layers_to_transform",
+    "layers_pattern",
+    "bias",
+    "use_rslora",
+    "exclude_modules",
+    "peft_type",
+    "__proto__",
+    "init_lora_weights",
+  );
+  const parse = (bytes: Uint8Array) => {
+    try {
+      const read = parsePeftConfig(bytes, "client c1");
+      formatPeftConfig(read);
+      isTarget(read, "model.layers.0.q_proj");
+      scaleOf(read, "model.layers.0.q_proj");
+    } catch (error) {
+      expect(error).toBeInstanceOf(FedloomError);
+    }
+  };
+  fc.assert(fc.property(fc.json(), (text) => parse(Buffer.from(text))));
+  fc.assert(
+    fc.property(
+      fc.dictionary(keys, fc.jsonValue({ maxDepth: 2 }), { maxKeys: 3, noNullPrototype: true }),
+      (over) => parse(json({ ...PEFT, ...over })),
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test("a directory with PyTorch's own file instead of safetensors is told how to get one", () => {
+  const old = join(folder, "old");
+  writePeft(old, adapter);
+  renameSync(join(old, MODEL_FILE), join(old, "adapter_model.bin"));
+  expect(() => readPeft(old)).toThrow(
+    expect.objectContaining({ code: "F3007", message: expect.stringContaining("safe_serialization=True") }),
+  );
 });
 
 describe("tensors that their configuration does not announce are refused:", () => {
