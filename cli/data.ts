@@ -1,4 +1,6 @@
 /** `fedloom data`: what a dataset directory holds and what is broken in it. */
+import sharp from "sharp";
+import { messageOf } from "../base/errors.ts";
 import { type Problem, problemText, SPLITS } from "../data/dataset.ts";
 import { type Example, type Modality, modalitiesOf } from "../data/example.ts";
 import { openDataset } from "../data/open-dataset.ts";
@@ -9,6 +11,7 @@ import { table } from "./table.ts";
 interface InspectOptions extends CommonOptions {
   readonly format?: string;
   readonly show: number;
+  readonly decode?: boolean;
 }
 
 /** Problems that are printed; all are counted. */
@@ -23,12 +26,15 @@ export function registerData(cli: Cli): void {
       data,
     )
     .option("--format <name>", "read it as this format (recognized if absent)")
+    .option("--decode", "read and decode every picture, to find broken ones")
     .option("--show <n>", "examples to print", wholeNumber(0), 3)
     .action(async (dir: string, options: InspectOptions) => {
       const format = options.format === undefined ? {} : { format: options.format };
       // Examples whose media are not there still count; what is missing is told below.
       const dataset = await openDataset(dir, { ...format, onProblem: "collect", checkMedia: false });
-      const { problems } = await openDataset(dir, { ...format, onProblem: "collect" });
+      const whole = await openDataset(dir, { ...format, onProblem: "collect" });
+      const broken = options.decode === true ? await brokenPictures([...whole.splits.values()].flat()) : [];
+      const problems = [...whole.problems, ...broken];
       const splits = SPLITS.filter((split) => dataset.splits.has(split)).map((split) => ({
         split,
         ...summaryOf(dataset.splits.get(split)!),
@@ -61,6 +67,23 @@ export function registerData(cli: Cli): void {
       if (problems.length > 0) cli.exitCode = 8;
     });
   registerDataMake(cli, data);
+}
+
+/** Pictures that cannot be decoded, one problem each. */
+async function brokenPictures(examples: readonly Example[]): Promise<Problem[]> {
+  const problems: Problem[] = [];
+  for (const image of examples.flatMap((example) => example.images)) {
+    try {
+      await sharp(await image.read()).stats();
+    } catch (error) {
+      problems.push({
+        code: "F2001",
+        file: image.name,
+        message: `the picture cannot be decoded: ${messageOf(error)}`,
+      });
+    }
+  }
+  return problems;
 }
 
 const COLUMNS = ["examples", "text", "image", "text + image", "audio"] as const;

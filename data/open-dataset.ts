@@ -1,5 +1,5 @@
 /** Opens a dataset on disk: recognizes its format, reads rows, keeps media where they are. */
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { FedloomError } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
 import { type Dataset, ProblemLog, problemText } from "./dataset.ts";
@@ -57,10 +57,32 @@ function recognize(place: Place, path: string): DatasetFormat {
   const format = DATASET_FORMATS.find((known) => known.recognizes(place));
   if (format !== undefined) return format;
   const expected = DATASET_FORMATS.map((known) => `  ${known.name}: ${known.expects}`).join("\n");
+  const below = datasetsBelow(place);
+  if (below.length > 0) {
+    throw new FedloomError(
+      "F2002",
+      `Cannot open the dataset ${path}: it holds several; open one of ${below.join(", ")}`,
+      {
+        path,
+        below,
+      },
+    );
+  }
   const found = place.names.slice(0, 8).join(", ") + (place.names.length > 8 ? ", ..." : "");
   throw new FedloomError(
     "F2002",
     `Cannot recognize the dataset ${path}: it holds ${found || "nothing"}; wanted is one of\n${expected}`,
     { path },
   );
+}
+
+/** Directories right below that are datasets, with their formats. */
+function datasetsBelow(place: Place): string[] {
+  if (place.isFile) return [];
+  return place.names.flatMap((name) => {
+    const inner = placeAt(join(place.path, name));
+    const format =
+      inner?.isFile === false ? DATASET_FORMATS.find((known) => known.recognizes(inner)) : undefined;
+    return format === undefined ? [] : [`${name} (${format.name})`];
+  });
 }

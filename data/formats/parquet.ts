@@ -11,6 +11,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { asyncBufferFromFile } from "hyparquet/src/node.js";
+import { z } from "zod";
 import { messageOf } from "../../base/errors.ts";
 import { splitOfName } from "../dataset.ts";
 import type { Media } from "../example.ts";
@@ -48,6 +49,7 @@ async function readFile(path: string, collector: Collector, options: ReadOptions
     const metadata = await parquetMetadataAsync(file);
     const mediaColumns = mediaColumnsOf(metadata);
     const columns = topColumns(metadata).filter((column) => !mediaColumns.has(column));
+    const classes = classNamesOf(metadata);
     let start = 0;
     for (const group of metadata.row_groups) {
       const rows = Number(group.num_rows);
@@ -68,7 +70,7 @@ async function readFile(path: string, collector: Collector, options: ReadOptions
         const setting = { id: `${name}:${start + i}`, folder: place(path) };
         const example = looksLikeConversation(whole)
           ? exampleOfRow(whole, at, setting, collector)
-          : exampleOfPicture(whole, at, setting, collector, undefined);
+          : exampleOfPicture(whole, at, setting, collector, classes);
         if (example !== undefined) collector.add(split, at, example);
       }
       start += rows;
@@ -87,6 +89,17 @@ function topColumns(metadata: Metadata): string[] {
     ),
   ];
 }
+
+/** Names of the classes behind the numbers in `label`, which the hub keeps in the file's own metadata. */
+function classNamesOf(metadata: Metadata): string[] | undefined {
+  const text = metadata.key_value_metadata?.find((entry) => entry.key === "huggingface")?.value;
+  const parsed = hubFeatures.safeParse(text === undefined ? undefined : JSON.parse(text));
+  return parsed.success ? parsed.data.info.features.label.names : undefined;
+}
+
+const hubFeatures = z.object({
+  info: z.object({ features: z.object({ label: z.object({ names: z.array(z.string()) }) }) }),
+});
 
 /** Columns with leaves "bytes" and "path", and whether they are lists. */
 function mediaColumnsOf(metadata: Metadata): Map<string, boolean> {

@@ -160,6 +160,14 @@ test("a place where nothing is, or nothing known, says what would be known", asy
   );
 });
 
+test("a directory of datasets names them", async () => {
+  const row = { id: 1, img: "a", text: "t", label: 0 };
+  const root = folder({ "memes/train.jsonl": [row], "chat/train.jsonl": [{ messages: turns }] });
+  await expect(openDataset(root)).rejects.toThrow(
+    "it holds several; open one of chat (messages), memes (hateful-memes)",
+  );
+});
+
 test("a format that is asked for names the file it misses", async () => {
   await expect(openDataset(folder({ "notes.txt": "x" }), { format: "crisis-mmd" })).rejects.toThrow(
     /"crisismmd_datasplit_all\/task_humanitarian_text_img_train\.tsv" is expected there, or below crisis-mmd\/ or raw_data\//,

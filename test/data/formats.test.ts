@@ -139,6 +139,13 @@ test("parquet: a list of pictures gives as many as each row has", async () => {
   expect([...(await examples[2]!.images[1]!.read())]).toEqual([9, 2, 1]);
 });
 
+test("parquet: numbered labels get the names that the file's metadata gives them", async () => {
+  const dataset = await openDataset(join(import.meta.dirname, "parquet/classes"));
+  const examples = examplesOf(dataset, "validation");
+  expect(examples.map((example) => example.label)).toEqual(["dog", "cat", "dog"]);
+  expect(examples[0]!.options).toEqual(["cat", "dog"]);
+});
+
 test("imagefolder with metadata: captions by file name, a folder a split", async () => {
   const root = folder({
     "train/metadata.jsonl": [{ file_name: "a.png", text: "a cat" }],

@@ -140,6 +140,16 @@ test("data inspect counts examples whose pictures are missing, tells them, and e
   expect(exitCode).toBe(8);
 });
 
+test("data inspect --decode finds a picture that is none", async () => {
+  const data = folder({
+    "train.jsonl": [{ question: "<image>?", answer: "a", image: "a.png" }],
+    "a.png": "no picture",
+  });
+  const { out } = await fedloom("data", "inspect", data, "--decode");
+  expect(out).toMatch(/1 problem:\n.*a\.png: the picture cannot be decoded: /);
+  expect((await fedloom("data", "inspect", data)).out).toContain("No problems.");
+});
+
 const PICTURES = ["hateful-memes", "crisis-mmd", "medical"].flatMap((dataset) =>
   (dataset === "medical" ? ["cross", "hybrid"] : ["aligned", "missing", "cross", "hybrid"]).map(
     (scenario) => ({

@@ -1,7 +1,8 @@
-"""Writes the two parquet files beside it; run with pyarrow.
+"""Writes the three parquet files beside it; run with pyarrow.
 
     python record.py
 """
+import json
 import pathlib
 
 import pyarrow as pa
@@ -33,3 +34,11 @@ several = pa.table(
     }
 )
 pq.write_table(several, here / "several" / "test-00000-of-00001.parquet", row_group_size=2)
+features = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+classes = pa.table(
+    {
+        "image": pa.array([{"bytes": bytes([i]), "path": None} for i in range(3)], image),
+        "label": pa.array([1, 0, 1], pa.int64()),
+    }
+).replace_schema_metadata({"huggingface": json.dumps(features)})
+pq.write_table(classes, here / "classes" / "validation-00000-of-00001.parquet")
