@@ -13,6 +13,8 @@ export const TOY_BASE = "7".repeat(64);
 
 export interface ToyOptions {
   readonly baseHash?: string;
+  /** Of the adapter it makes, see toyAdapter. */
+  readonly width?: number;
   /** Optimizer steps of a task. */
   readonly steps?: number;
   /** Awaited before every step of the n-th training: a test holds the trainer there, or makes it fail. */
@@ -64,7 +66,7 @@ export function createToyTrainer(options: ToyOptions = {}): Trainer {
   return {
     name: "toy",
     baseHash: options.baseHash ?? TOY_BASE,
-    createAdapter: async () => toyAdapter(options.baseHash),
+    createAdapter: async () => toyAdapter(options.baseHash, options.width),
     async train(task, examples, { onProgress, signal }): Promise<TrainResult> {
       training++;
       const note = (word: string): void => {

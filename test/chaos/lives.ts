@@ -1,6 +1,6 @@
 /** Processes that die and are started again, and what must be true whatever died. */
 import { FAILPOINTS, type Failpoint } from "../../base/failpoint.ts";
-import { type Environment, type Federation, federation, finalHash } from "../e2e/federation.ts";
+import { type Environment, type Federation, federation, finalHash, fleetHash } from "../e2e/federation.ts";
 import type { Child } from "../e2e/processes.ts";
 
 /** `npm run test:chaos` runs vitest in this mode: more kills, more flips, more clients. */
@@ -10,7 +10,6 @@ export const LONG = process.env.MODE === "long";
 const WIDTH = 160_000;
 /** Longest mean time of a round, on a loaded machine. */
 const ROUND_MS = 10_000;
-const CLIENTS = ["c1", "c2"] as const;
 
 export const ALL_FAILPOINTS = Object.keys(FAILPOINTS) as Failpoint[];
 
@@ -22,12 +21,8 @@ export function chaosFederation(rounds: number): Promise<Federation> {
   return federation({ run: { rounds, evaluation }, width: WIDTH });
 }
 
-/** A run of so many rounds that nothing disturbs. */
-export async function undisturbedHash(rounds: number): Promise<string> {
-  const setting = await chaosFederation(rounds);
-  const coordinator = setting.coordinator();
-  for (const name of CLIENTS) setting.client(name);
-  return finalHash(coordinator, rounds * ROUND_MS);
+export function undisturbedHash(rounds: number): Promise<string> {
+  return fleetHash({ rounds, width: WIDTH });
 }
 
 export interface Outcome {

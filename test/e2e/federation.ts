@@ -5,6 +5,10 @@ import { existsSync, readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { silentLog } from "../../base/log.ts";
+import { runConfig } from "../../config/run.ts";
+import { startFleet } from "../../scenarios/fleet/fleet.ts";
+import { createToyTrainer, toyExamples } from "../toy-trainer.ts";
 import { type Child, startProcess, temporaryDirectory } from "./processes.ts";
 import type { ToyClientOptions } from "./toy-client.ts";
 import type { ToyCoordinatorOptions } from "./toy-coordinator.ts";
@@ -70,6 +74,29 @@ export async function finalHash(coordinator: Child, deadlineMs?: number): Promis
   const [line, hash] = await coordinator.line(/^finished ([0-9a-f]{64})$|^stopped .*/, deadlineMs);
   if (hash === undefined) throw new Error(line);
   return hash;
+}
+
+/** What the run ends with when nothing disturbs it, as a fleet in this process runs it with the same clients. */
+export async function fleetHash({
+  rounds = 4,
+  width,
+}: {
+  rounds?: number;
+  width?: number;
+} = {}): Promise<string> {
+  const clients = ["c1", "c2"].map((id) => ({
+    id,
+    shard: { train: toyExamples(id, 4), heldOut: toyExamples(`${id}-held`, 2) },
+  }));
+  const config = runConfig.parse({ ...RUN, rounds });
+  const trainer = createToyTrainer(width === undefined ? {} : { width });
+  const fleet = await startFleet({ config, clients, trainer, device: "cpu", log: silentLog });
+  try {
+    await fleet.ended;
+    return fleet.engine.run.global!.model.sha256;
+  } finally {
+    await fleet.close();
+  }
 }
 
 function program(name: string): string {

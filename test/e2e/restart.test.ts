@@ -2,32 +2,24 @@
  * Real processes, real sockets: whatever is killed, the final adapter is that of the undisturbed run, and no
  * finished training is done twice.
  */
-import { expect, test } from "vitest";
-import { federation, finalHash } from "./federation.ts";
+import { beforeAll, expect, test } from "vitest";
+import { federation, finalHash, fleetHash } from "./federation.ts";
 import { temporaryDirectory } from "./processes.ts";
 
 /** Rounds x clients of federation.ts's run. */
 const TRAININGS = 8;
 
-/** Two clients and a coordinator as one starts them, and the hash they end with: what every other run must end with. */
-let reference: Promise<string> | undefined;
-
-function undisturbed(): Promise<string> {
-  reference ??= (async () => {
-    const setting = await federation();
-    const coordinator = setting.coordinator();
-    setting.client("c1");
-    setting.client("c2");
-    return finalHash(coordinator);
-  })();
-  return reference;
-}
+/** What every run must end with. */
+let reference: string;
+beforeAll(async () => {
+  reference = await fleetHash();
+});
 
 test("two clients and a coordinator run four rounds and end cleanly", async () => {
   const setting = await federation();
   const coordinator = setting.coordinator();
   const clients = [setting.client("c1"), setting.client("c2")];
-  expect(await finalHash(coordinator)).toBe(await undisturbed());
+  expect(await finalHash(coordinator)).toBe(reference);
   expect(new Set(setting.trainings()).size).toBe(TRAININGS);
   expect(setting.trainings()).toHaveLength(TRAININGS);
   for (const child of [...clients, coordinator]) {
@@ -48,7 +40,7 @@ test("a coordinator killed in the middle of round 3 goes on, to the same adapter
   const second = setting.coordinator();
   await second.line(/^listening/);
   c1.process.send("go");
-  expect(await finalHash(second)).toBe(await undisturbed());
+  expect(await finalHash(second)).toBe(reference);
   expect(setting.trainings()).toHaveLength(TRAININGS);
 });
 
@@ -61,7 +53,7 @@ test("a coordinator that ends by Ctrl-C and is started again goes on", async () 
   first.process.kill("SIGINT");
   expect(await first.exited).toEqual({ code: 0, signal: null });
   const second = setting.coordinator();
-  expect(await finalHash(second)).toBe(await undisturbed());
+  expect(await finalHash(second)).toBe(reference);
   expect(setting.trainings()).toHaveLength(TRAININGS);
 });
 
@@ -74,7 +66,7 @@ test("a client killed in training begins that task anew, and no other", async ()
   await c1.kill();
   const again = setting.client("c1");
   await again.line(/A task was cut off; it begins anew when it is offered/);
-  expect(await finalHash(coordinator)).toBe(await undisturbed());
+  expect(await finalHash(coordinator)).toBe(reference);
   expect(setting.trainings()).toHaveLength(TRAININGS);
 });
 
@@ -86,7 +78,7 @@ test("a client killed with a finished update offers it after the restart, withou
   expect((await c1.exited).signal).toBe("SIGKILL");
   const again = setting.client("c1");
   await again.line(/Offering a finished result again/);
-  expect(await finalHash(coordinator)).toBe(await undisturbed());
+  expect(await finalHash(coordinator)).toBe(reference);
   expect(setting.trainings()).toHaveLength(TRAININGS);
 });
 
@@ -99,7 +91,7 @@ test("Ctrl-C of a client ends it cleanly, and started again it goes on", async (
   c1.process.kill("SIGINT");
   expect(await c1.exited).toEqual({ code: 0, signal: null });
   setting.client("c1");
-  expect(await finalHash(coordinator)).toBe(await undisturbed());
+  expect(await finalHash(coordinator)).toBe(reference);
   expect(setting.trainings()).toHaveLength(TRAININGS);
 });
 
@@ -108,7 +100,7 @@ test("a client that is there before its coordinator waits and says so", async ()
   const c1 = setting.client("c1");
   setting.client("c2");
   await c1.line(/Connection lost; trying again \(F5001\)/);
-  expect(await finalHash(setting.coordinator())).toBe(await undisturbed());
+  expect(await finalHash(setting.coordinator())).toBe(reference);
 });
 
 test("of two processes with one name the newer goes on, the older says why it ended", async () => {
@@ -120,5 +112,5 @@ test("of two processes with one name the newer goes on, the older says why it en
   setting.client("c1", { state: temporaryDirectory() });
   expect(await older.exited).toEqual({ code: 1, signal: null });
   expect(older.lines.at(-1)).toContain("F5004");
-  expect(await finalHash(coordinator)).toBe(await undisturbed());
+  expect(await finalHash(coordinator)).toBe(reference);
 });
