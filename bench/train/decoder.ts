@@ -41,7 +41,9 @@ export function writeDecoder(folder: string, shape: DecoderShape): string {
     const project = (role: string, out: number): string =>
       writer.linear(normal, hidden, out, `${at}/self_attn/${role}_proj`);
     const split = (value: string, count: number): string =>
-      writer.op("Transpose", [writer.op("Reshape", [value, writer.ints([0, 0, count, headSize])])], { perm: [0, 2, 1, 3] });
+      writer.op("Transpose", [writer.op("Reshape", [value, writer.ints([0, 0, count, headSize])])], {
+        perm: [0, 2, 1, 3],
+      });
     const q = rotate(writer, split(project("q", heads * headSize), heads), cos, sin, headSize);
     const k = rotate(writer, split(project("k", keyHeads * headSize), keyHeads), cos, sin, headSize);
     const v = split(project("v", keyHeads * headSize), keyHeads);
@@ -50,7 +52,9 @@ export function writeDecoder(folder: string, shape: DecoderShape): string {
     const turned = writer.op("Transpose", [repeated(k)], { perm: [0, 1, 3, 2] });
     const scores = writer.op("Mul", [writer.op("MatMul", [q, turned]), writer.scalar(headSize ** -0.5)]);
     const weights = writer.op("Softmax", [writer.op("Add", [scores, mask])], { axis: -1 });
-    const context = writer.op("Transpose", [writer.op("MatMul", [weights, repeated(v)])], { perm: [0, 2, 1, 3] });
+    const context = writer.op("Transpose", [writer.op("MatMul", [weights, repeated(v)])], {
+      perm: [0, 2, 1, 3],
+    });
     const flat = writer.op("Reshape", [context, writer.ints([0, 0, heads * headSize])]);
     const attended = writer.linear(flat, heads * headSize, hidden, `${at}/self_attn/o_proj`);
     x = writer.op("Add", [x, attended]);
@@ -80,14 +84,19 @@ function rotaryTables(writer: GraphWriter, size: number): [string, string] {
   const positions = writer.op("Cast", ["position_ids"], { to: 1 });
   const column = writer.op("Unsqueeze", [positions, writer.ints([2])]);
   const angles = writer.op("Mul", [column, writer.floats([1, 1, half], frequencies)]);
-  const both = writer.op("Unsqueeze", [writer.op("Concat", [angles, angles], { axis: -1 }), writer.ints([1])]);
+  const both = writer.op("Unsqueeze", [
+    writer.op("Concat", [angles, angles], { axis: -1 }),
+    writer.ints([1]),
+  ]);
   return [writer.op("Cos", [both]), writer.op("Sin", [both])];
 }
 
 function rotate(writer: GraphWriter, x: string, cos: string, sin: string, size: number): string {
   const part = (from: number, to: number): string =>
     writer.op("Slice", [x, writer.ints([from]), writer.ints([to]), writer.ints([3]), writer.ints([1])]);
-  const turned = writer.op("Concat", [writer.op("Neg", [part(size / 2, size)]), part(0, size / 2)], { axis: -1 });
+  const turned = writer.op("Concat", [writer.op("Neg", [part(size / 2, size)]), part(0, size / 2)], {
+    axis: -1,
+  });
   return writer.op("Add", [writer.op("Mul", [x, cos]), writer.op("Mul", [turned, sin])]);
 }
 
@@ -97,7 +106,9 @@ function repeatHeads(writer: GraphWriter, x: string, group: number, heads: numbe
   const wide = writer.op("Expand", [apart, writer.ints([1, 1, group, 1, 1])]);
   const shape = writer.op("Shape", [x]);
   const dim = (i: number): string => writer.op("Gather", [shape, writer.ints([i])], { axis: 0 });
-  const target = writer.op("Concat", [dim(0), writer.ints([heads]), dim(2), writer.ints([size])], { axis: 0 });
+  const target = writer.op("Concat", [dim(0), writer.ints([heads]), dim(2), writer.ints([size])], {
+    axis: 0,
+  });
   return writer.op("Reshape", [wide, target]);
 }
 
@@ -128,9 +139,20 @@ class GraphWriter {
     this.#data = openSync(join(folder, DATA_FILE), "w");
   }
 
-  op(opType: string, input: string[], attributes: Record<string, number | number[]> = {}, name?: string): string {
+  op(
+    opType: string,
+    input: string[],
+    attributes: Record<string, number | number[]> = {},
+    name?: string,
+  ): string {
     const output = `${name ?? opType}_${this.#nodes.length}`;
-    this.#nodes.push({ opType, name: name ?? output, input, output: [output], attribute: attributesOf(attributes) });
+    this.#nodes.push({
+      opType,
+      name: name ?? output,
+      input,
+      output: [output],
+      attribute: attributesOf(attributes),
+    });
     return output;
   }
 
@@ -142,7 +164,11 @@ class GraphWriter {
   }
 
   ints(values: number[]): string {
-    return this.#constant(7, [values.length], BigInt64Array.from(values, (v) => BigInt(v)));
+    return this.#constant(
+      7,
+      [values.length],
+      BigInt64Array.from(values, (v) => BigInt(v)),
+    );
   }
 
   int(value: number): string {
@@ -164,7 +190,10 @@ class GraphWriter {
   save({ hidden, vocabulary }: DecoderShape): string {
     closeSync(this.#data);
     const tokens = [{ dimParam: "batch_size" }, { dimParam: "sequence_length" }];
-    const info = (name: string, elemType: number, dim: object[]) => ({ name, type: { tensorType: { elemType, shape: { dim } } } });
+    const info = (name: string, elemType: number, dim: object[]) => ({
+      name,
+      type: { tensorType: { elemType, shape: { dim } } },
+    });
     const path = join(this.#folder, "model.onnx");
     const model = encodeModel({
       irVersion: 8,
@@ -196,7 +225,10 @@ class GraphWriter {
     const rng = createRng(name);
     const spread = 1 / Math.sqrt(dims[0]);
     // Uniform is enough for a matrix that only has to be multiplied with.
-    const values = Float32Array.from({ length: dims[0] * dims[1] }, () => (rng.uniform() - 0.5) * 3.46 * spread);
+    const values = Float32Array.from(
+      { length: dims[0] * dims[1] },
+      () => (rng.uniform() - 0.5) * 3.46 * spread,
+    );
     const entries = { location: DATA_FILE, offset: this.#offset, length: values.byteLength };
     const externalData = Object.entries(entries).map(([key, value]) => ({ key, value: String(value) }));
     writeSync(this.#data, new Uint8Array(values.buffer));

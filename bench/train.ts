@@ -1,0 +1,146 @@
+/** A LoRA step of a SmolVLM-256M-shaped decoder: ours, and PyTorch + PEFT's where BENCH_PYTHON names an interpreter that has them. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { Device } from "../training/onnx/engine.ts";
+import type { Bench } from "./report.ts";
+import { CASES, type Sample, type Spec, type TrainCase } from "./train/cases.ts";
+import { SMOLVLM_256M, writeDecoder } from "./train/decoder.ts";
+import { Side } from "./train/side.ts";
+
+interface Settings {
+  readonly rounds: number;
+  readonly threads: readonly number[];
+  readonly modes: readonly Spec["mode"][];
+  readonly device: Device;
+  readonly layers: number;
+  readonly cases: readonly TrainCase[];
+}
+
+export const bench: Bench = {
+  title: "A LoRA training step of a 256M decoder, against its forward pass and PyTorch + PEFT",
+  usage: [
+    "--rounds N   steps of each side, alternating (5)",
+    "--threads L  list of thread counts (1,2)",
+    "--modes L    lean,fast",
+    "--device D   cpu, cuda or webgpu",
+    "--layers N   layers of the decoder (30)",
+    "--cases N    the first N cases (all)",
+    "BENCH_PYTHON names an interpreter with torch, transformers and peft",
+  ],
+  async run(args, log) {
+    const settings = settingsOf(args);
+    const shape = { ...SMOLVLM_256M, layers: settings.layers };
+    const folder = mkdtempSync(join(tmpdir(), "fedloom-bench-train-"));
+    try {
+      log(`writing a decoder of ${shape.layers} layers to ${folder}`);
+      const model = writeDecoder(folder, shape);
+      const rows: (string | number)[][] = [];
+      for (const threads of settings.threads)
+        for (const wanted of settings.cases)
+          for (const mode of settings.modes) {
+            const spec: Spec = { ...wanted, shape, model, threads, mode, device: settings.device };
+            log(`${wanted.name}, ${threads} thread(s), ${mode}`);
+            rows.push(await measure(spec, settings.rounds));
+          }
+      return { text: TEXT, tables: [{ columns: COLUMNS, rows }] };
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+};
+
+const TEXT = `LoRA of rank 8 on q, k, v, o of a decoder with 30 layers, hidden 576, vocabulary 49,280, float32, random weights:
+forward, backward and AdamW. Both sides run in processes of their own and take steps in turn; the first two of each
+are not counted. Time is CPU seconds, the smallest of a side; "ratio" is ours over PyTorch's, of the smallest and,
+behind the stroke, the median of the ratios of each round. Memory is the peak of the whole process, Node or Python
+included. "step / forward" compares with our own forward pass of the same labelled rows.`;
+
+const COLUMNS = [
+  "case",
+  "threads",
+  "mode",
+  "our CPU s",
+  "our wall s",
+  "tokens/s",
+  "step / forward",
+  "first step s",
+  "our MiB",
+  "torch CPU s",
+  "torch MiB",
+  "time ratio",
+  "memory ratio",
+];
+
+async function measure(spec: Spec, rounds: number): Promise<(string | number)[]> {
+  const python = process.env.BENCH_PYTHON;
+  const ours = await Side.ours(spec);
+  const torch = python === undefined ? undefined : await Side.torch(python, spec);
+  const first = await ours.ask("step");
+  await ours.ask("step");
+  await torch?.ask("step");
+  await torch?.ask("step");
+  const mine: Sample[] = [];
+  const theirs: Sample[] = [];
+  for (let round = 0; round < rounds; round++) {
+    mine.push(await ours.ask("step"));
+    if (torch) theirs.push(await torch.ask("step"));
+  }
+  // The forward graph is a second session: it comes last, so that it does not count as memory of the step.
+  await ours.ask("forward");
+  const forward: Sample[] = [];
+  for (let round = 0; round < rounds; round++) forward.push(await ours.ask("forward"));
+  ours.close();
+  torch?.close();
+  const least = (samples: readonly Sample[], key: "cpu" | "wall"): number =>
+    Math.min(...samples.map((s) => s[key]));
+  const ourTime = least(mine, "cpu");
+  const ourMemory = mine.at(-1)!.rss;
+  const tokens = spec.lengths.reduce((sum, length) => sum + length, 0);
+  const own = [
+    spec.name,
+    spec.threads,
+    spec.mode,
+    ourTime,
+    least(mine, "wall"),
+    tokens / least(mine, "wall"),
+    ourTime / least(forward, "cpu"),
+    first.wall,
+    ourMemory,
+  ];
+  if (torch === undefined) return [...own, "-", "-", "-", "-"];
+  const paired = mine.map((sample, i) => sample.cpu / theirs[i]!.cpu).sort((a, b) => a - b);
+  const ratio = ourTime / least(theirs, "cpu");
+  const memory = theirs.at(-1)!.rss;
+  const median = paired[paired.length >> 1]!;
+  return [
+    ...own,
+    least(theirs, "cpu"),
+    memory,
+    `${ratio.toFixed(2)} / ${median.toFixed(2)}`,
+    ourMemory / memory,
+  ];
+}
+
+function settingsOf(args: readonly string[]): Settings {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: "string", default: "5" },
+      threads: { type: "string", default: "1,2" },
+      modes: { type: "string", default: "lean,fast" },
+      device: { type: "string", default: "cpu" },
+      layers: { type: "string", default: "30" },
+      cases: { type: "string", default: String(CASES.length) },
+    },
+  });
+  return {
+    rounds: Number(values.rounds),
+    threads: values.threads.split(",").map(Number),
+    modes: values.modes.split(",") as Spec["mode"][], // an unknown one is refused by the engine's options
+    device: values.device as Device,
+    layers: Number(values.layers),
+    cases: CASES.slice(0, Number(values.cases)),
+  };
+}
