@@ -47,6 +47,7 @@ describe("written to disk", () => {
   const folders = ["hateful_memes", "crisis-mmd", "medical", "medical/Slake1.0"];
   const splits = new Map<string, { train: number; heldOut: number }>();
 
+  // Two thousand pictures are painted and written: seconds, and more on a busy machine.
   beforeAll(async () => {
     for (const standin of STANDINS) await makeStandin(standin, out, { profile: "quick", seed: 7 });
     for (const folder of folders) {
@@ -56,7 +57,7 @@ describe("written to disk", () => {
         heldOut: dataset.splits.get("held-out")?.length ?? 0,
       });
     }
-  });
+  }, 120_000);
   afterAll(() => rmSync(out, { recursive: true }));
 
   test("every set is read back by the loader of the published format, pictures and all", () => {
