@@ -10,7 +10,7 @@ import { openChatTemplate } from "./models/chat-template.ts";
 import type { TextModel } from "./models/encode.ts";
 import { openImageProcessor } from "./models/image-processor.ts";
 import { openImageText } from "./models/image-tokens.ts";
-import { contextLength, imageTokenId } from "./models/model-config.ts";
+import { contextLength, headSize, imageTokenId } from "./models/model-config.ts";
 import type { ModelDirectory } from "./models/model-directory.ts";
 import { moduleName } from "./models/module-paths.ts";
 import { openTokenizer } from "./models/tokenizer.ts";
@@ -62,7 +62,15 @@ export async function openGenerator(
           ? { tokens: maxLength, reason: "max_length" }
           : { tokens: positions, reason: "the model's max_position_embeddings" },
     });
-    const openForm = (trained: Engine, encoder: ImageEncoder | undefined, engines: readonly Engine[]) => {
+    const openForm = (
+      trained: Engine,
+      encoder: ImageEncoder | undefined,
+      engines: readonly Engine[],
+      wanted: Parameters<typeof graphs.openDecoding>[1],
+    ) => {
+      let opening: ReturnType<typeof graphs.openDecoding> | undefined;
+      const decoding = () =>
+        (opening ??= graphs.openDecoding(files.decoder, { ...wanted, headSize: headSize(config) }));
       const learner = new TextLearner({
         decoder: trained,
         embedder: embedderOf(encoder),
@@ -74,7 +82,7 @@ export async function openGenerator(
         learner,
         predict: (parameters, task, examples, signal) =>
           predictAll(
-            { learner, maker: makerFor(positions), parameters, batchSize: task.batchSize, signal },
+            { learner, maker: makerFor(positions), parameters, batchSize: task.batchSize, signal, decoding },
             task,
             examples,
           ),
@@ -97,7 +105,7 @@ export async function openGenerator(
       },
       trainingRow: (example, maxLength) => trainingRow(makerFor(maxLength), example),
       async open(adapter) {
-        if (adapter === undefined) return openForm(decoder, frozenEncoder, []);
+        if (adapter === undefined) return openForm(decoder, frozenEncoder, [], {});
         const saved = savedModules(adapter);
         const wanted = { lora: loraSpecs(adapter), saved, dropout: adapter.config.dropout };
         const trained = await graphs.open(files.decoder, { objective: "tokens", ...wanted });
@@ -107,11 +115,12 @@ export async function openGenerator(
             ? await graphs.open(files.vision, { objective: "none", ...wanted })
             : undefined;
         assertSavedPresent(saved, encoder ? [trained, encoder] : [trained]);
-        if (!encoder || encoder.parameters.length === 0) return openForm(trained, frozenEncoder, [trained]);
+        if (!encoder || encoder.parameters.length === 0)
+          return openForm(trained, frozenEncoder, [trained], wanted);
         await trained.close();
         const inputGradients = ["inputs_embeds"];
         const both = await graphs.open(files.decoder, { objective: "tokens", ...wanted, inputGradients });
-        return openForm(both, images?.trained(encoder), [both, encoder]);
+        return openForm(both, images?.trained(encoder), [both, encoder], wanted);
       },
       close,
     };

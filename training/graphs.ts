@@ -1,5 +1,6 @@
 /** Opens graphs of one model directory with the same device and threads, and closes what it opened. */
 import { FedloomError } from "../base/errors.ts";
+import { type Decoding, openDecoding } from "./onnx/decoding.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
 import type { Device, Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
 import { openEngine } from "./onnx/open.ts";
@@ -12,18 +13,37 @@ export interface RuntimeOptions {
 
 type Wanted = Pick<EngineOptions, "objective"> & Partial<Omit<EngineOptions, "file">>;
 
+type DecodingWanted = Omit<Wanted, "objective"> & { readonly headSize?: number | undefined };
+
 export interface Graphs {
   open(path: string, wanted: Wanted): Promise<Engine>;
+  /** The decoder with its cache; undefined where the graph has none that generation can use. */
+  openDecoding(path: string, wanted: DecodingWanted): Promise<Decoding | undefined>;
   close(): Promise<void>;
 }
 
 export function graphsOf(runtime: RuntimeOptions): Graphs {
   const files = new Map<string, GraphFile>();
-  const open = new Set<Engine>();
+  const open = new Set<{ close(): Promise<void> }>();
+  const fileOf = (path: string): GraphFile => {
+    const file = files.get(path) ?? openGraphFile(path);
+    files.set(path, file);
+    return file;
+  };
   return {
+    async openDecoding(path, wanted) {
+      const decoding = await openDecoding({
+        file: fileOf(path),
+        lora: [],
+        objective: "none",
+        ...runtime,
+        ...wanted,
+      });
+      if (decoding !== undefined) open.add(decoding);
+      return decoding;
+    },
     async open(path, wanted) {
-      const file = files.get(path) ?? openGraphFile(path);
-      files.set(path, file);
+      const file = fileOf(path);
       const engine = await openEngine({ file, lora: [], ...runtime, ...wanted });
       open.add(engine);
       return engine;

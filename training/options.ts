@@ -10,6 +10,7 @@
 import type { TensorSet } from "../adapters/tensor.ts";
 import type { Example } from "../data/example.ts";
 import { assertNotAborted, microBatches } from "./learner.ts";
+import type { Decoding } from "./onnx/decoding.ts";
 import { logSoftmaxAt } from "./softmax.ts";
 import type { TextLearner } from "./text-learner.ts";
 import { type RowMaker, type TextRow, trainingRow } from "./text-rows.ts";
@@ -23,6 +24,8 @@ export interface Predictor {
   /** Rows that run at a time. */
   readonly batchSize: number;
   readonly signal: AbortSignal | undefined;
+  /** The decoder with its cache, opened when first asked for; undefined where the graph has none. */
+  decoding(): Promise<Decoding | undefined>;
 }
 
 /** Log-likelihood and number of the answer's tokens, by row. */

@@ -88,6 +88,12 @@ export class TextLearner implements Learner<TextRow> {
     return scores;
   }
 
+  /** The vectors that a decoder takes for one row, [1, length, hidden]; undefined where it takes token ids. */
+  async embedded(row: TextRow, parameters: TensorSet): Promise<Tensor | undefined> {
+    const { embedder } = this.#options;
+    return embedder && (await embed(embedder, [row], row.length, parameters)).embeds;
+  }
+
   /** Logits over the vocabulary at positions of rows. */
   async logits(
     rows: readonly TextRow[],

@@ -5,12 +5,19 @@ import { readJson } from "./json-file.ts";
 
 const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
 
+const heads = {
+  head_dim: z.int().positive().nullish(),
+  hidden_size: z.int().positive().nullish(),
+  num_attention_heads: z.int().positive().nullish(),
+};
+
 const schema = z.object({
   model_type: z.string().default(""),
   architectures: z.array(z.string()).nullish(),
   max_position_embeddings: z.int().positive().nullish(),
   eos_token_id: tokenIds,
   pad_token_id: z.int().nullish(),
+  ...heads,
   image_token_id: z.int().nullish(),
   image_token_index: z.int().nullish(),
   image_seq_length: z.int().positive().nullish(),
@@ -22,6 +29,7 @@ const schema = z.object({
       max_position_embeddings: z.int().positive().nullish(),
       eos_token_id: tokenIds,
       pad_token_id: z.int().nullish(),
+      ...heads,
     })
     .nullish(),
   vision_config: z
@@ -48,6 +56,12 @@ export function taskOf(config: ModelConfig): Task {
 /** Tokens that the positions of the model reach, undefined where the file does not say. */
 export function contextLength(config: ModelConfig): number | undefined {
   return config.text_config?.max_position_embeddings ?? config.max_position_embeddings ?? undefined;
+}
+
+/** Width of an attention head of the decoder, undefined where the file does not say. */
+export function headSize(config: ModelConfig): number | undefined {
+  const { head_dim: stated, hidden_size: width, num_attention_heads: count } = config.text_config ?? config;
+  return stated ?? (width && count ? width / count : undefined);
 }
 
 export function imageTokenId(config: ModelConfig): number | undefined {

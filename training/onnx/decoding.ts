@@ -20,25 +20,44 @@ export interface Decoding {
   /** Caches of length 0, by the names of the inputs that take them. */
   emptyCaches(): TensorSet;
   /** @returns logits of all positions given, and the caches that the next run takes */
-  run(inputs: TensorSet, caches: TensorSet, parameters: TensorSet): Promise<{ logits: Tensor; caches: TensorSet }>;
+  run(
+    inputs: TensorSet,
+    caches: TensorSet,
+    parameters: TensorSet,
+  ): Promise<{ logits: Tensor; caches: TensorSet }>;
   close(): Promise<void>;
 }
 
 /** Numbers of ONNX's element types and attribute types. */
 const FLOAT = 1;
+const INT64 = 7;
 const FLOAT16 = 10;
 const INT = 2;
 const INTS = 7;
 
 /**
- * @returns undefined where the graph has no cache, or where a layer with LoRA is not one node of its own: in a
- *   branch, in a function, or part of a packed projection
+ * @returns undefined where the graph has no cache, or where a layer with LoRA is not a node of its own: in a branch
+ *   or in a function
  */
-export async function openDecoding(options: EngineOptions): Promise<Decoding | undefined> {
+export async function openDecoding({
+  headSize,
+  ...options
+}: EngineOptions & {
+  /** Width of an attention head, for graphs that state it by a symbol. */
+  readonly headSize?: number | undefined;
+}): Promise<Decoding | undefined> {
   const { graph: whole } = loadGraph(options.file);
-  const caches = whole.inputs.filter(({ name }) => name.startsWith("past_key_values."));
+  const caches = whole.inputs
+    .filter(({ name }) => name.startsWith("past_key_values."))
+    .map(({ name, type, shape }) => ({ name, type, heads: shape[1], size: numberOr(shape[3], headSize) }));
   const branched = whole.inputs.some(({ name }) => name === "use_cache_branch");
-  if (caches.length === 0 || branched || (options.saved ?? []).length > 0) return undefined;
+  if (
+    caches.length === 0 ||
+    caches.some(({ heads, size }) => typeof heads !== "number" || size === undefined)
+  ) {
+    return undefined;
+  }
+  if (branched || (options.saved ?? []).length > 0) return undefined;
   const { modules, isEncoder } = prepareGraph(options);
   const pairs = options.lora.flatMap((spec): LoraPair[] => {
     const module = matchModule(spec.path, modules, isEncoder);
@@ -47,7 +66,7 @@ export async function openDecoding(options: EngineOptions): Promise<Decoding | u
   const model = decodeModel(options.file.bytes);
   const graph = model.graph!; // loadGraph refused a model without one
   const names = new Set(graph.node?.map(nameOf));
-  if (pairs.some(({ module }) => module.columns !== undefined || !names.has(module.node))) return undefined;
+  if (!pairs.every(({ module }) => names.has(module.node))) return undefined;
   const bytes = encodeModel({ ...model, graph: withPlainLora(graph, pairs) });
   const session = await openSession(bytes, {
     folder: options.file.folder,
@@ -59,7 +78,10 @@ export async function openDecoding(options: EngineOptions): Promise<Decoding | u
   const taken = new Set([...caches.map(({ name }) => name), ...factors]);
   return {
     inputs: session.inputs.filter((name) => !taken.has(name)),
-    emptyCaches: () => tensorSet(caches.map((cache) => [cache.name, emptyCache(cache)])),
+    emptyCaches: () =>
+      tensorSet(
+        caches.map(({ name, type, heads, size }) => [name, emptyCache(type, [1, heads as number, 0, size!])]),
+      ), // as: caches without numbers were turned down above
     async run(inputs, past, parameters) {
       const own = factors.map((name) => [name, parameters.get(name)!] as const);
       const results = await session.run(tensorSet([...inputs, ...past, ...own]));
@@ -73,53 +95,88 @@ export async function openDecoding(options: EngineOptions): Promise<Decoding | u
 const nameOf = (node: NodeProto): string => node.name || (node.output?.[0] ?? "");
 const presentName = (past: string): string => past.replace(/^past_key_values/, "present");
 
-/** [1, heads, 0, size]: of the dimensions without a number, the first is the batch and the other the past. */
-function emptyCache({ type, shape }: GraphInput): Tensor {
-  const dims = shape.map((dim, axis) => (typeof dim === "number" ? dim : axis === 0 ? 1 : 0));
+function numberOr(dim: number | string | undefined, other: number | undefined): number | undefined {
+  return typeof dim === "number" ? dim : other;
+}
+
+function emptyCache(type: GraphInput["type"], shape: readonly number[]): Tensor {
   return type === "F16"
-    ? { dtype: "F16", shape: dims, data: new Uint16Array(0) }
-    : { dtype: "F32", shape: dims, data: new Float32Array(0) };
+    ? { dtype: "F16", shape, data: new Uint16Array(0) }
+    : { dtype: "F32", shape, data: new Float32Array(0) };
 }
 
 function withPlainLora(graph: GraphProto, pairs: readonly LoraPair[]): GraphProto {
-  const byNode = new Map(pairs.map((pair) => [pair.module.node, pair]));
-  const initializers = new Map((graph.initializer ?? []).map((weight) => [weight.name, weight]));
-  const inputs: ValueInfoProto[] = [...(graph.input ?? [])];
-  const scales: TensorProto[] = [];
-  const nodes = (graph.node ?? []).flatMap((node) => {
-    const pair = byNode.get(nameOf(node));
-    if (pair === undefined) return [node];
-    const { module, spec } = pair;
-    const [a, b] = [factorName(spec.path, "A"), factorName(spec.path, "B")];
-    inputs.push(floatInput(a, [spec.rank, module.in]), floatInput(b, [module.out, spec.rank]));
-    const root = `lora/${nameOf(node)}`;
-    scales.push({ name: `${root}/scale`, dataType: FLOAT, dims: [], floatData: [spec.scale] });
-    const half = node.input?.some((name) => initializers.get(name)?.dataType === FLOAT16) === true;
-    return besides(node, root, a, b, half);
-  });
-  return { ...graph, node: nodes, input: inputs, initializer: [...(graph.initializer ?? []), ...scales] };
+  const byNode = Map.groupBy(pairs, ({ module }) => module.node);
+  const weights = new Map((graph.initializer ?? []).map((weight) => [weight.name, weight]));
+  const added: Required<Pick<GraphProto, "node" | "initializer" | "input">> = {
+    node: [],
+    initializer: [],
+    input: [],
+  };
+  for (const node of graph.node ?? []) {
+    const own = byNode.get(nameOf(node));
+    if (own === undefined) {
+      added.node.push(node);
+      continue;
+    }
+    const half = node.input?.some((name) => weights.get(name)?.dataType === FLOAT16) === true;
+    // The last sum has the node's own output; what comes before has names of its own.
+    let sum = { ...node, output: [`lora/${nameOf(node)}/base`, ...node.output!.slice(1)] };
+    added.node.push(sum);
+    own.forEach((pair, i) => {
+      const branch = branchOf(node.input![0]!, pair, half);
+      added.input.push(...branch.inputs);
+      added.initializer.push(...branch.weights);
+      const output = i === own.length - 1 ? node.output![0]! : `${branch.root}/sum`;
+      sum = {
+        name: `${branch.root}/sum`,
+        opType: "Add",
+        input: [sum.output[0]!, branch.output],
+        output: [output],
+      };
+      added.node.push(...branch.nodes, sum);
+    });
+  }
+  return {
+    ...graph,
+    node: added.node,
+    initializer: [...(graph.initializer ?? []), ...added.initializer],
+    input: [...(graph.input ?? []), ...added.input],
+  };
 }
 
-/** y = x W + scale (x Aᵀ) Bᵀ; the branch is float32 where the graph is float16. */
-function besides(node: NodeProto, root: string, a: string, b: string, half: boolean): NodeProto[] {
-  const made: NodeProto[] = [];
-  const op = (name: string, opType: string, input: string[], attribute: NodeProto["attribute"] = []): string => {
-    made.push({ name: `${root}/${name}`, opType, input, output: [`${root}/${name}`], attribute });
+/** scale (x Aᵀ) Bᵀ, filled up with zeros to the width of a packed projection; float32 where the graph is float16. */
+function branchOf(given: string, { module, spec }: LoraPair, half: boolean) {
+  const root = `lora/${spec.path}`;
+  const nodes: NodeProto[] = [];
+  const op = (
+    name: string,
+    opType: string,
+    input: string[],
+    attribute: NodeProto["attribute"] = [],
+  ): string => {
+    nodes.push({ name: `${root}/${name}`, opType, input, output: [`${root}/${name}`], attribute });
     return `${root}/${name}`;
   };
   const turned = (name: string, factor: string): string =>
     op(name, "Transpose", [factor], [{ name: "perm", type: INTS, ints: [1, 0] }]);
   const cast = (name: string, value: string, to: number): string =>
     op(name, "Cast", [value], [{ name: "to", type: INT, i: to }]);
-  const given = node.input![0]!; // a linear layer has an input and an output
-  const x = half ? cast("x", given, FLOAT) : given;
-  const z = op("z", "MatMul", [op("sx", "Mul", [x, `${root}/scale`]), turned("At", a)]);
-  const branch = op("branch", "MatMul", [z, turned("Bt", b)]);
-  const fitting = half ? cast("half", branch, FLOAT16) : branch;
-  const y = node.output![0]!;
-  const base = { ...node, output: [`${root}/base`, ...node.output!.slice(1)] };
-  const sum = { name: `${root}/sum`, opType: "Add", input: [`${root}/base`, fitting], output: [y] };
-  return [base, ...made, sum];
+  const [a, b] = [factorName(spec.path, "A"), factorName(spec.path, "B")];
+  const weights: TensorProto[] = [
+    { name: `${root}/scale`, dataType: FLOAT, dims: [], floatData: [spec.scale] },
+  ];
+  let wide = turned("Bt", b);
+  if (module.columns !== undefined) {
+    const pads = [0, module.columns[0], 0, module.nodeOut - module.columns[1]].map(BigInt);
+    weights.push({ name: `${root}/pads`, dataType: INT64, dims: [4], int64Data: pads });
+    wide = op("wide", "Pad", [wide, `${root}/pads`]);
+  }
+  const x = op("sx", "Mul", [half ? cast("x", given, FLOAT) : given, `${root}/scale`]);
+  const branch = op("branch", "MatMul", [op("z", "MatMul", [x, turned("At", a)]), wide]);
+  const output = half ? cast("half", branch, FLOAT16) : branch;
+  const inputs = [floatInput(a, [spec.rank, module.in]), floatInput(b, [module.out, spec.rank])];
+  return { root, nodes, weights, inputs, output };
 }
 
 function floatInput(name: string, shape: readonly number[]): ValueInfoProto {
