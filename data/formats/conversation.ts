@@ -4,11 +4,13 @@
  *   messages [{role, content}]        TRL, ms-swift; content is text or parts {type: text | image | audio}
  *   conversations [{from, value}]     ShareGPT, LLaVA
  *   prompt + completion, query + response, question + answer, instruction (+ input) + output
+ *   question + options + answer       the answer is the number of an option, as hub datasets of choices have it
  *
  * beside them: images / image, audios / audio, id, label, options / choices, system.
  */
 import type { Example, Media, Turn } from "../example.ts";
 import { MARK } from "../example.ts";
+import { lettered } from "../prompts/multiple-choice.ts";
 import type { Collector, RowPlace } from "./collector.ts";
 import { isRow, kindOf, type Row } from "./text-files.ts";
 
@@ -94,13 +96,14 @@ export function exampleOfRow(
   if (options !== undefined && options !== null && !isTexts(options)) {
     return fail(`"options" must be a list of texts, got ${kindOf(options)}`);
   }
+  const named = isTexts(options) && isNumber(row.answer) ? lettered(options) : options;
   return {
     id: scalar(row.id) ?? setting.id,
     turns,
     images: [...inline, ...images],
     audios: [...inlineAudio, ...audios],
     ...(scalar(row.label) === undefined ? {} : { label: scalar(row.label)! }),
-    ...(isTexts(options) ? { options } : {}),
+    ...(isTexts(named) ? { options: named } : {}),
   };
 }
 
@@ -116,14 +119,20 @@ function turnsOf(row: Row, columns: Columns, inline: Inline): Turn[] | string {
   if (pair === undefined) {
     return `a row needs "messages", "conversations" or a pair such as "question" and "answer", got the keys ${Object.keys(row).join(", ") || "(none)"}`;
   }
-  const [question, answer] = [row[pair[0]], row[pair[1]]];
+  const question = row[pair[0]];
+  const chosen = isNumber(row[pair[1]]) ? chosenOption(row, Number(row[pair[1]])) : undefined;
+  const answer = chosen?.answer ?? row[pair[1]];
   if (Array.isArray(question) && Array.isArray(answer)) {
     return turnsOfList([...question, ...answer], row, columns, inline);
   }
   if (typeof question !== "string") return `"${pair[0]}" must be text, got ${kindOf(question)}`;
   if (typeof answer !== "string") return `"${pair[1]}" must be text, got ${kindOf(answer)}`;
   const input = row[columns.query ?? "input"];
-  const asked = typeof input === "string" && input !== "" ? `${question}\n${input}` : question;
+  const asked = [
+    question,
+    ...(typeof input === "string" && input !== "" ? [input] : []),
+    ...(chosen?.asked ?? []),
+  ].join("\n");
   return [
     ...systemTurn(row, columns),
     { role: "user", content: asked },
@@ -180,9 +189,20 @@ function contentOf(value: unknown, inline: Inline): string | undefined {
 }
 
 function scalar(value: unknown): string | undefined {
-  return typeof value === "string" || typeof value === "number" || typeof value === "boolean"
-    ? String(value)
-    : undefined;
+  return ["string", "number", "bigint", "boolean"].includes(typeof value) ? String(value) : undefined;
+}
+
+/** The option that a number names, from 0, and the lines that ask for it. */
+function chosenOption(row: Row, index: number): { answer: string; asked: string[] } | undefined {
+  const options = row.options ?? row.choices;
+  const answer = isTexts(options) ? lettered(options)[index] : undefined;
+  return answer === undefined || !isTexts(options)
+    ? undefined
+    : { answer, asked: ["Options:", ...lettered(options)] };
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === "number" || typeof value === "bigint";
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -59,6 +59,16 @@ test("one file is a dataset too", async () => {
   expect((await read(join(root, "mine.jsonl"))).examples[0]!.said).toEqual(["q", "r"]);
 });
 
+test("the answer may be the number of an option, as hub datasets of choices have it", async () => {
+  const root = folder({ "train.jsonl": [{ question: "which?", choices: ["cat", "dog"], answer: 1 }] });
+  const [example] = examplesOf(await openDataset(root), "train");
+  expect(example!.turns.map((turn) => turn.content)).toEqual([
+    "which?\nOptions:\n(A) cat\n(B) dog",
+    "(B) dog",
+  ]);
+  expect(example!.options).toEqual(["(A) cat", "(B) dog"]);
+});
+
 test("audio goes by its own mark and column, as ms-swift writes it", async () => {
   const root = folder({ "train.jsonl": [{ ...say("<audio>say it"), audios: ["a.wav"] }], "a.wav": "x" });
   const [example] = examplesOf(await openDataset(root), "train");
@@ -137,6 +147,13 @@ test("parquet: a list of pictures gives as many as each row has", async () => {
   const examples = examplesOf(dataset, "held-out");
   expect(examples.map((example) => example.images.length)).toEqual([0, 1, 2]);
   expect([...(await examples[2]!.images[1]!.read())]).toEqual([9, 2, 1]);
+});
+
+test("parquet: a row without a picture has none", async () => {
+  const examples = examplesOf(await openDataset(join(import.meta.dirname, "parquet/sparse")), "train");
+  expect(examples.map((example) => example.images.length)).toEqual([1, 0, 1]);
+  expect([...(await examples[2]!.images[0]!.read())]).toEqual([2]);
+  expect(examples.map((example) => example.turns[1]!.content)).toEqual(["(B) b", "(A) a", "(B) b"]);
 });
 
 test("parquet: numbered labels get the names that the file's metadata gives them", async () => {

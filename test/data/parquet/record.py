@@ -1,4 +1,4 @@
-"""Writes the three parquet files beside it; run with pyarrow.
+"""Writes the parquet files beside it; run with pyarrow.
 
     python record.py
 """
@@ -42,3 +42,12 @@ classes = pa.table(
     }
 ).replace_schema_metadata({"huggingface": json.dumps(features)})
 pq.write_table(classes, here / "classes" / "validation-00000-of-00001.parquet")
+sparse = pa.table(
+    {
+        "image": pa.array([{"bytes": bytes([0]), "path": None}, None, {"bytes": bytes([2]), "path": None}], image),
+        "question": ["x", "y", "z"],
+        "choices": [["a", "b"]] * 3,
+        "answer": pa.array([1, 0, 1], pa.int8()),
+    }
+)
+pq.write_table(sparse, here / "sparse" / "train-00000-of-00001.parquet")
