@@ -60,27 +60,25 @@ export function viewSafetensors(bytes: Uint8Array, file = "update"): Safetensors
  * Reads block: this serves worker threads, strategies and command lines, which have nothing else to do.
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  let fd: number;
-  try {
-    fd = openSync(path, "r");
-  } catch (cause) {
-    throw new FedloomError(
-      "F3004",
-      `Cannot read safetensors file "${path}": ${messageOf(cause)}`,
-      { path },
-      { cause },
-    );
-  }
+  const onDisk = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (cause) {
+      const why = messageOf(cause);
+      throw new FedloomError("F3004", `Cannot read safetensors file "${path}": ${why}`, { path }, { cause });
+    }
+  };
+  const fd = onDisk(() => openSync(path, "r"));
   const fill = (target: Uint8Array, position: number) => {
     let filled = 0;
     while (filled < target.length) {
-      const count = readSync(fd, target, filled, target.length - filled, position + filled);
-      if (count === 0) throw damaged(path, `the file became shorter while it was read`);
+      const count = onDisk(() => readSync(fd, target, filled, target.length - filled, position + filled));
+      if (count === 0) throw damaged(path, "the file became shorter while it was read");
       filled += count;
     }
   };
   try {
-    const fileBytes = fstatSync(fd).size;
+    const fileBytes = onDisk(() => fstatSync(fd).size);
     const length = new Uint8Array(8);
     if (fileBytes >= 8) fill(length, 0);
     const head = new Uint8Array(8 + headerLength(length, fileBytes, path));

@@ -311,6 +311,10 @@ describe("refuses", () => {
     expect(error.message).toContain('tensor "a" has element type "F8_E4M3"; known are F64, F32, F16');
   });
 
+  test("a directory in place of a file", () => {
+    expect(() => openSafetensors(folder)).toThrow(expect.objectContaining({ code: "F3004" }));
+  });
+
   test("a path with no file, and tells which", () => {
     expect(() => openSafetensors(join(folder, "absent.safetensors"))).toThrow(
       /Cannot read safetensors file ".*absent/,
