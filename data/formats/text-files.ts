@@ -1,5 +1,5 @@
 /** Reading lines and JSON documents with the place of what is wrong. */
-import { closeSync, createReadStream, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, createReadStream, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { messageOf } from "../../base/errors.ts";
 import type { ProblemLog } from "../dataset.ts";
 
@@ -58,9 +58,26 @@ export async function* rowsOfJsonLines(
   }
 }
 
+/** Largest JSON document that is read: V8's strings end at 512 MiB. Rows in JSON lines have no such limit. */
+const MAX_DOCUMENT_BYTES = 500 * 2 ** 20;
+
+/** A whole file's text without its byte order mark, or undefined with a problem reported. */
+function wholeText(path: string, problems: ProblemLog): string | undefined {
+  const { size } = statSync(path);
+  if (size <= MAX_DOCUMENT_BYTES) return readFileSync(path, "utf8").replace(/^\uFEFF/, "");
+  const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  problems.add(
+    path,
+    undefined,
+    `a JSON document may have ${mib(MAX_DOCUMENT_BYTES)}, got ${mib(size)}; write it as JSON lines`,
+  );
+  return undefined;
+}
+
 /** A whole JSON document, or undefined with a problem reported. */
 export function jsonDocument(path: string, problems: ProblemLog): unknown {
-  return parseDocument(readFileSync(path, "utf8").replace(/^\uFEFF/, ""), path, problems);
+  const text = wholeText(path, problems);
+  return text === undefined ? undefined : parseDocument(text, path, problems);
 }
 
 function parseDocument(text: string, path: string, problems: ProblemLog): unknown {
@@ -76,9 +93,9 @@ function parseDocument(text: string, path: string, problems: ProblemLog): unknow
 
 /** Objects of a JSON array, with the line each begins at (found by a scan over brackets and strings). */
 export function rowsOfJsonArray(path: string, problems: ProblemLog): [line: number, row: Row][] {
-  const text = readFileSync(path, "utf8").replace(/^\uFEFF/, "");
-  const document = parseDocument(text, path, problems);
-  if (document === undefined) return [];
+  const text = wholeText(path, problems);
+  const document = text === undefined ? undefined : parseDocument(text, path, problems);
+  if (text === undefined || document === undefined) return [];
   if (!Array.isArray(document)) {
     problems.add(path, undefined, `the file must be a JSON array of objects, got ${kindOf(document)}`);
     return [];

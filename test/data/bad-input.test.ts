@@ -1,4 +1,5 @@
 /** Every way a dataset can be wrong is told with its file and line. */
+import { truncateSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openDataset } from "../../data/open-dataset.ts";
@@ -151,6 +152,14 @@ test("bad rows are left out and the others stay where problems are collected", a
   const dataset = await openDataset(root, { onProblem: "collect" });
   expect(dataset.splits.get("train")).toHaveLength(1);
   expect(dataset.problems.map((problem) => problem.line)).toEqual([2, 4]);
+});
+
+test("a JSON document beyond what a string can hold is told to become JSON lines", async () => {
+  const root = folder({ "train.json": '[{"question": "q", "answer": "a"}]' });
+  truncateSync(join(root, "train.json"), 600 * 2 ** 20); // sparse: no bytes are written
+  await expect(openDataset(root)).rejects.toThrow(
+    "a JSON document may have 500 MiB, got 600 MiB; write it as JSON lines",
+  );
 });
 
 test("a place where nothing is, or nothing known, says what would be known", async () => {
