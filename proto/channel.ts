@@ -82,7 +82,8 @@ export async function bindWide(
     createServer as (options: http2.ServerOptions) => http2.Http2Server,
   ) as typeof createServer;
   http2.createSecureServer = wrap(
-    createSecureServer as (options: http2.SecureServerOptions) => http2.Http2SecureServer,
+    // Who shows no certificate may connect, to enroll; what else it may do is decided at each call.
+    (options: http2.SecureServerOptions) => createSecureServer({ ...options, rejectUnauthorized: false }),
   ) as typeof createSecureServer;
   try {
     return await new Promise<number>((resolve, reject) => {

@@ -1,5 +1,5 @@
 /**
- * What a coordinator is to a client: the six calls of fedloom.v1.FleetService, without a transport.
+ * What a coordinator is to a client: the calls of fedloom.v1.FleetService, without a transport.
  *
  * The coordinator implements it (server/fleet.ts), the gRPC server offers it (`addFleet`), the gRPC client is
  * it (`connectFleet`), and a fleet in one process calls the coordinator's own: client code cannot tell them apart.
@@ -8,10 +8,14 @@
 import type {
   ConnectRequest,
   ConnectResponse,
+  EnrollRequest,
+  EnrollResponse,
   FetchBlobRequest,
   FetchBlobResponse,
   PushBlobRequest,
   PushBlobResponse,
+  RenewRequest,
+  RenewResponse,
   ReportFailureRequest,
   ReportFailureResponse,
   StatBlobRequest,
@@ -32,6 +36,12 @@ export interface Fleet {
   pushBlob(requests: AsyncIterable<PushBlobRequest>, signal: AbortSignal): Promise<PushBlobResponse>;
   submitResult(request: SubmitResultRequest, signal: AbortSignal): Promise<SubmitResultResponse>;
   reportFailure(request: ReportFailureRequest, signal: AbortSignal): Promise<ReportFailureResponse>;
+}
+
+/** The two calls by which a site gets its certificate. */
+export interface Enrolment {
+  enroll(request: EnrollRequest, signal: AbortSignal): Promise<EnrollResponse>;
+  renew(request: RenewRequest, signal: AbortSignal): Promise<RenewResponse>;
 }
 
 /** Who calls, as far as the transport knows. */

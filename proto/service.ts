@@ -19,12 +19,12 @@ import {
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
 import { CLIENT_OPTIONS } from "./channel.ts";
-import type { Fleet, Peer } from "./fleet.ts";
+import type { Enrolment, Fleet, Peer } from "./fleet.ts";
 import { FleetService } from "./gen/fedloom/v1/fleet_pb.ts";
 import { fromStatus, toStatus } from "./status.ts";
 import { readAll, writeAll } from "./streams.ts";
 
-type MethodName = keyof Fleet;
+type MethodName = keyof (Fleet & Enrolment);
 type Codec = MethodDefinition<Message, Message>;
 /** What all four kinds of grpc-js server calls have in common. */
 export interface ServerCall {
@@ -64,6 +64,8 @@ export const FLEET_METHODS = {
   pushBlob: methodOf("pushBlob"),
   submitResult: methodOf("submitResult"),
   reportFailure: methodOf("reportFailure"),
+  enroll: methodOf("enroll"),
+  renew: methodOf("renew"),
 } satisfies Record<MethodName, Codec>;
 
 /** Aborts when the peer cancels the call or its connection is gone. */
@@ -73,24 +75,30 @@ function signalOf(call: ServerCall): AbortSignal {
   return controller.signal;
 }
 
-/** Offers `fleetOf(peer)` on a grpc-js server. Whatever it throws goes to `onError` with the peer, and to the peer as status.ts tells. */
+/**
+ * Offers `fleetOf(call)` on a grpc-js server. Whatever it throws goes to `onError` with the peer, and to the peer as
+ * status.ts tells.
+ *
+ * @param enrolmentOf absent where sites cannot enroll
+ */
 export function addFleet(
   server: Server,
   fleetOf: (call: ServerCall) => Fleet,
   onError: (error: unknown, peer: Peer, method: MethodName) => void,
+  enrolmentOf?: (call: ServerCall) => Enrolment,
 ): void {
   const fail = (error: unknown, call: ServerCall, method: MethodName) => {
     if (!call.cancelled) onError(error, { address: call.getPeer() }, method);
     return toStatus(error);
   };
   const unary =
-    <I extends Message, O extends Message>(
+    <I extends Message>(
       method: MethodName,
-      answer: (fleet: Fleet, request: I, signal: AbortSignal) => Promise<O>,
-    ): handleUnaryCall<I, O> =>
+      answer: (request: I, call: ServerCall, signal: AbortSignal) => Promise<Message>,
+    ): handleUnaryCall<I, Message> =>
     (call, callback) => {
       // Promise.try: a refusal may be thrown before the first await.
-      Promise.try(() => answer(fleetOf(call), call.request, signalOf(call))).then(
+      Promise.try(() => answer(call.request, call, signalOf(call))).then(
         (response) => callback(null, response),
         (error: unknown) => callback(fail(error, call, method)),
       );
@@ -122,25 +130,32 @@ export function addFleet(
       },
     );
   };
+  type Request<Name extends keyof (Fleet & Enrolment)> = Parameters<(Fleet & Enrolment)[Name]>[0];
   server.addService(FLEET_METHODS, {
     connect,
     fetchBlob,
     pushBlob,
-    statBlob: unary<Parameters<Fleet["statBlob"]>[0], Message>("statBlob", (fleet, request, signal) =>
-      fleet.statBlob(request, signal),
+    statBlob: unary<Request<"statBlob">>("statBlob", (request, call, signal) =>
+      fleetOf(call).statBlob(request, signal),
     ),
-    submitResult: unary<Parameters<Fleet["submitResult"]>[0], Message>(
-      "submitResult",
-      (fleet, request, signal) => fleet.submitResult(request, signal),
+    submitResult: unary<Request<"submitResult">>("submitResult", (request, call, signal) =>
+      fleetOf(call).submitResult(request, signal),
     ),
-    reportFailure: unary<Parameters<Fleet["reportFailure"]>[0], Message>(
-      "reportFailure",
-      (fleet, request, signal) => fleet.reportFailure(request, signal),
+    reportFailure: unary<Request<"reportFailure">>("reportFailure", (request, call, signal) =>
+      fleetOf(call).reportFailure(request, signal),
     ),
+    ...(enrolmentOf !== undefined && {
+      enroll: unary<Request<"enroll">>("enroll", (request, call, signal) =>
+        enrolmentOf(call).enroll(request, signal),
+      ),
+      renew: unary<Request<"renew">>("renew", (request, call, signal) =>
+        enrolmentOf(call).renew(request, signal),
+      ),
+    }),
   });
 }
 
-export interface FleetClient extends Fleet {
+export interface FleetClient extends Fleet, Enrolment {
   close(): void;
 }
 
@@ -178,6 +193,8 @@ export function connectFleet(
     statBlob: (request, signal) => unary("statBlob", request, signal),
     submitResult: (request, signal) => unary("submitResult", request, signal),
     reportFailure: (request, signal) => unary("reportFailure", request, signal),
+    enroll: (request, signal) => unary("enroll", request, signal),
+    renew: (request, signal) => unary("renew", request, signal),
     fetchBlob(request, signal) {
       const { path, requestSerialize, responseDeserialize } = FLEET_METHODS.fetchBlob;
       const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);

@@ -191,6 +191,12 @@ export class Coordinator implements FleetHost {
     for (const listener of this.#progressListeners) listener(client);
   }
 
+  /** Ends the connection of a client that may not take part any more. */
+  endSession(client: string): void {
+    const refusal = new FedloomError("F5014", `Cannot serve client "${client}": it was revoked`, { client });
+    this.parts.presence.session(client)?.end(refusal);
+  }
+
   /** Stops all work, ends all connections, and closes the store. What was acknowledged is on disk already. */
   async close(): Promise<void> {
     const { presence, dispatcher, store } = this.parts;

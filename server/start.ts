@@ -3,6 +3,7 @@
  *
  *   DIR/journal.sqlite   runs and their events
  *   DIR/blobs/           adapters, updates, strategy states by hash
+ *   DIR/ca/              the certificate authority, where there is one
  *   DIR/runs/ID/         config.json, manifest.json, metrics.jsonl, at the end summary.json and adapter/
  *
  * Started again on the same DIR it goes on; there is nothing else to do after a crash.
@@ -14,6 +15,8 @@ import { openBlobFolder } from "./blobs/folder.ts";
 import { Coordinator } from "./coordinator.ts";
 import { serveGrpc } from "./grpc/server.ts";
 import { serveHttp } from "./http/server.ts";
+import { authorityExists, openAuthority } from "./identity/authority.ts";
+import { Gate } from "./identity/gate.ts";
 import { openSqliteStore } from "./journal/sqlite.ts";
 import type { ModelPort, Sampler } from "./ports.ts";
 
@@ -53,9 +56,20 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
     const parts = { store, blobs, clock: systemClock, log, model, samplers, runsDirectory };
     const coordinator = await Coordinator.open(parts);
     closers[0] = () => coordinator.close();
-    const grpc = options.listen === undefined ? undefined : await serveGrpc(coordinator, options.listen);
+    // Once there is an authority, sites must be enrolled, on loopback too.
+    const gate = authorityExists(state)
+      ? await Gate.open({
+          authority: openAuthority(state, systemClock),
+          registry: store.registry,
+          clock: systemClock,
+          log,
+          onRevoked: (name) => coordinator.endSession(name),
+        })
+      : undefined;
+    const grpc =
+      options.listen === undefined ? undefined : await serveGrpc(coordinator, options.listen, gate);
     if (grpc !== undefined) closers.push(() => grpc.close());
-    const http = options.http === undefined ? undefined : await serveHttp(coordinator, options.http);
+    const http = options.http === undefined ? undefined : await serveHttp(coordinator, options.http, gate);
     if (http !== undefined) closers.push(() => http.close());
     return { coordinator, address: grpc?.address, httpUrl: http?.url, close };
   } catch (error) {

@@ -110,4 +110,19 @@ export const coordinatorCodes = {
     remedy:
       "Ask for one of the rounds that the message names; keep.last and keep.every say which rounds are kept.",
   },
+  F4022: {
+    status: "failed_precondition",
+    meaning: "The coordinator's certificate authority is missing or damaged.",
+    remedy: "Make one with fedloom ca init, or restore DIR/ca from a copy.",
+  },
+  F4023: {
+    status: "not_found",
+    meaning: "There is no such site.",
+    remedy: "Look at the list of sites (fedloom clients).",
+  },
+  F4024: {
+    status: "permission_denied",
+    meaning: "A request to the coordinator's HTTP interface shows no token that allows it.",
+    remedy: "Send an operator's token in the Authorization header.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -52,6 +52,21 @@ export const wireCodes = {
     meaning: "A result names blobs that the coordinator does not hold.",
     remedy: "The client uploads them again by itself.",
   },
+  F5012: {
+    status: "permission_denied",
+    meaning: "A join token does not count: it is damaged, spent, expired, or another site's.",
+    remedy: "Ask the operator for a new token (fedloom enroll).",
+  },
+  F5013: {
+    status: "failed_precondition",
+    meaning: "The coordinator that answers is not the one the join token was made by.",
+    remedy: "Check the address; if it is right, somebody else answers there.",
+  },
+  F5014: {
+    status: "unauthenticated",
+    meaning: "A client shows no certificate that counts.",
+    remedy: "Enroll the client, again where it was revoked or its certificate has expired.",
+  },
   F5101: {
     status: "internal",
     meaning: "A client node met an error that it has no code for.",

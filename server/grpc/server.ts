@@ -2,9 +2,11 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import { bindWide, SERVER_OPTIONS } from "../../proto/channel.ts";
-import { addFleet } from "../../proto/service.ts";
+import type { Peer } from "../../proto/fleet.ts";
+import { addFleet, type ServerCall } from "../../proto/service.ts";
 import type { Coordinator } from "../coordinator.ts";
-import { hostOf, isLoopback } from "../listening.ts";
+import type { Certified, Gate } from "../identity/gate.ts";
+import { hostOf, isLoopback, namesOf } from "../listening.ts";
 
 export interface GrpcEdge {
   /** "127.0.0.1:7443": what clients join. */
@@ -15,21 +17,27 @@ export interface GrpcEdge {
 
 /**
  * @param listen "host:port"; port 0 takes a free one
- * @throws FedloomError F4014 off loopback without TLS, F5009 where the address cannot be listened on
+ * @param gate with it the edge speaks TLS and serves enrolled sites only
+ * @throws FedloomError F4014 off loopback without a gate, F5009 where the address cannot be listened on
  */
-export async function serveGrpc(coordinator: Coordinator, listen: string): Promise<GrpcEdge> {
+export async function serveGrpc(coordinator: Coordinator, listen: string, gate?: Gate): Promise<GrpcEdge> {
   const host = hostOf(listen);
-  if (!isLoopback(host)) {
+  if (gate === undefined && !isLoopback(host)) {
     throw new FedloomError(
       "F4014",
-      `Cannot listen on ${listen}: off loopback a coordinator must use TLS; listen on 127.0.0.1, or set up TLS`,
+      `Cannot listen on ${listen}: off loopback a coordinator must use TLS; make its certificate authority with "fedloom ca init", or listen on 127.0.0.1`,
       { listen },
     );
   }
+  const peerOf = (call: ServerCall): Peer => {
+    const address = call.getPeer();
+    if (gate === undefined) return { address };
+    return { address, provenName: gate.check(address, certified(call)) };
+  };
   const server = new Server(SERVER_OPTIONS);
   addFleet(
     server,
-    (call) => coordinator.fleet({ address: call.getPeer() }),
+    (call) => coordinator.fleet(peerOf(call)),
     (error, peer, method) =>
       coordinator.log.warn("Call refused", {
         peer: peer.address,
@@ -37,7 +45,38 @@ export async function serveGrpc(coordinator: Coordinator, listen: string): Promi
         ...(error instanceof FedloomError && { code: error.code }),
         reason: messageOf(error),
       }),
+    gate &&
+      ((call) => {
+        const known = certified(call);
+        const address = call.getPeer();
+        return gate.enrolment(
+          known === undefined ? { address } : { address, provenName: gate.check(address, known) },
+        );
+      }),
   );
-  const port = await bindWide(server, listen, ServerCredentials.createInsecure());
+  const port = await bindWide(
+    server,
+    listen,
+    gate === undefined ? ServerCredentials.createInsecure() : tls(gate, host),
+  );
   return { address: `${host}:${port}`, close: () => server.forceShutdown() };
+}
+
+function tls({ authority }: Gate, host: string): ServerCredentials {
+  const { certificate, key } = authority.server(namesOf(host));
+  const root = Buffer.from(authority.pem);
+  // The authority travels along: a site that joins knows it by its fingerprint.
+  const pair = { cert_chain: Buffer.from(certificate + authority.pem), private_key: Buffer.from(key) };
+  return ServerCredentials.createSsl(root, [pair], true);
+}
+
+/** What the peer's certificate says; undefined where it shows none that our authority signed. */
+function certified(call: ServerCall): Certified | undefined {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  const name = certificate?.subject.CN;
+  if (certificate === undefined || typeof name !== "string") return undefined;
+  const [validFromMs, validToMs] = [certificate.valid_from, certificate.valid_to].map((text) =>
+    Date.parse(text),
+  );
+  return { name, validFromMs: validFromMs!, validToMs: validToMs! };
 }

@@ -2,17 +2,19 @@
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
-import type { z } from "zod";
 import { ERROR_CODES, FedloomError, messageOf, type Status } from "../../base/errors.ts";
 import { SOFTWARE } from "../../proto/version.ts";
 import type { Coordinator } from "../coordinator.ts";
 import type { RunEngine } from "../engine.ts";
+import type { Gate } from "../identity/gate.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { clientsOf, statusOf } from "../status.ts";
 import { verify } from "../verify.ts";
 import { adapterFiles } from "./adapter-files.ts";
+import { bodyOf } from "./body.ts";
 import { watchRun } from "./events.ts";
 import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
+import { addSites, type OperatorApp } from "./sites.ts";
 
 const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   invalid_argument: 400,
@@ -26,9 +28,19 @@ const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   unavailable: 503,
 };
 
-/** @param allowedHosts values of the Host header that are answered: a page in a browser cannot reach us by another name */
-export function operatorApp(coordinator: Coordinator, allowedHosts: () => readonly string[]): Hono {
-  const app = new Hono();
+export interface AppOptions {
+  /** Values of the Host header that are answered: a page in a browser cannot reach us by another name. */
+  allowedHosts(): readonly string[];
+  /** Whether callers without a token are operators: on loopback they are. */
+  readonly local: boolean;
+  readonly gate: Gate | undefined;
+}
+
+export function operatorApp(
+  coordinator: Coordinator,
+  { allowedHosts, local, gate }: AppOptions,
+): OperatorApp {
+  const app: OperatorApp = new Hono();
   app.use(async (context, next) => {
     const host = context.req.header("host") ?? "";
     if (!allowedHosts().includes(host)) {
@@ -38,6 +50,20 @@ export function operatorApp(coordinator: Coordinator, allowedHosts: () => readon
       );
     }
     await next();
+  });
+  app.use("/v1/*", async (context, next) => {
+    const caller = await callerOf(context.req.header("authorization"), { local, gate });
+    if (caller.role !== "operator" && context.req.method !== "GET") {
+      throw new FedloomError(
+        "F4024",
+        `Cannot ${context.req.method} ${context.req.path}: "${caller.name}" may only look`,
+      );
+    }
+    context.set("caller", caller.name);
+    await next();
+    if (context.req.method !== "GET" && context.res.ok) {
+      await gate?.note(caller.name, `${context.req.method} ${context.req.path}`);
+    }
   });
   app.use(
     bodyLimit({
@@ -100,6 +126,8 @@ export function operatorApp(coordinator: Coordinator, allowedHosts: () => readon
     });
   });
 
+  if (gate !== undefined) addSites(app, gate);
+
   app.notFound((context) => {
     const error = new FedloomError(
       "F4018",
@@ -119,21 +147,17 @@ export function operatorApp(coordinator: Coordinator, allowedHosts: () => readon
   return app;
 }
 
-function problemOf({ code, message }: FedloomError): Problem {
-  return { code, message, remedy: ERROR_CODES[code].remedy };
+async function callerOf(
+  header: string | undefined,
+  { local, gate }: Pick<AppOptions, "local" | "gate">,
+): Promise<{ readonly name: string; readonly role: string }> {
+  if (header === undefined && local) return { name: "local operator", role: "operator" };
+  const bearer = /^Bearer (\S+)$/.exec(header ?? "")?.[1];
+  const known = bearer === undefined ? undefined : await gate?.operator(bearer);
+  if (known !== undefined) return known;
+  throw new FedloomError("F4024", "Cannot answer: the request shows no operator's token that counts");
 }
 
-/** @throws FedloomError F4018 with every problem of the body */
-async function bodyOf<Schema extends z.ZodType>(context: Context, schema: Schema): Promise<z.output<Schema>> {
-  const text = await context.req.text();
-  let json: unknown;
-  try {
-    json = text === "" ? {} : JSON.parse(text);
-  } catch (cause) {
-    throw new FedloomError("F4018", `Cannot read the request: its body is no JSON`, {}, { cause });
-  }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(({ path, message }) => `"${path.join(".")}": ${message}`);
-  throw new FedloomError("F4018", `Cannot read the request: ${problems.join("; ")}`, { problems });
+function problemOf({ code, message }: FedloomError): Problem {
+  return { code, message, remedy: ERROR_CODES[code].remedy };
 }

@@ -1,6 +1,6 @@
 /** What the operator's interface says and takes, as JSON. Schemas check what comes in, on either side. */
 import { z } from "zod";
-import { runConfig } from "../../config/run.ts";
+import { NAME, runConfig } from "../../config/run.ts";
 
 export const SCHEMA = "fedloom.operator/1";
 
@@ -33,6 +33,35 @@ export const forkBody = z.strictObject({
   config: runConfig.optional(),
   key: z.string().min(1).max(128).optional(),
 });
+
+/** POST /v1/sites: a join token for a site. */
+export const inviteBody = z.strictObject({
+  name: z.string().regex(NAME),
+  minutes: z
+    .number()
+    .positive()
+    .max(60 * 24 * 30)
+    .default(60),
+});
+export const invitation = z.object({ name: z.string(), token: z.string(), minutes: z.number() });
+
+/** POST /v1/tokens: a bearer token for an operator or a viewer. */
+export const tokenBody = z.strictObject({
+  name: z.string().regex(NAME),
+  role: z.enum(["operator", "viewer"]),
+  days: z.number().positive().max(366).default(90),
+});
+
+/** GET /v1/sites */
+export const site = z.object({
+  name: z.string(),
+  enrolledAtMs: z.number(),
+  notAfterMs: z.number(),
+  revokedAtMs: z.number().optional(),
+});
+
+/** GET /v1/audit */
+export const auditEntry = z.object({ atMs: z.number(), who: z.string(), what: z.string() });
 
 const numbers = z.record(z.string(), z.number());
 

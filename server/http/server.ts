@@ -1,9 +1,11 @@
 /** The coordinator's HTTP edge. */
-import { createServer, type Server } from "node:http";
+import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { getRequestListener } from "@hono/node-server";
 import { FedloomError } from "../../base/errors.ts";
 import type { Coordinator } from "../coordinator.ts";
-import { hostOf, isLoopback } from "../listening.ts";
+import type { Gate } from "../identity/gate.ts";
+import { hostOf, isLoopback, namesOf } from "../listening.ts";
 import { operatorApp } from "./app.ts";
 
 export interface HttpEdge {
@@ -11,29 +13,45 @@ export interface HttpEdge {
   close(): Promise<void>;
 }
 
-/** @throws FedloomError F4014 off loopback, F5009 where the address cannot be listened on */
-export async function serveHttp(coordinator: Coordinator, listen: string): Promise<HttpEdge> {
+/**
+ * On loopback plain HTTP, and whoever is on this machine is an operator. Elsewhere HTTPS with the authority's
+ * certificate, and bearer tokens.
+ *
+ * @throws FedloomError F4014 off loopback without a gate, F5009 where the address cannot be listened on
+ */
+export async function serveHttp(coordinator: Coordinator, listen: string, gate?: Gate): Promise<HttpEdge> {
   const host = hostOf(listen);
-  if (!isLoopback(host)) {
+  const local = isLoopback(host);
+  if (!local && gate === undefined) {
     throw new FedloomError(
       "F4014",
-      `Cannot listen on ${listen}: the operator's interface has no access control yet and listens on loopback only`,
+      `Cannot listen on ${listen}: off loopback the operator's interface must use TLS; make the certificate authority with "fedloom ca init", or listen on 127.0.0.1`,
       { listen },
     );
   }
   let port = Number(listen.slice(host.length + 1));
-  const names = new Set([host, "localhost", "127.0.0.1", "[::1]"]);
-  const app = operatorApp(coordinator, () => [...names].map((name) => `${name}:${port}`));
-  const server = createServer(getRequestListener(app.fetch));
+  const names = namesOf(host).map((name) => (name.includes(":") ? `[${name}]` : name));
+  const app = operatorApp(coordinator, {
+    allowedHosts: () => names.map((name) => `${name}:${port}`),
+    local,
+    gate,
+  });
+  const listener = getRequestListener(app.fetch);
+  const server = local || gate === undefined ? createServer(listener) : secureServer(gate, host, listener);
   port = await listenOn(server, host.replace(/^\[|\]$/g, ""), port, listen);
   return {
-    url: `http://${host}:${port}`,
+    url: `${local ? "http" : "https"}://${host}:${port}`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
+}
+
+function secureServer({ authority }: Gate, host: string, listener: RequestListener): Server {
+  const { certificate, key } = authority.server(namesOf(host));
+  return createSecureServer({ cert: certificate + authority.pem, key }, listener);
 }
 
 function listenOn(server: Server, host: string, port: number, listen: string): Promise<number> {

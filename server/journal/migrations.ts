@@ -14,4 +14,23 @@ export const MIGRATIONS: readonly string[] = [
      hash TEXT NOT NULL,
      PRIMARY KEY (run, seq)
    ) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE sites (
+     name TEXT PRIMARY KEY,
+     enrolled_at_ms INTEGER NOT NULL,
+     not_after_ms INTEGER NOT NULL,
+     revoked_at_ms INTEGER
+   ) STRICT;
+   CREATE TABLE tokens (
+     hash TEXT PRIMARY KEY,
+     role TEXT NOT NULL CHECK (role IN ('client', 'operator', 'viewer')),
+     name TEXT NOT NULL,
+     expires_at_ms INTEGER NOT NULL,
+     used_at_ms INTEGER
+   ) STRICT;
+   CREATE TABLE audit (
+     id INTEGER PRIMARY KEY,
+     at_ms INTEGER NOT NULL,
+     who TEXT NOT NULL,
+     what TEXT NOT NULL
+   ) STRICT;`,
 ];

@@ -5,18 +5,24 @@ import { DatabaseSync } from "node:sqlite";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import { runConfig } from "../../config/run.ts";
+import type { Registry } from "../identity/registry.ts";
 import { contradiction } from "../round.ts";
 import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { refuseNetworkDisk } from "./network-disk.ts";
+import { createSqliteRegistry } from "./sqlite-registry.ts";
 import type { RunRow, Store, StoredEvent } from "./store.ts";
 
 const FILE = "journal.sqlite";
 /** SQLite's primary result code for a file that another process has locked. */
 const SQLITE_BUSY = 5;
 
+export interface SqliteStore extends Store {
+  readonly registry: Registry;
+}
+
 /** @throws FedloomError F4002 where another coordinator has it open, F4003 on network disks, F4015 for a newer schema */
-export function openSqliteStore(directory: string): Store {
+export function openSqliteStore(directory: string): SqliteStore {
   mkdirSync(directory, { recursive: true });
   refuseNetworkDisk(directory);
   const db = open(join(directory, FILE), directory);
@@ -56,6 +62,7 @@ export function openSqliteStore(directory: string): Store {
     });
 
   return {
+    registry: createSqliteRegistry(db, commit),
     async createRun(row, begun = []) {
       commit(() => {
         insertRun.run(row.id, row.key, JSON.stringify(row.config), row.createdAtMs);

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file fedloom/v1/fleet.proto.
  */
 export const file_fedloom_v1_fleet: GenFile = /*@__PURE__*/
-  fileDesc("ChZmZWRsb29tL3YxL2ZsZWV0LnByb3RvEgpmZWRsb29tLnYxIpkBCg5Db25uZWN0UmVxdWVzdBIiCgVoZWxsbxgBIAEoCzIRLmZlZGxvb20udjEuSGVsbG9IABIqCgloZWFydGJlYXQYAiABKAsyFS5mZWRsb29tLnYxLkhlYXJ0YmVhdEgAEiwKCHByb2dyZXNzGAMgASgLMhguZmVkbG9vbS52MS5UYXNrUHJvZ3Jlc3NIAEIJCgdtZXNzYWdlIpABCg9Db25uZWN0UmVzcG9uc2USJgoHd2VsY29tZRgBIAEoCzITLmZlZGxvb20udjEuV2VsY29tZUgAEiAKBHRhc2sYAiABKAsyEC5mZWRsb29tLnYxLlRhc2tIABIoCgZjYW5jZWwYAyABKAsyFi5mZWRsb29tLnYxLkNhbmNlbFRhc2tIAEIJCgdtZXNzYWdlIqwBCgVIZWxsbxIsCgd2ZXJzaW9uGAEgASgLMhsuZmVkbG9vbS52MS5Qcm90b2NvbFZlcnNpb24SEQoJY2xpZW50X2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSKAoJaW52ZW50b3J5GAQgASgLMhUuZmVkbG9vbS52MS5JbnZlbnRvcnkSEAoIZmVhdHVyZXMYBSADKAkSEgoKaGVsZF90YXNrcxgGIAMoCSJBCg9Qcm90b2NvbFZlcnNpb24SDQoFbWFqb3IYASABKA0SDQoFbWlub3IYAiABKA0SEAoIc29mdHdhcmUYAyABKAki0wEKCUludmVudG9yeRI1CghleGFtcGxlcxgBIAMoCzIjLmZlZGxvb20udjEuSW52ZW50b3J5LkV4YW1wbGVzRW50cnkSGQoRaGVsZF9vdXRfZXhhbXBsZXMYAiABKAQSDwoHdHJhaW5lchgDIAEoCRIOCgZkZXZpY2UYBCABKAkSEgoKYmFzZV9tb2RlbBgFIAEoCRIOCgZjb2RlY3MYBiADKAkaLwoNRXhhbXBsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIl8KB1dlbGNvbWUSLAoHdmVyc2lvbhgBIAEoCzIbLmZlZGxvb20udjEuUHJvdG9jb2xWZXJzaW9uEhQKDGhlYXJ0YmVhdF9tcxgCIAEoDRIQCghmZWF0dXJlcxgDIAMoCSIdCglIZWFydGJlYXQSEAoIc2VxdWVuY2UYASABKAQihAMKBFRhc2sSDwoHdGFza19pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDQoFcm91bmQYAyABKA0SIgoEa2luZBgEIAEoDjIULmZlZGxvb20udjEuVGFza0tpbmQSFAoMb3B0aW9uc19qc29uGAUgASgMEisKDmFkYXB0ZXJfY29uZmlnGAYgASgLMhMuZmVkbG9vbS52MS5CbG9iUmVmEioKDWFkYXB0ZXJfbW9kZWwYByABKAsyEy5mZWRsb29tLnYxLkJsb2JSZWYSNgoLY29ycmVjdGlvbnMYCCADKAsyIS5mZWRsb29tLnYxLlRhc2suQ29ycmVjdGlvbnNFbnRyeRISCgpiYXNlX21vZGVsGAkgASgJEhMKC2RlYWRsaW5lX21zGAogASgEEg8KB2lkbGVfbXMYCyABKAQaRwoQQ29ycmVjdGlvbnNFbnRyeRILCgNrZXkYASABKAkSIgoFdmFsdWUYAiABKAsyEy5mZWRsb29tLnYxLkJsb2JSZWY6AjgBIicKB0Jsb2JSZWYSDgoGc2hhMjU2GAEgASgJEgwKBHNpemUYAiABKAQiOwoKQ2FuY2VsVGFzaxIPCgd0YXNrX2lkGAEgASgJEgwKBGNvZGUYAiABKAkSDgoGcmVhc29uGAMgASgJIrMBCgxUYXNrUHJvZ3Jlc3MSDwoHdGFza19pZBgBIAEoCRINCgVwaGFzZRgCIAEoCRIMCgRkb25lGAMgASgEEg0KBXRvdGFsGAQgASgEEjYKB21ldHJpY3MYBSADKAsyJS5mZWRsb29tLnYxLlRhc2tQcm9ncmVzcy5NZXRyaWNzRW50cnkaLgoMTWV0cmljc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiRQoQRmV0Y2hCbG9iUmVxdWVzdBIOCgZzaGEyNTYYASABKAkSDgoGb2Zmc2V0GAIgASgEEhEKCWNsaWVudF9pZBgDIAEoCSIxChFGZXRjaEJsb2JSZXNwb25zZRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDCI0Cg9TdGF0QmxvYlJlcXVlc3QSDgoGc2hhMjU2GAEgASgJEhEKCWNsaWVudF9pZBgCIAEoCSIyChBTdGF0QmxvYlJlc3BvbnNlEhAKCGNvbXBsZXRlGAEgASgIEgwKBGhlbGQYAiABKAQibgoPUHVzaEJsb2JSZXF1ZXN0EigKBmhlYWRlchgBIAEoCzIWLmZlZGxvb20udjEuUHVzaEhlYWRlckgAEiYKBWNodW5rGAIgASgLMhUuZmVkbG9vbS52MS5QdXNoQ2h1bmtIAEIJCgdtZXNzYWdlImMKClB1c2hIZWFkZXISIQoEYmxvYhgBIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZhIOCgZvZmZzZXQYAiABKAQSEQoJY2xpZW50X2lkGAMgASgJEg8KB3Rhc2tfaWQYBCABKAkiGQoJUHVzaENodW5rEgwKBGRhdGEYASABKAwiIAoQUHVzaEJsb2JSZXNwb25zZRIMCgRzaXplGAEgASgEIuwEChNTdWJtaXRSZXN1bHRSZXF1ZXN0EhEKCWNsaWVudF9pZBgBIAEoCRIPCgd0YXNrX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRINCgVyb3VuZBgEIAEoDRIrCg5hZGFwdGVyX2NvbmZpZxgFIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZhIqCg1hZGFwdGVyX21vZGVsGAYgASgLMhMuZmVkbG9vbS52MS5CbG9iUmVmEjsKBmV4dHJhcxgHIAMoCzIrLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5FeHRyYXNFbnRyeRIQCghleGFtcGxlcxgIIAEoBBINCgVzdGVwcxgJIAEoBBIOCgZ0b2tlbnMYCiABKAQSPQoHdG91Y2hlZBgLIAMoCzIsLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5Ub3VjaGVkRW50cnkSPQoHbWV0cmljcxgMIAMoCzIsLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5NZXRyaWNzRW50cnkSFAoMdHJhaW5lZF9mcm9tGA0gASgJEhMKC2R1cmF0aW9uX21zGA4gASgEGkIKC0V4dHJhc0VudHJ5EgsKA2tleRgBIAEoCRIiCgV2YWx1ZRgCIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZjoCOAEaLgoMVG91Y2hlZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBDoCOAEaLgoMTWV0cmljc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiWgoUU3VibWl0UmVzdWx0UmVzcG9uc2USJAoHdmVyZGljdBgBIAEoDjITLmZlZGxvb20udjEuVmVyZGljdBIMCgRjb2RlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJoChRSZXBvcnRGYWlsdXJlUmVxdWVzdBIRCgljbGllbnRfaWQYASABKAkSDwoHdGFza19pZBgCIAEoCRINCgVwaGFzZRgDIAEoCRIMCgRjb2RlGAQgASgJEg8KB21lc3NhZ2UYBSABKAkiFwoVUmVwb3J0RmFpbHVyZVJlc3BvbnNlKlIKCFRhc2tLaW5kEhkKFVRBU0tfS0lORF9VTlNQRUNJRklFRBAAEhMKD1RBU0tfS0lORF9UUkFJThABEhYKElRBU0tfS0lORF9FVkFMVUFURRACKnUKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhQKEFZFUkRJQ1RfQUNDRVBURUQQARIUChBWRVJESUNUX1JFUEVBVEVEEAISEAoMVkVSRElDVF9MQVRFEAMSEwoPVkVSRElDVF9SRUZVU0VEEAQy2wMKDEZsZWV0U2VydmljZRJGCgdDb25uZWN0EhouZmVkbG9vbS52MS5Db25uZWN0UmVxdWVzdBobLmZlZGxvb20udjEuQ29ubmVjdFJlc3BvbnNlKAEwARJKCglGZXRjaEJsb2ISHC5mZWRsb29tLnYxLkZldGNoQmxvYlJlcXVlc3QaHS5mZWRsb29tLnYxLkZldGNoQmxvYlJlc3BvbnNlMAESRQoIU3RhdEJsb2ISGy5mZWRsb29tLnYxLlN0YXRCbG9iUmVxdWVzdBocLmZlZGxvb20udjEuU3RhdEJsb2JSZXNwb25zZRJHCghQdXNoQmxvYhIbLmZlZGxvb20udjEuUHVzaEJsb2JSZXF1ZXN0GhwuZmVkbG9vbS52MS5QdXNoQmxvYlJlc3BvbnNlKAESUQoMU3VibWl0UmVzdWx0Eh8uZmVkbG9vbS52MS5TdWJtaXRSZXN1bHRSZXF1ZXN0GiAuZmVkbG9vbS52MS5TdWJtaXRSZXN1bHRSZXNwb25zZRJUCg1SZXBvcnRGYWlsdXJlEiAuZmVkbG9vbS52MS5SZXBvcnRGYWlsdXJlUmVxdWVzdBohLmZlZGxvb20udjEuUmVwb3J0RmFpbHVyZVJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("ChZmZWRsb29tL3YxL2ZsZWV0LnByb3RvEgpmZWRsb29tLnYxIpkBCg5Db25uZWN0UmVxdWVzdBIiCgVoZWxsbxgBIAEoCzIRLmZlZGxvb20udjEuSGVsbG9IABIqCgloZWFydGJlYXQYAiABKAsyFS5mZWRsb29tLnYxLkhlYXJ0YmVhdEgAEiwKCHByb2dyZXNzGAMgASgLMhguZmVkbG9vbS52MS5UYXNrUHJvZ3Jlc3NIAEIJCgdtZXNzYWdlIpABCg9Db25uZWN0UmVzcG9uc2USJgoHd2VsY29tZRgBIAEoCzITLmZlZGxvb20udjEuV2VsY29tZUgAEiAKBHRhc2sYAiABKAsyEC5mZWRsb29tLnYxLlRhc2tIABIoCgZjYW5jZWwYAyABKAsyFi5mZWRsb29tLnYxLkNhbmNlbFRhc2tIAEIJCgdtZXNzYWdlIqwBCgVIZWxsbxIsCgd2ZXJzaW9uGAEgASgLMhsuZmVkbG9vbS52MS5Qcm90b2NvbFZlcnNpb24SEQoJY2xpZW50X2lkGAIgASgJEhIKCnNlc3Npb25faWQYAyABKAkSKAoJaW52ZW50b3J5GAQgASgLMhUuZmVkbG9vbS52MS5JbnZlbnRvcnkSEAoIZmVhdHVyZXMYBSADKAkSEgoKaGVsZF90YXNrcxgGIAMoCSJBCg9Qcm90b2NvbFZlcnNpb24SDQoFbWFqb3IYASABKA0SDQoFbWlub3IYAiABKA0SEAoIc29mdHdhcmUYAyABKAki0wEKCUludmVudG9yeRI1CghleGFtcGxlcxgBIAMoCzIjLmZlZGxvb20udjEuSW52ZW50b3J5LkV4YW1wbGVzRW50cnkSGQoRaGVsZF9vdXRfZXhhbXBsZXMYAiABKAQSDwoHdHJhaW5lchgDIAEoCRIOCgZkZXZpY2UYBCABKAkSEgoKYmFzZV9tb2RlbBgFIAEoCRIOCgZjb2RlY3MYBiADKAkaLwoNRXhhbXBsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIl8KB1dlbGNvbWUSLAoHdmVyc2lvbhgBIAEoCzIbLmZlZGxvb20udjEuUHJvdG9jb2xWZXJzaW9uEhQKDGhlYXJ0YmVhdF9tcxgCIAEoDRIQCghmZWF0dXJlcxgDIAMoCSIdCglIZWFydGJlYXQSEAoIc2VxdWVuY2UYASABKAQihAMKBFRhc2sSDwoHdGFza19pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDQoFcm91bmQYAyABKA0SIgoEa2luZBgEIAEoDjIULmZlZGxvb20udjEuVGFza0tpbmQSFAoMb3B0aW9uc19qc29uGAUgASgMEisKDmFkYXB0ZXJfY29uZmlnGAYgASgLMhMuZmVkbG9vbS52MS5CbG9iUmVmEioKDWFkYXB0ZXJfbW9kZWwYByABKAsyEy5mZWRsb29tLnYxLkJsb2JSZWYSNgoLY29ycmVjdGlvbnMYCCADKAsyIS5mZWRsb29tLnYxLlRhc2suQ29ycmVjdGlvbnNFbnRyeRISCgpiYXNlX21vZGVsGAkgASgJEhMKC2RlYWRsaW5lX21zGAogASgEEg8KB2lkbGVfbXMYCyABKAQaRwoQQ29ycmVjdGlvbnNFbnRyeRILCgNrZXkYASABKAkSIgoFdmFsdWUYAiABKAsyEy5mZWRsb29tLnYxLkJsb2JSZWY6AjgBIicKB0Jsb2JSZWYSDgoGc2hhMjU2GAEgASgJEgwKBHNpemUYAiABKAQiOwoKQ2FuY2VsVGFzaxIPCgd0YXNrX2lkGAEgASgJEgwKBGNvZGUYAiABKAkSDgoGcmVhc29uGAMgASgJIrMBCgxUYXNrUHJvZ3Jlc3MSDwoHdGFza19pZBgBIAEoCRINCgVwaGFzZRgCIAEoCRIMCgRkb25lGAMgASgEEg0KBXRvdGFsGAQgASgEEjYKB21ldHJpY3MYBSADKAsyJS5mZWRsb29tLnYxLlRhc2tQcm9ncmVzcy5NZXRyaWNzRW50cnkaLgoMTWV0cmljc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiRQoQRmV0Y2hCbG9iUmVxdWVzdBIOCgZzaGEyNTYYASABKAkSDgoGb2Zmc2V0GAIgASgEEhEKCWNsaWVudF9pZBgDIAEoCSIxChFGZXRjaEJsb2JSZXNwb25zZRIOCgZvZmZzZXQYASABKAQSDAoEZGF0YRgCIAEoDCI0Cg9TdGF0QmxvYlJlcXVlc3QSDgoGc2hhMjU2GAEgASgJEhEKCWNsaWVudF9pZBgCIAEoCSIyChBTdGF0QmxvYlJlc3BvbnNlEhAKCGNvbXBsZXRlGAEgASgIEgwKBGhlbGQYAiABKAQibgoPUHVzaEJsb2JSZXF1ZXN0EigKBmhlYWRlchgBIAEoCzIWLmZlZGxvb20udjEuUHVzaEhlYWRlckgAEiYKBWNodW5rGAIgASgLMhUuZmVkbG9vbS52MS5QdXNoQ2h1bmtIAEIJCgdtZXNzYWdlImMKClB1c2hIZWFkZXISIQoEYmxvYhgBIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZhIOCgZvZmZzZXQYAiABKAQSEQoJY2xpZW50X2lkGAMgASgJEg8KB3Rhc2tfaWQYBCABKAkiGQoJUHVzaENodW5rEgwKBGRhdGEYASABKAwiIAoQUHVzaEJsb2JSZXNwb25zZRIMCgRzaXplGAEgASgEIuwEChNTdWJtaXRSZXN1bHRSZXF1ZXN0EhEKCWNsaWVudF9pZBgBIAEoCRIPCgd0YXNrX2lkGAIgASgJEg4KBnJ1bl9pZBgDIAEoCRINCgVyb3VuZBgEIAEoDRIrCg5hZGFwdGVyX2NvbmZpZxgFIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZhIqCg1hZGFwdGVyX21vZGVsGAYgASgLMhMuZmVkbG9vbS52MS5CbG9iUmVmEjsKBmV4dHJhcxgHIAMoCzIrLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5FeHRyYXNFbnRyeRIQCghleGFtcGxlcxgIIAEoBBINCgVzdGVwcxgJIAEoBBIOCgZ0b2tlbnMYCiABKAQSPQoHdG91Y2hlZBgLIAMoCzIsLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5Ub3VjaGVkRW50cnkSPQoHbWV0cmljcxgMIAMoCzIsLmZlZGxvb20udjEuU3VibWl0UmVzdWx0UmVxdWVzdC5NZXRyaWNzRW50cnkSFAoMdHJhaW5lZF9mcm9tGA0gASgJEhMKC2R1cmF0aW9uX21zGA4gASgEGkIKC0V4dHJhc0VudHJ5EgsKA2tleRgBIAEoCRIiCgV2YWx1ZRgCIAEoCzITLmZlZGxvb20udjEuQmxvYlJlZjoCOAEaLgoMVG91Y2hlZEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoBDoCOAEaLgoMTWV0cmljc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEiWgoUU3VibWl0UmVzdWx0UmVzcG9uc2USJAoHdmVyZGljdBgBIAEoDjITLmZlZGxvb20udjEuVmVyZGljdBIMCgRjb2RlGAIgASgJEg4KBnJlYXNvbhgDIAEoCSJoChRSZXBvcnRGYWlsdXJlUmVxdWVzdBIRCgljbGllbnRfaWQYASABKAkSDwoHdGFza19pZBgCIAEoCRINCgVwaGFzZRgDIAEoCRIMCgRjb2RlGAQgASgJEg8KB21lc3NhZ2UYBSABKAkiFwoVUmVwb3J0RmFpbHVyZVJlc3BvbnNlIlMKDUVucm9sbFJlcXVlc3QSEQoJY2xpZW50X2lkGAEgASgJEg4KBnNlY3JldBgCIAEoDBIfCgNrZXkYAyABKAsyEi5mZWRsb29tLnYxLk5ld0tleSIrCgZOZXdLZXkSEgoKcHVibGljX2tleRgBIAEoDBINCgVwcm9vZhgCIAEoDCJACg5FbnJvbGxSZXNwb25zZRIXCg9jZXJ0aWZpY2F0ZV9wZW0YASABKAkSFQoNYXV0aG9yaXR5X3BlbRgCIAEoCSJCCgxSZW5ld1JlcXVlc3QSEQoJY2xpZW50X2lkGAEgASgJEh8KA2tleRgCIAEoCzISLmZlZGxvb20udjEuTmV3S2V5IigKDVJlbmV3UmVzcG9uc2USFwoPY2VydGlmaWNhdGVfcGVtGAEgASgJKlIKCFRhc2tLaW5kEhkKFVRBU0tfS0lORF9VTlNQRUNJRklFRBAAEhMKD1RBU0tfS0lORF9UUkFJThABEhYKElRBU0tfS0lORF9FVkFMVUFURRACKnUKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhQKEFZFUkRJQ1RfQUNDRVBURUQQARIUChBWRVJESUNUX1JFUEVBVEVEEAISEAoMVkVSRElDVF9MQVRFEAMSEwoPVkVSRElDVF9SRUZVU0VEEAQy2gQKDEZsZWV0U2VydmljZRJGCgdDb25uZWN0EhouZmVkbG9vbS52MS5Db25uZWN0UmVxdWVzdBobLmZlZGxvb20udjEuQ29ubmVjdFJlc3BvbnNlKAEwARJKCglGZXRjaEJsb2ISHC5mZWRsb29tLnYxLkZldGNoQmxvYlJlcXVlc3QaHS5mZWRsb29tLnYxLkZldGNoQmxvYlJlc3BvbnNlMAESRQoIU3RhdEJsb2ISGy5mZWRsb29tLnYxLlN0YXRCbG9iUmVxdWVzdBocLmZlZGxvb20udjEuU3RhdEJsb2JSZXNwb25zZRJHCghQdXNoQmxvYhIbLmZlZGxvb20udjEuUHVzaEJsb2JSZXF1ZXN0GhwuZmVkbG9vbS52MS5QdXNoQmxvYlJlc3BvbnNlKAESUQoMU3VibWl0UmVzdWx0Eh8uZmVkbG9vbS52MS5TdWJtaXRSZXN1bHRSZXF1ZXN0GiAuZmVkbG9vbS52MS5TdWJtaXRSZXN1bHRSZXNwb25zZRJUCg1SZXBvcnRGYWlsdXJlEiAuZmVkbG9vbS52MS5SZXBvcnRGYWlsdXJlUmVxdWVzdBohLmZlZGxvb20udjEuUmVwb3J0RmFpbHVyZVJlc3BvbnNlEj8KBkVucm9sbBIZLmZlZGxvb20udjEuRW5yb2xsUmVxdWVzdBoaLmZlZGxvb20udjEuRW5yb2xsUmVzcG9uc2USPAoFUmVuZXcSGC5mZWRsb29tLnYxLlJlbmV3UmVxdWVzdBoZLmZlZGxvb20udjEuUmVuZXdSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message fedloom.v1.ConnectRequest
@@ -782,6 +782,126 @@ export const ReportFailureResponseSchema: GenMessage<ReportFailureResponse> = /*
   messageDesc(file_fedloom_v1_fleet, 22);
 
 /**
+ * @generated from message fedloom.v1.EnrollRequest
+ */
+export type EnrollRequest = Message<"fedloom.v1.EnrollRequest"> & {
+  /**
+   * @generated from field: string client_id = 1;
+   */
+  clientId: string;
+
+  /**
+   * Secret part of the join token.
+   *
+   * @generated from field: bytes secret = 2;
+   */
+  secret: Uint8Array;
+
+  /**
+   * @generated from field: fedloom.v1.NewKey key = 3;
+   */
+  key?: NewKey | undefined;
+};
+
+/**
+ * Describes the message fedloom.v1.EnrollRequest.
+ * Use `create(EnrollRequestSchema)` to create a new message.
+ */
+export const EnrollRequestSchema: GenMessage<EnrollRequest> = /*@__PURE__*/
+  messageDesc(file_fedloom_v1_fleet, 23);
+
+/**
+ * The key that a certificate is wanted for. It never leaves the client; the proof shows that the client has it.
+ *
+ * @generated from message fedloom.v1.NewKey
+ */
+export type NewKey = Message<"fedloom.v1.NewKey"> & {
+  /**
+   * P-256, SubjectPublicKeyInfo in DER.
+   *
+   * @generated from field: bytes public_key = 1;
+   */
+  publicKey: Uint8Array;
+
+  /**
+   * ECDSA with SHA-256 over "fedloom key 1", a zero byte, the client id, a zero byte, and public_key.
+   *
+   * @generated from field: bytes proof = 2;
+   */
+  proof: Uint8Array;
+};
+
+/**
+ * Describes the message fedloom.v1.NewKey.
+ * Use `create(NewKeySchema)` to create a new message.
+ */
+export const NewKeySchema: GenMessage<NewKey> = /*@__PURE__*/
+  messageDesc(file_fedloom_v1_fleet, 24);
+
+/**
+ * @generated from message fedloom.v1.EnrollResponse
+ */
+export type EnrollResponse = Message<"fedloom.v1.EnrollResponse"> & {
+  /**
+   * @generated from field: string certificate_pem = 1;
+   */
+  certificatePem: string;
+
+  /**
+   * The coordinator's authority, to be trusted from here on.
+   *
+   * @generated from field: string authority_pem = 2;
+   */
+  authorityPem: string;
+};
+
+/**
+ * Describes the message fedloom.v1.EnrollResponse.
+ * Use `create(EnrollResponseSchema)` to create a new message.
+ */
+export const EnrollResponseSchema: GenMessage<EnrollResponse> = /*@__PURE__*/
+  messageDesc(file_fedloom_v1_fleet, 25);
+
+/**
+ * @generated from message fedloom.v1.RenewRequest
+ */
+export type RenewRequest = Message<"fedloom.v1.RenewRequest"> & {
+  /**
+   * @generated from field: string client_id = 1;
+   */
+  clientId: string;
+
+  /**
+   * @generated from field: fedloom.v1.NewKey key = 2;
+   */
+  key?: NewKey | undefined;
+};
+
+/**
+ * Describes the message fedloom.v1.RenewRequest.
+ * Use `create(RenewRequestSchema)` to create a new message.
+ */
+export const RenewRequestSchema: GenMessage<RenewRequest> = /*@__PURE__*/
+  messageDesc(file_fedloom_v1_fleet, 26);
+
+/**
+ * @generated from message fedloom.v1.RenewResponse
+ */
+export type RenewResponse = Message<"fedloom.v1.RenewResponse"> & {
+  /**
+   * @generated from field: string certificate_pem = 1;
+   */
+  certificatePem: string;
+};
+
+/**
+ * Describes the message fedloom.v1.RenewResponse.
+ * Use `create(RenewResponseSchema)` to create a new message.
+ */
+export const RenewResponseSchema: GenMessage<RenewResponse> = /*@__PURE__*/
+  messageDesc(file_fedloom_v1_fleet, 27);
+
+/**
  * @generated from enum fedloom.v1.TaskKind
  */
 export const TaskKind = {
@@ -923,6 +1043,26 @@ export const FleetService: GenService<{
     methodKind: "unary";
     input: typeof ReportFailureRequestSchema;
     output: typeof ReportFailureResponseSchema;
+  },
+  /**
+   * Trades a join token, which works once, for a certificate. The only call that a peer without one may make.
+   *
+   * @generated from rpc fedloom.v1.FleetService.Enroll
+   */
+  enroll: {
+    methodKind: "unary";
+    input: typeof EnrollRequestSchema;
+    output: typeof EnrollResponseSchema;
+  },
+  /**
+   * A certificate that goes on where the caller's own one ends.
+   *
+   * @generated from rpc fedloom.v1.FleetService.Renew
+   */
+  renew: {
+    methodKind: "unary";
+    input: typeof RenewRequestSchema;
+    output: typeof RenewResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_fedloom_v1_fleet, 0);

@@ -1,0 +1,29 @@
+/** Sites and operators over HTTP: invite, list, revoke, look at the audit trail. */
+import type { Hono } from "hono";
+import type { Gate } from "../identity/gate.ts";
+import { bodyOf } from "./body.ts";
+import { inviteBody, tokenBody } from "./schema.ts";
+
+export type OperatorApp = Hono<{ Variables: { caller: string } }>;
+
+/** Entries of the audit trail that one look shows. */
+const AUDIT_ENTRIES = 1_000;
+
+export function addSites(app: OperatorApp, gate: Gate): void {
+  app.get("/v1/sites", (context) => context.json({ sites: gate.sites() }));
+  app.post("/v1/sites", async (context) => {
+    const { name, minutes } = await bodyOf(context, inviteBody);
+    const token = await gate.invite(name, minutes * 60_000, context.get("caller"));
+    return context.json({ name, token, minutes }, 201);
+  });
+  app.post("/v1/sites/:name/revoke", async (context) => {
+    await gate.revoke(context.req.param("name"), context.get("caller"));
+    return context.json({ sites: gate.sites() });
+  });
+  app.post("/v1/tokens", async (context) => {
+    const { name, role, days } = await bodyOf(context, tokenBody);
+    const token = await gate.admitOperator(name, role, days * 86_400_000, context.get("caller"));
+    return context.json({ name, role, days, token }, 201);
+  });
+  app.get("/v1/audit", async (context) => context.json({ audit: await gate.registry.audits(AUDIT_ENTRIES) }));
+}

@@ -1,0 +1,198 @@
+/**
+ * Who gets in: join tokens become certificates, certificates become names, revoked names stay out. Everything that
+ * changes who may do what is in the audit trail.
+ */
+import { create } from "@bufbuild/protobuf";
+import type { Clock } from "../../base/clock.ts";
+import { FedloomError } from "../../base/errors.ts";
+import { sha256 } from "../../base/hash.ts";
+import type { Log } from "../../base/log.ts";
+import { NAME } from "../../config/run.ts";
+import type { Enrolment, Peer } from "../../proto/fleet.ts";
+import {
+  EnrollResponseSchema,
+  type NewKey,
+  RenewResponseSchema,
+} from "../../proto/gen/fedloom/v1/fleet_pb.ts";
+import { formatJoinToken, newSecret } from "../../proto/join-token.ts";
+import { provenKey } from "../../proto/key-proof.ts";
+import { type Authority, CLIENT_MS } from "./authority.ts";
+import type { Registry, Role, Site } from "./registry.ts";
+
+/** Certificates are dated back by so much (certificate.ts), and by no more. */
+const DATED_BACK_MS = 6 * 60_000;
+
+export interface Certified {
+  readonly name: string;
+  readonly validFromMs: number;
+  readonly validToMs: number;
+}
+
+export class Gate {
+  readonly authority: Authority;
+  readonly registry: Registry;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  /** All sites, so that a call is checked without a look at the disk. */
+  readonly #sites = new Map<string, Site>();
+  readonly #onRevoked: (name: string) => void;
+
+  private constructor(parts: GateParts) {
+    this.authority = parts.authority;
+    this.registry = parts.registry;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#onRevoked = parts.onRevoked;
+  }
+
+  static async open(parts: GateParts): Promise<Gate> {
+    const gate = new Gate(parts);
+    for (const site of await parts.registry.sites()) gate.#sites.set(site.name, site);
+    return gate;
+  }
+
+  /** A join token for a site: works once, within `validMs`. A revoked site may be invited anew. */
+  async invite(name: string, validMs: number, by: string): Promise<string> {
+    if (!NAME.test(name)) {
+      throw new FedloomError(
+        "F4018",
+        `Cannot invite ${JSON.stringify(name.slice(0, 80))}: a site's name must be 1 to 64 of A-Z a-z 0-9 . _ -`,
+      );
+    }
+    const secret = newSecret();
+    const expiresAtMs = this.#clock.now() + validMs;
+    await this.registry.addToken({ hash: sha256(secret), role: "client", name, expiresAtMs });
+    await this.#note(by, `invited site ${name}`);
+    return formatJoinToken({ name, fingerprint: this.authority.fingerprint, secret });
+  }
+
+  /** A bearer token for the operator's interface. */
+  async admitOperator(
+    name: string,
+    role: Exclude<Role, "client">,
+    validMs: number,
+    by: string,
+  ): Promise<string> {
+    const secret = Buffer.from(newSecret()).toString("base64url");
+    await this.registry.addToken({
+      hash: sha256(secret),
+      role,
+      name,
+      expiresAtMs: this.#clock.now() + validMs,
+    });
+    await this.#note(by, `gave ${name} a token as ${role}`);
+    return secret;
+  }
+
+  /** @returns name and role, or undefined for a token that does not count */
+  async operator(bearer: string): Promise<{ readonly name: string; readonly role: Role } | undefined> {
+    const row = await this.registry.token(sha256(bearer));
+    if (row === undefined || row.role === "client" || row.expiresAtMs < this.#clock.now()) return undefined;
+    return { name: row.name, role: row.role };
+  }
+
+  /** Keeps a site out from now on: its connection ends, its certificate stops counting. */
+  async revoke(name: string, by: string): Promise<void> {
+    const site = this.#sites.get(name);
+    if (site === undefined) {
+      throw new FedloomError("F4023", `Cannot revoke site "${name}": there is none of this name`, { name });
+    }
+    await this.#put({ ...site, revokedAtMs: this.#clock.now() });
+    await this.#note(by, `revoked site ${name}`);
+    this.#onRevoked(name);
+  }
+
+  sites(): readonly Site[] {
+    return [...this.#sites.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /**
+   * Whether a certificate of our authority counts.
+   *
+   * @throws FedloomError F5014 where it does not, with the reason
+   */
+  check(address: string, certified: Certified | undefined): string {
+    const refuse = (why: string): FedloomError =>
+      new FedloomError("F5014", `Cannot serve ${address}: ${why}`, { peer: address });
+    if (certified === undefined)
+      throw refuse("it shows no certificate of this coordinator; enroll it with a join token");
+    const { name, validFromMs, validToMs } = certified;
+    const site = this.#sites.get(name);
+    if (site === undefined) throw refuse(`there is no site "${name}"; enroll it`);
+    if (site.revokedAtMs !== undefined) throw refuse(`site "${name}" was revoked`);
+    if (validFromMs + DATED_BACK_MS < site.enrolledAtMs) {
+      throw refuse(`site "${name}" was enrolled anew, its old certificate does not count any more`);
+    }
+    if (validToMs < this.#clock.now())
+      throw refuse(`the certificate of site "${name}" has expired; enroll it anew`);
+    return name;
+  }
+
+  /** What peers may ask for, before and after they are known. */
+  enrolment(peer: Peer): Enrolment {
+    return {
+      enroll: async ({ clientId, secret, key }) => {
+        const refuse = (why: string): FedloomError =>
+          new FedloomError("F5012", `Cannot enroll ${peer.address}: ${why}`, { peer: peer.address });
+        const hash = sha256(secret);
+        const now = this.#clock.now();
+        const token = await this.registry.token(hash);
+        // One answer for all that is wrong with a token: who guesses learns nothing.
+        const sound = token?.role === "client" && token.name === clientId && token.expiresAtMs >= now;
+        if (!sound) throw refuse("the join token does not count, or not any more; ask for a new one");
+        const publicKey = this.#keyOf(peer, clientId, key);
+        if (!(await this.registry.useToken(hash, now)))
+          throw refuse("the join token was used before; ask for a new one");
+        const certificatePem = this.authority.issueClient(clientId, publicKey);
+        await this.#put({ name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS });
+        await this.#note(clientId, `enrolled from ${peer.address}`);
+        return create(EnrollResponseSchema, { certificatePem, authorityPem: this.authority.pem });
+      },
+      renew: async ({ clientId, key }) => {
+        const site = this.#sites.get(clientId);
+        if (peer.provenName !== clientId || site === undefined) {
+          throw new FedloomError(
+            "F5014",
+            `Cannot renew the certificate of "${clientId.slice(0, 64)}" for ${peer.address}: it is not that site`,
+          );
+        }
+        const certificatePem = this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
+        await this.#put({ ...site, notAfterMs: this.#clock.now() + CLIENT_MS });
+        await this.#note(clientId, `renewed its certificate from ${peer.address}`);
+        return create(RenewResponseSchema, { certificatePem });
+      },
+    };
+  }
+
+  async note(who: string, what: string): Promise<void> {
+    await this.#note(who, what);
+  }
+
+  #keyOf(peer: Peer, clientId: string, key: NewKey | undefined) {
+    const proven = key === undefined ? undefined : provenKey(clientId, key);
+    if (proven !== undefined) return proven;
+    throw new FedloomError(
+      "F5005",
+      `Cannot certify a key of ${peer.address}: it must be a P-256 key with a proof that the peer holds it`,
+      { peer: peer.address },
+    );
+  }
+
+  async #put(site: Site): Promise<void> {
+    await this.registry.putSite(site);
+    this.#sites.set(site.name, site);
+  }
+
+  async #note(who: string, what: string): Promise<void> {
+    this.#log.info("Audit", { who, what });
+    await this.registry.audit({ atMs: this.#clock.now(), who, what });
+  }
+}
+
+export interface GateParts {
+  readonly authority: Authority;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Log;
+  onRevoked(name: string): void;
+}

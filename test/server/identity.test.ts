@@ -1,0 +1,169 @@
+import { credentials } from "@grpc/grpc-js";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { systemClock } from "../../base/clock.ts";
+import { silentLog } from "../../base/log.ts";
+import { enroll, type Identity, renew, renewalDue } from "../../proto/enroll.ts";
+import { formatJoinToken, parseJoinToken } from "../../proto/join-token.ts";
+import { connectFleet } from "../../proto/service.ts";
+import { openAuthority } from "../../server/identity/authority.ts";
+import { startCoordinator } from "../../server/start.ts";
+import { FakeClient, type FakeOptions } from "./fake-client.ts";
+import { config, finished, later, model, temporaryDirectory, until } from "./setting.ts";
+
+const never = new AbortController().signal;
+
+async function secured(state = temporaryDirectory()) {
+  openAuthority(state, systemClock);
+  const running = await startCoordinator({
+    state,
+    log: silentLog,
+    model,
+    listen: "127.0.0.1:0",
+    http: "127.0.0.1:0",
+  });
+  later(() => running.close());
+  const address = running.address!;
+  const call = async (method: string, path: string, body?: unknown): Promise<Record<string, unknown>> => {
+    const init = body === undefined ? { method } : { method, body: JSON.stringify(body) };
+    const answer = await fetch(`${running.httpUrl}${path}`, init);
+    return z.record(z.string(), z.unknown()).parse(await answer.json());
+  };
+  const invite = async (name: string): Promise<string> =>
+    String((await call("POST", "/v1/sites", { name })).token);
+  const admitted = async (name: string): Promise<Identity> => enroll(address, await invite(name), never);
+  const join = (identity: Identity, id = identity.name, options: FakeOptions = {}): FakeClient => {
+    const { authority, key, certificate } = identity;
+    const own = credentials.createSsl(Buffer.from(authority), Buffer.from(key), Buffer.from(certificate));
+    const fleet = connectFleet(address, own);
+    const client = new FakeClient(fleet, id, options);
+    client.ended.catch(() => undefined);
+    later(() => {
+      client.close();
+      fleet.close();
+    });
+    return client;
+  };
+  return { ...running, address, state, call, invite, admitted, join };
+}
+
+test("two enrolled sites run a round over mutual TLS, and the trail tells who did what", async () => {
+  const { coordinator, admitted, join, call } = await secured();
+  join(await admitted("site-1"));
+  join(await admitted("site-2"));
+  const engine = await coordinator.submitRun({ config: config({ rounds: 1 }) });
+  await finished(engine);
+  expect(engine.rounds[0]).toMatchObject({ ok: 2, failed: 0 });
+  const { audit } = await call("GET", "/v1/audit");
+  expect(audit).toMatchObject([
+    { who: "local operator", what: "invited site site-1" },
+    { who: "local operator", what: "POST /v1/sites" },
+    { who: "site-1", what: expect.stringMatching(/^enrolled from 127\.0\.0\.1:/) },
+    { who: "local operator", what: "invited site site-2" },
+    { who: "local operator", what: "POST /v1/sites" },
+    { who: "site-2", what: expect.stringMatching(/^enrolled from/) },
+  ]);
+});
+
+test("a join token works once, for its site only, and only at its coordinator", async () => {
+  const { address, invite } = await secured();
+  const token = await invite("site-1");
+  const parsed = parseJoinToken(token);
+  const other = formatJoinToken({ ...parsed, name: "site-2" });
+  await expect(enroll(address, other, never)).rejects.toMatchObject({ code: "F5012" });
+  const elsewhere = formatJoinToken({ ...parsed, fingerprint: "0".repeat(64) });
+  await expect(enroll(address, elsewhere, never)).rejects.toMatchObject({ code: "F5013" });
+  await expect(enroll(address, token.slice(0, -5), never)).rejects.toMatchObject({ code: "F5012" });
+  await enroll(address, token, never);
+  await expect(enroll(address, token, never)).rejects.toMatchObject({
+    code: "F5012",
+    message: expect.not.stringContaining(token.slice(-20)),
+  });
+});
+
+test("a peer without a certificate of ours gets nothing but the enrolment", async () => {
+  const { address, admitted, join } = await secured();
+  const stranger = await secured();
+  const foreign = await stranger.admitted("site-1");
+  const { authority } = await admitted("site-1");
+  const fleet = connectFleet(address, credentials.createSsl(Buffer.from(authority)));
+  later(() => fleet.close());
+  await expect(new FakeClient(fleet, "site-1").ended).rejects.toMatchObject({
+    code: "F5014",
+    message: expect.stringContaining("enroll it with a join token"),
+  });
+  // A certificate of another coordinator's authority, for a site of the same name.
+  await expect(join({ ...foreign, authority }).ended).rejects.toMatchObject({ code: "F5014" });
+});
+
+test("a site cannot take part under another site's name", async () => {
+  const { admitted, join } = await secured();
+  const one = await admitted("site-1");
+  await admitted("site-2");
+  await expect(join(one, "site-2").ended).rejects.toMatchObject({
+    code: "F5008",
+    message: expect.stringContaining('as client "site-2": its certificate says "site-1"'),
+  });
+});
+
+test("a revoked site is cut off in mid-run and stays out until it is enrolled anew", async () => {
+  const { coordinator, admitted, join, call, address, invite } = await secured();
+  const bad = await admitted("bad");
+  const stuck = join(bad, "bad", { onTask: async () => true });
+  join(await admitted("good"));
+  const engine = await coordinator.submitRun({
+    config: config({ rounds: 1, cohort: { perRound: 2, quorum: 1, idle: "200ms" } }),
+  });
+  await until(engine, (run) => run.round?.members.get("good")?.status === "received");
+  await call("POST", "/v1/sites/bad/revoke");
+  await expect(stuck.ended).rejects.toMatchObject({
+    code: "F5014",
+    message: expect.stringContaining("revoked"),
+  });
+  await finished(engine);
+  expect(engine.rounds[0]).toMatchObject({ ok: 1, failed: 1 });
+  await expect(join(bad).ended).rejects.toMatchObject({ code: "F5014" });
+  const again = await enroll(address, await invite("bad"), never);
+  await join(again).welcome;
+});
+
+test("a site renews its certificate before it ends, with a new key", async () => {
+  const { address, admitted, join } = await secured();
+  const first = await admitted("site-1");
+  expect(renewalDue(first.certificate, systemClock.now())).toBe(false);
+  expect(renewalDue(first.certificate, systemClock.now() + 61 * 86_400_000)).toBe(true);
+  const second = await renew(address, first, never);
+  expect(second.certificate).not.toBe(first.certificate);
+  expect(second.key).not.toBe(first.key);
+  await join(second).welcome;
+});
+
+test("sites and authority are there after a restart", async () => {
+  const first = await secured();
+  const site = await first.admitted("site-1");
+  await first.close();
+  const second = await secured(first.state);
+  await second.join(site).welcome;
+  expect(await second.call("GET", "/v1/sites")).toMatchObject({ sites: [{ name: "site-1" }] });
+});
+
+test("a viewer's token looks, an operator's acts, and another one does neither", async () => {
+  const { call, httpUrl } = await secured();
+  const token = async (role: string) =>
+    String((await call("POST", "/v1/tokens", { name: "anna", role })).token);
+  const ask = async (bearer: string, method: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${bearer}` };
+    return (
+      await fetch(`${httpUrl}/v1/sites`, {
+        method,
+        headers,
+        ...(method === "POST" && { body: '{"name":"s"}' }),
+      })
+    ).status;
+  };
+  const viewer = await token("viewer");
+  const operator = await token("operator");
+  expect([await ask(viewer, "GET"), await ask(viewer, "POST")]).toEqual([200, 403]);
+  expect([await ask(operator, "GET"), await ask(operator, "POST")]).toEqual([200, 201]);
+  expect(await ask("guessed", "GET")).toBe(403);
+});
