@@ -9,9 +9,11 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { byteLength, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { factorPairs } from "../adapters/tensor-names.ts";
 import { FedloomError, isCode } from "../base/errors.ts";
+import { reportOf } from "./diagnostics.ts";
 import type { RoundInput } from "./round.ts";
 import type { Answer, Share } from "./round-thread.ts";
-import type { AggregateResult, StrategyState } from "./strategy.ts";
+import type { AggregateResult, Needs, StrategyState } from "./strategy.ts";
+import { inOrder } from "./updates.ts";
 
 export interface Aggregator {
   /** As aggregateRound, elsewhere. @throws FedloomError as it does */
@@ -20,8 +22,10 @@ export interface Aggregator {
   close(): Promise<void>;
 }
 
+type Done = Extract<Answer, { result: unknown }>;
+
 interface Waiting {
-  resolve(result: AggregateResult): void;
+  resolve(answer: Done): void;
   reject(error: Error): void;
 }
 
@@ -38,7 +42,7 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       worker.on("message", (answer: Answer) => {
         const request = waiting.get(answer.id);
         waiting.delete(answer.id);
-        if ("result" in answer) request?.resolve(answer.result);
+        if ("result" in answer) request?.resolve(answer);
         else request?.reject(errorOf(answer.error));
       });
       const lost = (cause?: unknown): void => {
@@ -52,10 +56,10 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       workers.push(worker);
     }
   };
-  const ask = (worker: Worker, share: Omit<Share, "id">): Promise<AggregateResult> => {
+  const ask = (worker: Worker, share: Omit<Share, "id">): Promise<Done> => {
     const id = next++;
     worker.ref();
-    return new Promise<AggregateResult>((resolve, reject) => {
+    return new Promise<Done>((resolve, reject) => {
       waiting.set(id, { resolve, reject });
       worker.postMessage({ ...share, id } satisfies Share);
     }).finally(() => worker.unref());
@@ -67,10 +71,11 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       const { built, ...rest } = input;
       const parts = split(input.global, built.needs.separable, threads);
       const { strategy, wrappers } = built.resolved;
-      const results = await Promise.all(
+      const answers = await Promise.all(
         parts.map((names, i) =>
           ask(workers[i]!, {
             ...rest,
+            diagnostics: rest.diagnostics !== false,
             strategy,
             wrappers,
             global: { config: input.global.config, tensors: only(input.global.tensors, names) },
@@ -78,7 +83,15 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
           }),
         ),
       );
-      return joined(input.global, results);
+      const result = joined(
+        input.global,
+        answers.map((answer) => answer.result),
+      );
+      const measured = answers.flatMap((answer) => (answer.measured === undefined ? [] : [answer.measured]));
+      const infos = inOrder(input.updates.map(({ info }) => info));
+      return measured.length === 0
+        ? result
+        : { ...result, report: { ...reportOf(infos, measured), ...result.report } };
     },
     async close() {
       await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
@@ -91,12 +104,12 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
 /** Names for each thread: parts that belong together stay together, the largest are dealt out first. */
 export function split(
   global: Adapter,
-  separable: "tensor" | "module" | "adapter",
+  separable: Needs["separable"],
   threads: number,
 ): ReadonlySet<string>[] {
   const names = [...global.tensors.keys()];
   if (separable === "adapter" || threads < 2) return [new Set(names)];
-  const pairs = separable === "module" ? factorPairs(names).map(({ a, b }) => [a, b]) : [];
+  const pairs = factorPairs(names).map(({ a, b }) => [a, b]); // diagnostics look at modules, whatever the rule does
   const paired = new Set(pairs.flat());
   const parts = [...pairs, ...names.filter((name) => !paired.has(name)).map((name) => [name])];
   const bytes = (part: readonly string[]) =>

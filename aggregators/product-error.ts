@@ -14,11 +14,13 @@ export interface ProductError {
   /** Over all modules together. */
   readonly total: number;
   readonly byModule: ReadonlyMap<string, number>;
+  /** Squared norms of the error and of the exact mean. */
+  readonly modules: ReadonlyMap<string, { readonly error: number; readonly size: number }>;
 }
 
 /** Cost for m clients of rank r: a QR of out x (m+1) r and one of in x (m+1) r for each module. */
 export function productError(global: Adapter, updates: Updates, weights: readonly number[]): ProductError {
-  const byModule = new Map<string, number>();
+  const modules = new Map<string, { error: number; size: number }>();
   let errorSquared = 0;
   let exactSquared = 0;
   for (const pair of modulesOf(global.tensors.keys()).pairs) {
@@ -35,9 +37,15 @@ export function productError(global: Adapter, updates: Updates, weights: readonl
     const own = scaledFactors(global.config, pair, global.tensors.get(pair.a)!, global.tensors.get(pair.b)!);
     const error = stackedNorm(stackFactors([exact, own.factors], [1, -own.scale]));
     const norm = stackedNorm(exact);
-    byModule.set(pair.module, error === 0 ? 0 : error / norm);
+    modules.set(pair.module, { error: error ** 2, size: norm ** 2 });
     errorSquared += error ** 2;
     exactSquared += norm ** 2;
   }
-  return { total: errorSquared === 0 ? 0 : Math.sqrt(errorSquared / exactSquared), byModule };
+  const relative = (squaredError: number, squaredSize: number) =>
+    squaredError === 0 ? 0 : Math.sqrt(squaredError / squaredSize);
+  return {
+    total: relative(errorSquared, exactSquared),
+    byModule: new Map([...modules].map(([module, { error, size }]) => [module, relative(error, size)])),
+    modules,
+  };
 }

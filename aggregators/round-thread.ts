@@ -4,6 +4,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { buildStrategy } from "./build.ts";
+import { type Measured, measure } from "./diagnostics.ts";
 import type { Spec } from "./options.ts";
 import { aggregateUpdates, contextOf } from "./round.ts";
 import { onlyTensors } from "./selection.ts";
@@ -21,10 +22,11 @@ export interface Share {
   readonly seed: number | string;
   readonly totalClients: number;
   readonly updates: readonly UpdateFiles[];
+  readonly diagnostics: boolean;
 }
 
 export type Answer =
-  | { readonly id: number; readonly result: AggregateResult }
+  | { readonly id: number; readonly result: AggregateResult; readonly measured?: Measured }
   | {
       readonly id: number;
       readonly error: {
@@ -34,12 +36,14 @@ export type Answer =
       };
     };
 
-function work(share: Share): AggregateResult {
+function work(share: Share): { result: AggregateResult; measured?: Measured } {
   const built = buildStrategy(share.strategy, share.wrappers);
   const { entries, close } = openUpdates(share.updates);
   try {
     const updates = onlyTensors(collectUpdates(entries), (name) => share.global.tensors.has(name));
-    return aggregateUpdates(built, share.state, contextOf({ ...share, built }), updates);
+    const result = aggregateUpdates(built, share.state, contextOf({ ...share, built }), updates);
+    if (!share.diagnostics) return { result };
+    return { result, measured: measure(share.global, result, updates) };
   } finally {
     close();
   }
@@ -63,9 +67,12 @@ function setsOf({ tensors }: StrategyState): TensorSet[] {
 
 parentPort?.on("message", (share: Share) => {
   try {
-    const result = work(share);
+    const { result, measured } = work(share);
     const sets = [result.global.tensors, result.baseDelta?.tensors ?? new Map(), ...setsOf(result.state)];
-    parentPort?.postMessage({ id: share.id, result } satisfies Answer, ownedBuffers(sets, share));
+    parentPort?.postMessage(
+      { id: share.id, result, ...(measured && { measured }) } satisfies Answer,
+      ownedBuffers(sets, share),
+    );
   } catch (error) {
     const known =
       error instanceof FedloomError ? { code: error.code, details: { ...error.details } } : { details: {} };

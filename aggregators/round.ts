@@ -4,6 +4,7 @@ import { allFinite } from "../adapters/cast.ts";
 import { FedloomError } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
 import type { BuiltStrategy } from "./build.ts";
+import { diagnose } from "./diagnostics.ts";
 import { checkCount } from "./needs.ts";
 import type { AggregateContext, AggregateResult, StrategyState, Updates } from "./strategy.ts";
 import { collectUpdates, openUpdates, type UpdateFiles } from "./updates.ts";
@@ -18,6 +19,8 @@ export interface RoundInput {
   readonly totalClients: number;
   /** Checked before (update-check.ts). */
   readonly updates: readonly UpdateFiles[];
+  /** Measures the updates as well (diagnostics.ts); true where absent. */
+  readonly diagnostics?: boolean;
 }
 
 /**
@@ -28,7 +31,10 @@ export interface RoundInput {
 export async function aggregateRound(input: RoundInput): Promise<AggregateResult> {
   const { entries, close } = openUpdates(input.updates);
   try {
-    return aggregateUpdates(input.built, input.state, contextOf(input), collectUpdates(entries));
+    const updates = collectUpdates(entries);
+    const result = aggregateUpdates(input.built, input.state, contextOf(input), updates);
+    if (input.diagnostics === false) return result;
+    return { ...result, report: { ...diagnose(input.global, result, updates), ...result.report } };
   } finally {
     close();
   }

@@ -51,6 +51,11 @@ export function sourceOf(tensors: TensorSet): TensorSource {
   };
 }
 
+/** In byte order of client ids, the order in which every sum runs. */
+export function inOrder<T extends { readonly client: string }>(clients: readonly T[]): T[] {
+  return [...clients].sort((a, b) => compareNames(a.client, b.client));
+}
+
 /** @throws FedloomError F3105 where a client comes twice */
 export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
   const sorted = [...entries].sort((a, b) => compareNames(a.info.client, b.info.client));

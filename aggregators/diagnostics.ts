@@ -1,0 +1,176 @@
+/**
+ * What a round's updates tell about the run, whatever the strategy does with them: who moved how far, who pulls
+ * against the others, and what averaging loses.
+ *
+ *   norm.<client>       ||d_k||, d_k = w_k − w
+ *   cosine.<client>     cos(d_k, d̄), d̄ = mean_k d_k: negative for a client that pulls against the rest
+ *   drift               √(mean_k ||d_k − d̄||²) / ||d̄||: 0 where all agree
+ *   signConflict        mean over coordinates of min(k⁺, k⁻) / n, k± clients that moved it up or down: 0 to 1/2
+ *   productError        error of the new factors against the mean of the clients' products (product-error.ts)
+ *
+ * The last two also for each module. All are made from sums over tensors, so that parts of the adapter can be
+ * measured apart (in threads) and added up. Sign conflict: YOCO, NeurIPS 2025, section 3.
+ */
+import type { Adapter } from "../adapters/adapter.ts";
+import { floats } from "../adapters/cast.ts";
+import { sizeOf } from "../adapters/tensor.ts";
+import { parseName } from "../adapters/tensor-names.ts";
+import { differenceOf } from "./differences.ts";
+import { PART, partOf } from "./kernels.ts";
+import { canSlice, type Floats, havingTensor } from "./parts.ts";
+import { productError } from "./product-error.ts";
+import type { AggregateResult, Updates } from "./strategy.ts";
+
+/** Sums over some of an adapter's tensors. */
+export interface Measured {
+  /** ||d_k||² and ⟨d_k, d̄⟩ of each client. */
+  readonly squared: readonly number[];
+  readonly withMean: readonly number[];
+  readonly meanSquared: number;
+  /** By module: Σ min(k⁺, k⁻) / n and coordinates; squared error and squared size of the product. */
+  readonly modules: Readonly<Record<string, ModuleSums>>;
+}
+
+interface ModuleSums {
+  readonly conflict: number;
+  readonly coordinates: number;
+  readonly error: number;
+  readonly size: number;
+}
+
+const NO_SUMS: ModuleSums = { conflict: 0, coordinates: 0, error: 0, size: 0 };
+
+/** Longest stack of factors whose product error is measured every round: its QR costs rows times the square of this. */
+const LONGEST_STACK = 256;
+
+/**
+ * @param result of the round; its product error is left out for cohorts whose factors stack too high, and for rules
+ *   that put the rest into the base
+ */
+export function measure(
+  global: Adapter,
+  { global: next, baseDelta }: Pick<AggregateResult, "global" | "baseDelta">,
+  updates: Updates,
+): Measured {
+  const n = updates.clients.length;
+  const squared = new Array<number>(n).fill(0);
+  const withMean = new Array<number>(n).fill(0);
+  const modules: Record<string, ModuleSums> = {};
+  let meanSquared = 0;
+  for (const name of global.tensors.keys()) {
+    const present = havingTensor(updates, name);
+    let conflict = 0;
+    eachPart(global, updates, present, name, (differences) => {
+      const length = differences[0]!.length;
+      for (let i = 0; i < length; i++) {
+        let mean = 0;
+        let up = 0;
+        let down = 0;
+        for (const difference of differences) {
+          const d = difference[i]!;
+          mean += d;
+          if (d > 0) up++;
+          else if (d < 0) down++;
+        }
+        mean /= differences.length;
+        meanSquared += mean * mean;
+        conflict += Math.min(up, down);
+        for (let k = 0; k < differences.length; k++) {
+          const d = differences[k]![i]!;
+          squared[present[k]!]! += d * d;
+          withMean[present[k]!]! += d * mean;
+        }
+      }
+    });
+    if (present.length === 0) continue;
+    const module = parseName(name)?.module ?? name;
+    const sums = modules[module] ?? NO_SUMS;
+    const coordinates = sums.coordinates + sizeOf(global.tensors.get(name)!.shape);
+    modules[module] = { ...sums, conflict: sums.conflict + conflict / present.length, coordinates };
+  }
+  const examples = updates.clients.map((info) => info.examples);
+  if (baseDelta === undefined && n * global.config.rank <= LONGEST_STACK) {
+    for (const [module, { error, size }] of productError(next, updates, examples).modules) {
+      modules[module] = { ...(modules[module] ?? NO_SUMS), error, size };
+    }
+  }
+  return { squared, withMean, meanSquared, modules };
+}
+
+/** All of it at once, for updates that are at hand. */
+export function diagnose(
+  global: Adapter,
+  result: Pick<AggregateResult, "global" | "baseDelta">,
+  updates: Updates,
+): Record<string, number> {
+  return reportOf(updates.clients, [measure(global, result, updates)]);
+}
+
+/** The report's numbers from the sums of all parts. */
+export function reportOf(updates: Updates["clients"], parts: readonly Measured[]): Record<string, number> {
+  const sum = (pick: (part: Measured) => number) => parts.reduce((total, part) => total + pick(part), 0);
+  const meanNorm = Math.sqrt(sum(({ meanSquared }) => meanSquared));
+  const report: Record<string, number> = {};
+  let spread = 0;
+  for (const [k, { client }] of updates.entries()) {
+    const squared = sum((part) => part.squared[k]!);
+    const withMean = sum((part) => part.withMean[k]!);
+    const norm = Math.sqrt(squared);
+    report[`norm.${client}`] = norm;
+    if (norm > 0 && meanNorm > 0) report[`cosine.${client}`] = withMean / (norm * meanNorm);
+    spread += Math.max(0, squared - 2 * withMean + meanNorm ** 2) / updates.length;
+  }
+  if (meanNorm > 0) report.drift = Math.sqrt(spread) / meanNorm;
+  const modules = new Map(parts.flatMap((part) => Object.entries(part.modules)));
+  const whole = [...modules.values()].reduce(
+    (total, { conflict, coordinates, error, size }) => ({
+      conflict: total.conflict + conflict,
+      coordinates: total.coordinates + coordinates,
+      error: total.error + error,
+      size: total.size + size,
+    }),
+    NO_SUMS,
+  );
+  for (const [suffix, { conflict, coordinates, error, size }] of [["", whole] as const, ...named(modules)]) {
+    if (coordinates > 0) report[`signConflict${suffix}`] = conflict / coordinates;
+    if (size > 0) report[`productError${suffix}`] = Math.sqrt(error / size);
+  }
+  return report;
+}
+
+function named(modules: ReadonlyMap<string, ModuleSums>): (readonly [string, ModuleSums])[] {
+  return [...modules].map(([module, sums]) => [`.${module}`, sums] as const);
+}
+
+/** The clients' differences from the global tensor, part by part where the files allow it. */
+function eachPart(
+  global: Adapter,
+  updates: Updates,
+  present: readonly number[],
+  name: string,
+  visit: (differences: readonly Floats[]) => void,
+): void {
+  if (present.length === 0) return;
+  const old = global.tensors.get(name)!;
+  const sameShape = present.every((k) => sizeOf(updates.shape(k, name)) === sizeOf(old.shape));
+  if (!sameShape) return; // other ranks: there is no difference of factors
+  if (updates.base !== undefined || !canSlice(updates, present, name)) {
+    visit(present.map((k) => differenceOf(updates, k, name, old)!));
+    return;
+  }
+  const size = sizeOf(old.shape);
+  const before = floats(old);
+  const part = Math.min(PART, partOf(present.length));
+  const scratch = present.map(() => new Float32Array(Math.min(part, size)));
+  const differences = present.map(() => new Float64Array(Math.min(part, size)));
+  for (let from = 0; from < size; from += part) {
+    const length = Math.min(part, size - from);
+    for (const [at, k] of present.entries()) {
+      const sent = scratch[at]!.subarray(0, length);
+      updates.slice!(k, name, from, sent);
+      const difference = differences[at]!;
+      for (let i = 0; i < length; i++) difference[i] = sent[i]! - before[from + i]!;
+    }
+    visit(length === part ? differences : differences.map((difference) => difference.subarray(0, length)));
+  }
+}
