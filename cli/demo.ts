@@ -13,7 +13,7 @@ import { runDirectory, type Serving, serve } from "./coordinator/serve.ts";
 import { watchRun } from "./coordinator/watch.ts";
 import { demoModelDirectory } from "./demo/assets.ts";
 import { startClientProcesses } from "./demo/client-processes.ts";
-import { SITES, writeDemoData } from "./demo/data.ts";
+import { SITES, writeDemoData, writePooledData } from "./demo/data.ts";
 import { type DemoOutcome, reportLines, reportPage } from "./demo/report.ts";
 import { demoRunFile } from "./demo/run-file.ts";
 import type { ExitCode } from "./exit-codes.ts";
@@ -60,6 +60,7 @@ async function runDemo(options: DemoOptions, output: Output, ending: Ending): Pr
     `Wrote ${examples} examples of ${SITES.length} sites and a held-out set to ${shown(join(out, "data"))}`,
   );
   if (options.prepare) {
+    await writePooledData(join(out, "data", "pooled"), seed);
     output.result("demo-prepared/1", { out, runFile, sites: SITES }, [`Run file: ${shown(runFile)}`]);
     return 0;
   }

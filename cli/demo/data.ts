@@ -59,6 +59,15 @@ export async function writeDemoData(directory: string, seed: number): Promise<nu
   return written + (await writeSet(join(directory, "held-out"), "held-out", heldOut, rng.fork("held-out")));
 }
 
+/**
+ * Writes `<directory>/train.jsonl`: as many examples of each kind as the sites hold together, for runs that share
+ * one dataset out among their clients.
+ */
+export function writePooledData(directory: string, seed: number): Promise<number> {
+  const rows = SITES.flatMap((site) => kindsOf(site.kind, site.examples));
+  return writeSet(directory, "train", rows, createRng(seed).fork("demo data", "pooled"));
+}
+
 interface Row {
   readonly kind: Kind;
   readonly color: Color;

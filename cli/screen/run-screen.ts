@@ -24,6 +24,7 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
   const paint = paintFor(stream);
   let shown: string | undefined;
   let columns: ReturnType<typeof roundColumns> | undefined;
+  let metrics: readonly string[] = [];
   let rounds = 0;
   let failures = 0;
   let ended = false;
@@ -32,7 +33,8 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
   return {
     show(view) {
       if (view.id !== shown) {
-        [shown, columns, rounds, failures, ended, waiting] = [view.id, undefined, 0, 0, false, undefined];
+        [shown, columns, metrics, waiting] = [view.id, undefined, [], undefined];
+        [rounds, failures, ended] = [0, 0, false];
       }
       if (view.status === "waiting" && view.reason !== undefined && view.reason !== waiting && !region.live) {
         region.print(view.reason);
@@ -44,8 +46,11 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
       }
       failures = Math.max(failures, view.failures.length);
       for (const round of view.history.slice(rounds)) {
-        if (columns === undefined) {
-          columns = roundColumns(Object.keys(round.metrics).sort());
+        // A run that evaluates every few rounds shows its metrics from the first one on that has them.
+        const named = Object.keys(round.metrics).filter((name) => !metrics.includes(name));
+        if (columns === undefined || named.length > 0) {
+          metrics = [...metrics, ...named.sort()];
+          columns = roundColumns(metrics);
           region.print(paint("dim", roundTitles(columns)));
         }
         region.print(roundLine(columns, round));

@@ -80,6 +80,20 @@ describe("without a terminal", () => {
     ]);
   });
 
+  test("a metric that first comes in a later round gets its column then", () => {
+    const { target, text } = stream();
+    const screen = createRunScreen(target, () => 0);
+    screen.show(view({ history: [round(1), round(2, { metrics: { auc: 0.75 } }), round(3)] }));
+    expect(text().split("\n")).toEqual([
+      "round  clients     loss      down        up     time",
+      "    1      4/4        1   2.0 KiB   2.0 KiB    2.0 s",
+      "round  clients     loss      auc      down        up     time",
+      "    2      4/4      0.5     0.75   2.0 KiB   2.0 KiB    2.0 s",
+      "    3      4/4   0.3333        -   2.0 KiB   2.0 KiB    2.0 s",
+      "",
+    ]);
+  });
+
   test("the end says how many rounds were done and why it ended", () => {
     const { target, text } = stream();
     const screen = createRunScreen(target, () => 0);
