@@ -9,17 +9,19 @@ import { modalitiesOf, type Shard } from "../client/inventory.ts";
 import { runNode } from "../client/node.ts";
 import { holdConnectionInThread } from "../client/standing-thread.ts";
 import { openState } from "../client/state.ts";
-import { openDataset } from "../data/open-dataset.ts";
 import { connectFleet } from "../proto/service.ts";
 import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
+import { openShard, type Part } from "./shard.ts";
 import { onEnding } from "./signals.ts";
 import { DEVICES, type Device, openTrainer, TRAINERS, type TrainerName } from "./trainers.ts";
 
 interface ClientOptions extends CommonOptions {
   readonly join: string;
   readonly data: string;
+  readonly shard?: string;
+  readonly client?: number;
   readonly state: string;
   readonly model: string;
   readonly name?: string;
@@ -37,6 +39,8 @@ export function registerClient(cli: Cli): void {
     .command("client", "Join a coordinator and train on this machine's data. Examples never leave it.")
     .requiredOption("--join <host:port>", "address of the coordinator", parseAddress)
     .requiredOption("--data <dir>", "dataset to train on; its held-out part is for evaluation")
+    .option("--shard <file>", "train on a part of --data: a partition.json, with --client")
+    .option("--client <n>", "which client of --shard this one is", wholeNumber(0))
     .requiredOption("--model <dir>", "the base model, the same as the coordinator's")
     .requiredOption("--state <dir>", "where unfinished work is kept; one directory a client")
     .option("--name <id>", "this site's name; a fresh one is made and kept in --state where it is absent")
@@ -60,7 +64,7 @@ async function runClient(options: ClientOptions) {
     ...(options.tlsCert === undefined ? {} : { certificate: options.tlsCert }),
     ...(options.tlsKey === undefined ? {} : { key: options.tlsKey }),
   });
-  const shard = await openShard(options.data);
+  const shard = await openShard(options.data, partOf(options));
   const state = openState(options.state, options.name);
   try {
     const trainer = await openTrainer(options.trainer, options);
@@ -96,14 +100,11 @@ async function runClient(options: ClientOptions) {
   }
 }
 
-/** @throws FedloomError F5103 for a dataset without examples */
-async function openShard(directory: string): Promise<Shard> {
-  const { splits } = await openDataset(directory);
-  const shard = { train: splits.get("train") ?? [], heldOut: splits.get("held-out") ?? [] };
-  if (shard.train.length + shard.heldOut.length > 0) return shard;
-  throw new FedloomError("F5103", `Cannot start a client on "${directory}": it holds no examples`, {
-    directory,
-  });
+/** @throws FedloomError F1003 where only one of --shard and --client is given */
+function partOf({ shard, client }: ClientOptions): Part | undefined {
+  if (shard !== undefined && client !== undefined) return { file: shard, client };
+  if (shard === undefined && client === undefined) return undefined;
+  throw new FedloomError("F1003", "Cannot take a part of the data: --shard and --client go together", {});
 }
 
 /** "48 image, 96 image+text". */

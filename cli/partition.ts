@@ -128,7 +128,7 @@ async function planOf(options: PartitionOptions): Promise<Plan> {
   if (mode === "published") {
     if (options.dataset === undefined || options.level === undefined) {
       throw new FedloomError(
-        "F1001",
+        "F1003",
         "Cannot replay the published partition: --dataset and --level are wanted",
         {},
       );
@@ -147,7 +147,7 @@ async function planOf(options: PartitionOptions): Promise<Plan> {
   }
   if (options.format === "published") {
     throw new FedloomError(
-      "F1001",
+      "F1003",
       "Cannot write the published file layout of a clean partition: it takes --mode published",
       {},
     );
@@ -189,7 +189,7 @@ function dealOf(options: PartitionOptions): Deal {
 function maskOf(options: PartitionOptions): ModalityMask {
   if (options.scenario === "aligned") return { name: "aligned" };
   if (options.level === undefined) {
-    throw new FedloomError("F1001", `Cannot partition by "${options.scenario}": --level is wanted`, {});
+    throw new FedloomError("F1003", `Cannot partition by "${options.scenario}": --level is wanted`, {});
   }
   return options.scenario === "cross"
     ? { name: "cross", imageClients: options.level }
@@ -251,7 +251,7 @@ function tableOf(plan: Plan): string[] {
 function decimal(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) {
-    throw new FedloomError("F1001", `Cannot take "${text}": a number is wanted`, { text });
+    throw new FedloomError("F1003", `Cannot take "${text}": a number is wanted`, { text });
   }
   return value;
 }

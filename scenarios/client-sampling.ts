@@ -1,6 +1,5 @@
 /** Which clients take part in a round. */
 import { createRng } from "../base/rng.ts";
-import type { Sampler } from "../server/ports.ts";
 import { PythonRandom } from "./cpython/random.ts";
 
 /**
@@ -24,15 +23,3 @@ export function cleanCohort(seed: string, round: number, clients: number, perRou
     .sample(all, perRound)
     .sort((a, b) => a - b);
 }
-
-/** Numbers inside names count as numbers, so that client 2 comes before client 10 as the benchmark counts them. */
-const byNumber = new Intl.Collator("en", { numeric: true });
-
-/**
- * `cohort.sampling: published` for a coordinator. Client i is the i-th name; a coordinator counts rounds from 1, the
- * benchmark from 0. A repeated attempt of a round draws the same clients.
- */
-export const publishedSampler: Sampler = ({ round, eligible, count }) => {
-  const names = [...eligible].sort(byNumber.compare);
-  return publishedCohort(round - 1, names.length, count).map((client) => names[client]!);
-};

@@ -71,7 +71,7 @@ test("a fleet gives the same adapter each time, another seed another one", async
   expect(hashes[0]).not.toBe(hashes[2]);
 });
 
-test("published sampling draws the benchmark's clients: three of ten in round 1 are 1, 2 and 4", async () => {
+test("published sampling draws the benchmark's clients: three of ten in the first round are 0, 6 and 9", async () => {
   const names = Array.from({ length: 10 }, (_, i) => clientName(i, 10));
   const lines: string[] = [];
   const log = createLog({ level: "info", format: "pretty", write: (line) => void lines.push(line) });
@@ -80,11 +80,11 @@ test("published sampling draws the benchmark's clients: three of ten in round 1 
     toyClients(...names),
     { log },
   );
-  // Python: random.seed(1); sorted(random.sample(range(10), 3)) == [1, 2, 4]
+  // The benchmark counts rounds from 0. Python: random.seed(0); sorted(random.sample(range(10), 3)) == [0, 6, 9]
   const asked = lines
     .filter((line) => line.includes("Task received"))
     .map((line) => /client=(\S+)/.exec(line)![1]);
-  expect(asked.sort()).toEqual(["client-1", "client-2", "client-4"]);
+  expect(asked.sort()).toEqual(["client-0", "client-6", "client-9"]);
 });
 
 test("a fleet that was stopped goes on from its state directory, to the same adapter", async () => {
