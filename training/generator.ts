@@ -54,9 +54,11 @@ export async function openGenerator(
     const positions = contextLength(config) ?? Number.MAX_SAFE_INTEGER;
     const embedderOf = (encoder: ImageEncoder | undefined): Embedder | undefined =>
       embeddings && { embeddings, encoder, imageTokenId: imageTokenId(config) };
+    const known: RowMaker["known"] = new WeakMap();
     const makerFor = (maxLength: number): RowMaker => ({
       text,
       images,
+      known,
       limit:
         maxLength <= positions
           ? { tokens: maxLength, reason: "max_length" }

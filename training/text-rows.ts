@@ -20,18 +20,26 @@ export interface RowMaker {
   readonly images: Images | undefined;
   /** Longest row in tokens, and what sets it. */
   readonly limit: { readonly tokens: number; readonly reason: string };
+  /** Rows made before, by example and answer: rounds and evaluations see the same examples again and again. */
+  readonly known: WeakMap<Example, Map<string | undefined, TextRow>>;
 }
 
 /** @throws FedloomError F2132 where the example is longer than the limit, F2131 and F2139 where it is not usable */
 export async function trainingRow(maker: RowMaker, example: Example, answer?: string): Promise<TextRow> {
-  const images = await openImages(maker, example);
-  return rowOf(maker, example, encodeWithAnswer(maker.text, example, images, answer), images);
+  const rows = maker.known.get(example) ?? new Map<string | undefined, TextRow>();
+  let row = rows.get(answer);
+  if (row === undefined) {
+    const images = await openImages(maker, example);
+    row = rowOf(example, encodeWithAnswer(maker.text, example, images, answer), images);
+    maker.known.set(example, rows.set(answer, row));
+  }
+  return withinLimit(maker, row);
 }
 
 /** @param room tokens that the answer may take beyond the prompt */
 export async function promptRow(maker: RowMaker, example: Example, room: number): Promise<TextRow> {
   const images = await openImages(maker, example);
-  return rowOf(maker, example, encodePrompt(maker.text, example, images), images, room);
+  return withinLimit(maker, rowOf(example, encodePrompt(maker.text, example, images), images), room);
 }
 
 async function openImages({ images }: RowMaker, example: Example): Promise<ImageRef[]> {
@@ -50,20 +58,7 @@ async function openImages({ images }: RowMaker, example: Example): Promise<Image
   return refs;
 }
 
-function rowOf(
-  { limit }: RowMaker,
-  example: Example,
-  { ids, answerFrom }: Encoded,
-  images: readonly ImageRef[],
-  room = 0,
-): TextRow {
-  if (ids.length + room > limit.tokens) {
-    throw new FedloomError(
-      "F2132",
-      `Cannot use example "${example.id}": at most ${limit.tokens} tokens are allowed (${limit.reason}), got ${ids.length}${room > 0 ? ` and ${room} for the answer` : ""}`,
-      { example: example.id, limit: limit.tokens, got: ids.length + room },
-    );
-  }
+function rowOf(example: Example, { ids, answerFrom }: Encoded, images: readonly ImageRef[]): TextRow {
   const text = example.turns.some(
     ({ role, content }) => role === "user" && content.replaceAll(IMAGE_MARK, "").trim() !== "",
   );
@@ -75,6 +70,15 @@ function rowOf(
     answerFrom,
     images,
   };
+}
+
+function withinLimit({ limit }: RowMaker, row: TextRow, room = 0): TextRow {
+  if (row.length + room <= limit.tokens) return row;
+  throw new FedloomError(
+    "F2132",
+    `Cannot use example "${row.id}": at most ${limit.tokens} tokens are allowed (${limit.reason}), got ${row.length}${room > 0 ? ` and ${room} for the answer` : ""}`,
+    { example: row.id, limit: limit.tokens, got: row.length + room },
+  );
 }
 
 /**
