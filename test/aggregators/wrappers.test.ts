@@ -216,7 +216,7 @@ describe("adaptive-proximal", () => {
 
   test("gives the published weight and range where every example has one of two modalities", () => {
     expect(
-      after([
+      planAfter([
         { text: 10, image: 0 },
         { text: 0, image: 10 },
       ]),
