@@ -91,6 +91,13 @@ test("exact match forgives case, punctuation, articles and blanks only", () => {
   expect(exactMatch.compute(pair("lung"))).toBe(0);
 });
 
+test("ROUGE-L agrees with the package rouge_score on recorded pairs", () => {
+  const path = join(import.meta.dirname, "rouge/scores.json");
+  const { pairs } = JSON.parse(readFileSync(path, "utf8")) as { pairs: [string, string, number][] };
+  for (const [truth, answer, recordedScore] of pairs)
+    expect(rougeLOf(truth, answer)).toBeCloseTo(recordedScore, DIGITS);
+});
+
 test("ROUGE-L is the F of the longest common subsequence", () => {
   // truth 6 words, answer 4 words, "the cat on mat" common: P = 4/4, R = 4/6, F = 2·1·(2/3)/(5/3) = 0.8
   expect(rougeLOf("the cat sat on the mat", "the cat on mat")).toBeCloseTo(0.8, DIGITS);
