@@ -3,6 +3,7 @@
  * is JSON. Started again on the same state it goes on. It ends with the test that started it.
  */
 import type { z } from "zod";
+import { FedloomError } from "../../base/errors.ts";
 import { createLog } from "../../base/log.ts";
 import { runConfig } from "../../config/run.ts";
 import { startCoordinator } from "../../server/start.ts";
@@ -19,6 +20,12 @@ export interface ToyCoordinatorOptions {
 const options: ToyCoordinatorOptions = JSON.parse(process.argv[2]!);
 const orphaned = (): void => process.exit(1);
 process.on("disconnect", orphaned);
+
+// A state that cannot be used is told by its code, as the command does.
+process.on("uncaughtException", (error) => {
+  console.log(error instanceof FedloomError ? `refused ${error.code}: ${error.message}` : error);
+  process.exit(1);
+});
 
 const { coordinator, address, close } = await startCoordinator({
   state: options.state,
@@ -45,6 +52,7 @@ engine.onEvent(({ event }) => {
   report();
 });
 report();
+process.on("message", () => void coordinator.resume(engine.row.id));
 
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.on(signal, async () => {
@@ -55,6 +63,6 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 coordinator.broken.catch((error: unknown) => {
-  console.log(`broken: ${String(error)}`);
+  console.log(`broken ${error instanceof FedloomError ? error.code : ""}: ${String(error)}`);
   process.exit(1);
 });
