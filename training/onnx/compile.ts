@@ -98,12 +98,18 @@ export function compile(
   return addInProducts(builder.program(outputs));
 }
 
-/** A graph that reads token ids has its embeddings inside: what is picked by the ids. */
+/** A graph that reads token ids has its embeddings inside: what is picked by the ids, in whatever shape they come. */
 function embeddings(name: string, graph: Graph, values: ReadonlyMap<string, Value>): Value {
-  const pick = graph.nodes.find(({ op, inputs }) => op === "Gather" && inputs[1] === "input_ids");
+  const ids = new Set(["input_ids"]);
+  for (const { op, inputs, outputs } of graph.nodes)
+    if (PASSING.has(op) && ids.has(inputs[0]!)) ids.add(outputs[0]!);
+  const pick = graph.nodes.find(({ op, inputs }) => op === "Gather" && ids.has(inputs[1]!));
   const value = name === "inputs_embeds" ? values.get(pick?.outputs[0] ?? "") : undefined;
   if (value !== undefined) return value;
   throw new FedloomError("F2114", `Cannot give the gradient of "${name}": the graph has no such input`, {
     input: name,
   });
 }
+
+/** What ids may go through before they pick. */
+const PASSING = new Set(["Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"]);
