@@ -12,6 +12,7 @@ import { DatabaseSync } from "node:sqlite";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
+import { sha256 } from "../base/hash.ts";
 import { NAME } from "../config/run.ts";
 import { type SubmitResultRequest, SubmitResultRequestSchema } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { type ClientBlobs, createMemoryBlobs, openDiskBlobs } from "./blobs.ts";
@@ -25,7 +26,7 @@ export interface ClientState {
   /** The task that was in work when the process ended last, if it was. */
   noted(): string | undefined;
   note(taskId: string | undefined): void;
-  /** Results that the coordinator has not acknowledged, oldest first. Their blobs are in `blobs`. */
+  /** Results that the coordinator has not acknowledged, oldest first; damaged ones are left out. Their blobs are in `blobs`. */
   kept(): readonly SubmitResultRequest[];
   keep(result: SubmitResultRequest): void;
   settle(taskId: string): void;
@@ -35,7 +36,8 @@ export interface ClientState {
 const SCHEMA_VERSION = 1;
 const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-  CREATE TABLE kept (task_id TEXT PRIMARY KEY, result BLOB NOT NULL) STRICT;
+  -- SQLite does not notice bits that flip inside a row: each result goes with its hash.
+  CREATE TABLE kept (task_id TEXT PRIMARY KEY, result BLOB NOT NULL, sha256 TEXT NOT NULL) STRICT;
 `;
 
 /**
@@ -122,8 +124,8 @@ function stateOf(database: DatabaseSync, directory: string, clientId: string): C
   const select = database.prepare("SELECT value FROM meta WHERE key = 'task'");
   const insert = database.prepare("INSERT OR REPLACE INTO meta VALUES ('task', ?)");
   const clear = database.prepare("DELETE FROM meta WHERE key = 'task'");
-  const selectKept = database.prepare("SELECT result FROM kept ORDER BY rowid");
-  const insertKept = database.prepare("INSERT OR REPLACE INTO kept VALUES (?, ?)");
+  const selectKept = database.prepare("SELECT result, sha256 FROM kept ORDER BY rowid");
+  const insertKept = database.prepare("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)");
   const deleteKept = database.prepare("DELETE FROM kept WHERE task_id = ?");
   const onDisk = <T>(act: () => T): T => {
     try {
@@ -145,9 +147,13 @@ function stateOf(database: DatabaseSync, directory: string, clientId: string): C
     noted: () => select.get()?.value as string | undefined,
     note: (taskId) => void onDisk(() => (taskId === undefined ? clear.run() : insert.run(taskId))),
     kept: () =>
-      selectKept.all().map((row) => fromBinary(SubmitResultRequestSchema, row.result as Uint8Array)),
+      selectKept
+        .all()
+        .filter((row) => sha256(row.result as Uint8Array) === row.sha256)
+        .map((row) => fromBinary(SubmitResultRequestSchema, row.result as Uint8Array)),
     keep(result) {
-      onDisk(() => insertKept.run(result.taskId, toBinary(SubmitResultRequestSchema, result)));
+      const bytes = toBinary(SubmitResultRequestSchema, result);
+      onDisk(() => insertKept.run(result.taskId, bytes, sha256(bytes)));
       failpoint("client.update-kept");
     },
     settle(taskId) {

@@ -137,19 +137,28 @@ async function fetchInputs(
   const blobs = [config, model, ...sets.map(([, blob]) => blob)];
   const totalBytes = blobs.reduce((sum, blob) => sum + blob.size, 0);
   let beforeBytes = 0;
+  const bytes = new Map<string, Uint8Array>();
   for (const blob of blobs) {
-    await transfer.fetch(blob, {
-      signal: control.signal,
-      idleMs: idleMsOf(task),
-      onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes, {}),
-    });
+    const fetch = (): Promise<void> =>
+      transfer.fetch(blob, {
+        signal: control.signal,
+        idleMs: idleMsOf(task),
+        onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes, {}),
+      });
+    await fetch();
+    try {
+      bytes.set(blob.sha256, state.blobs.read(blob));
+    } catch (error) {
+      if (!(error instanceof FedloomError && error.code === "F5106")) throw error;
+      await fetch(); // it was there from an earlier round, and its bits have changed since
+      bytes.set(blob.sha256, state.blobs.read(blob));
+    }
     beforeBytes += blob.size;
   }
+  const read = (blob: BlobName): Uint8Array => bytes.get(blob.sha256)!;
   return {
-    files: { config: state.blobs.read(config), model: state.blobs.read(model) },
-    corrections: Object.fromEntries(
-      sets.map(([kind, blob]) => [kind, readSafetensors(state.blobs.read(blob), kind)]),
-    ),
+    files: { config: read(config), model: read(model) },
+    corrections: Object.fromEntries(sets.map(([kind, blob]) => [kind, readSafetensors(read(blob), kind)])),
   };
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -482,4 +482,27 @@ test("an update travels by the codec that the run names, its memory stays for th
   );
   expect(changed.filter((x) => x !== 0)).toHaveLength(1);
   expect((memory.get(name)!.data as Float32Array).filter((x) => x !== 0)).toHaveLength(11);
+});
+
+test("a blob whose bits changed on the client's disk since the last round is fetched again", async () => {
+  const fleet = createFakeFleet();
+  const directory = mkdtempSync(join(tmpdir(), "fedloom-"));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const state = openState(directory, "c1");
+  const node = start(fleet, { state });
+  const task = fleet.trainTask("t1", toyAdapter());
+  fleet.offer(task);
+  await fleet.until(() => fleet.submitted.length === 1);
+  const path = join(directory, "blobs", task.adapterConfig!.sha256);
+  const bytes = readFileSync(path);
+  bytes[7]! ^= 1;
+  writeFileSync(path, bytes);
+  fleet.offer(fleet.trainTask("t2", toyAdapter()));
+  await fleet.until(() => fleet.submitted.length + fleet.failures.length === 2);
+  await node.stop();
+  expect(fleet.failures).toEqual([]);
+  const fetched = fleet.fetches.map(({ sha256 }) => sha256);
+  expect(fetched.filter((sha256) => sha256 === task.adapterConfig!.sha256)).toHaveLength(2);
+  expect(fetched.filter((sha256) => sha256 === task.adapterModel!.sha256)).toHaveLength(1);
+  state.close();
 });

@@ -124,3 +124,20 @@ test("two processes cannot share a directory, and a killed one leaves no lock be
   expect(state.clientId).toBe("c1");
   state.close();
 });
+
+test("a kept result with a flipped bit is not offered", () => {
+  const directory = temporary();
+  const before = openState(directory, "c1");
+  before.keep(result("t1"));
+  before.keep(result("t2"));
+  before.close();
+  const database = new DatabaseSync(join(directory, "client.db"));
+  const row = database.prepare("SELECT result FROM kept WHERE task_id = 't1'").get();
+  const bytes = row!.result as Uint8Array;
+  bytes[bytes.length - 3]! ^= 4;
+  database.prepare("UPDATE kept SET result = ? WHERE task_id = 't1'").run(bytes);
+  database.close();
+  const after = openState(directory);
+  expect(after.kept()).toEqual([result("t2")]);
+  after.close();
+});
