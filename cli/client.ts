@@ -4,7 +4,7 @@ import { Option } from "commander";
 import { systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
-import { channelCredentials, loadCredentials } from "../client/credentials.ts";
+import { type Credentials, channelCredentials, INSECURE } from "../client/credentials.ts";
 import { modalitiesOf, type Shard } from "../client/inventory.ts";
 import { runNode } from "../client/node.ts";
 import { holdConnectionInThread } from "../client/standing-thread.ts";
@@ -12,6 +12,7 @@ import { openState } from "../client/state.ts";
 import { connectFleet } from "../proto/service.ts";
 import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
+import { identityOf } from "./identity.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
 import { openShard, type Part } from "./shard.ts";
 import { onEnding } from "./signals.ts";
@@ -28,9 +29,8 @@ interface ClientOptions extends CommonOptions {
   readonly trainer: TrainerName;
   readonly device: Device;
   readonly threads?: number;
-  readonly tlsCa?: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
+  readonly command?: string;
+  readonly token?: string;
   readonly log: LogFormat;
 }
 
@@ -47,9 +47,8 @@ export function registerClient(cli: Cli): void {
     .addOption(new Option("--trainer <name>", "training engine").choices(TRAINERS).default("onnx"))
     .addOption(new Option("--device <name>", "what to train on").choices(DEVICES).default("cpu"))
     .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
-    .option("--tls-ca <file>", "certificate of the coordinator's authority, for TLS")
-    .option("--tls-cert <file>", "this client's certificate")
-    .option("--tls-key <file>", "this client's private key")
+    .option("--command <line>", "program that trains, with --trainer command (docs/command-trainer.md)")
+    .option("--token <token>", "join token of a coordinator with TLS, the first time; see fedloom enroll")
     .addOption(logOption())
     .action(async (options: ClientOptions) => {
       cli.exitCode = await runClient(options);
@@ -59,18 +58,16 @@ export function registerClient(cli: Cli): void {
 async function runClient(options: ClientOptions) {
   const ending = onEnding();
   const log = openLog(options);
-  const credentials = loadCredentials({
-    ...(options.tlsCa === undefined ? {} : { authority: options.tlsCa }),
-    ...(options.tlsCert === undefined ? {} : { certificate: options.tlsCert }),
-    ...(options.tlsKey === undefined ? {} : { key: options.tlsKey }),
-  });
   const shard = await openShard(options.data, partOf(options));
-  const state = openState(options.state, options.name);
+  const { join: address, token } = options;
+  const identity = await identityOf(options.state, { address, token, log, signal: ending.signal });
+  const credentials: Credentials = identity === undefined ? INSECURE : { kind: "tls", ...identity };
+  const state = openState(options.state, options.name ?? identity?.name);
   try {
     const trainer = await openTrainer(options.trainer, options);
-    const fleet = connectFleet(options.join, channelCredentials(credentials));
+    const fleet = connectFleet(address, channelCredentials(credentials));
     try {
-      log.info(`Client "${state.clientId}" joins ${options.join}`, {
+      log.info(`Client "${state.clientId}" joins ${address}${identity === undefined ? " without TLS" : ""}`, {
         examples: held(shard),
         heldOut: shard.heldOut.length,
       });
@@ -78,7 +75,7 @@ async function runClient(options: ClientOptions) {
       const seed = randomUUID();
       await runNode({
         fleet,
-        open: (hello, events) => holdConnectionInThread(options.join, credentials, hello, events, seed),
+        open: (hello, events) => holdConnectionInThread(address, credentials, hello, events, seed),
         trainer,
         device: options.device,
         shard,

@@ -7,11 +7,14 @@ import type { RunConfig } from "../config/run.ts";
 import {
   type ClientStatus,
   clientStatus,
+  invitation,
   problem,
   type RunStatus,
   runStatus,
   type Streamed,
+  site,
   streamed,
+  verification,
 } from "../server/http/schema.ts";
 
 /** Where a coordinator answers operators unless it is told otherwise. */
@@ -38,6 +41,8 @@ export function parseUrl(text: string): string {
 }
 
 const runList = z.object({ runs: z.array(runStatus) });
+const verifications = z.object({ verifications: z.array(verification) });
+const siteList = z.object({ sites: z.array(site) });
 const clientList = z.object({ clients: z.array(clientStatus) });
 
 function isOver({ status }: RunStatus): boolean {
@@ -91,6 +96,27 @@ export class Operator {
 
   resume(id: string): Promise<RunStatus> {
     return this.#json("POST", `/v1/runs/${id}/resume`, runStatus, {});
+  }
+
+  /** A new run that goes on after a kept round of another one. */
+  fork(id: string, round: number, config: RunConfig | undefined): Promise<RunStatus> {
+    return this.#json("POST", `/v1/runs/${id}/fork`, runStatus, { round, config });
+  }
+
+  async verify(id: string, round: number | undefined): Promise<z.output<typeof verification>[]> {
+    return (await this.#json("POST", `/v1/runs/${id}/verify`, verifications, { round })).verifications;
+  }
+
+  invite(name: string, minutes: number): Promise<z.output<typeof invitation>> {
+    return this.#json("POST", "/v1/sites", invitation, { name, minutes });
+  }
+
+  async sites(): Promise<z.output<typeof site>[]> {
+    return (await this.#json("GET", "/v1/sites", siteList)).sites;
+  }
+
+  async revoke(name: string): Promise<void> {
+    await this.#json("POST", `/v1/sites/${encodeURIComponent(name)}/revoke`, siteList, {});
   }
 
   async adapterFile(id: string, file: string, round: number | undefined): Promise<Uint8Array> {

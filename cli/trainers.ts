@@ -1,7 +1,8 @@
-/** The training engines by name. Each is loaded only where it is asked for: two of them are optional. */
+/** The training engines by name. Each is loaded only where it is asked for. */
+import { FedloomError } from "../base/errors.ts";
 import type { Trainer } from "../training/trainer.ts";
 
-export const TRAINERS = ["onnx"] as const;
+export const TRAINERS = ["onnx", "command", "tfjs"] as const;
 export type TrainerName = (typeof TRAINERS)[number];
 
 export const DEVICES = ["cpu", "cuda", "webgpu"] as const;
@@ -12,14 +13,33 @@ export interface TrainerChoice {
   readonly device: Device;
   /** Threads of the runtime; its own choice, all cores, where absent. */
   readonly threads?: number;
+  /** What the command trainer starts: a line for the shell. */
+  readonly command?: string;
 }
 
+/** @throws FedloomError F1003 for a command trainer without its command, F1005 for an engine that is not there */
 export async function openTrainer(name: TrainerName, choice: TrainerChoice): Promise<Trainer> {
+  if ((name === "command") !== (choice.command !== undefined)) {
+    throw new FedloomError(
+      "F1003",
+      `Cannot open the ${name} trainer: --trainer command and --command go together`,
+    );
+  }
   switch (name) {
     case "onnx": {
       const { openOnnxTrainer } = await import("../training/onnx-trainer.ts");
       return openOnnxTrainer(choice);
     }
+    case "command": {
+      const { openCommandTrainer } = await import("../training/command-trainer.ts");
+      const { model, device, command = "" } = choice;
+      return openCommandTrainer({ model, device, command });
+    }
+    case "tfjs":
+      throw new FedloomError(
+        "F1005",
+        'Cannot load the tfjs trainer: this version of fedloom has none; use "--trainer onnx", which needs nothing else',
+      );
     default:
       throw new TypeError(`No trainer "${name satisfies never}"`);
   }
