@@ -11,7 +11,7 @@ import type { FeatureCache } from "./feature-cache.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
 import type { ImageGrid } from "./models/image-tokens.ts";
 import { readMedia } from "./models/picture.ts";
-import type { Engine } from "./onnx/engine.ts";
+import type { Batch, Engine } from "./onnx/engine.ts";
 
 export interface ImageRef extends ImageGrid {
   /** SHA-256 of the file. */
@@ -24,9 +24,14 @@ export interface ImageRef extends ImageGrid {
 /** Where a decoder's image features come from. */
 export interface ImageEncoder {
   /** Feature rows of an image, frame after frame, each [tokens, hidden] flat. */
-  features(ref: ImageRef, parameters: TensorSet): Promise<Float32Array[]>;
+  features(ref: ImageRef, parameters: TensorSet, seed?: string): Promise<Float32Array[]>;
   /** Gradients of the encoder's own parameters; absent where it is frozen. @param gradients as `features` gave them */
-  backward?(ref: ImageRef, parameters: TensorSet, gradients: readonly Float32Array[]): Promise<TensorSet>;
+  backward?(
+    ref: ImageRef,
+    parameters: TensorSet,
+    gradients: readonly Float32Array[],
+    seed?: string,
+  ): Promise<TensorSet>;
 }
 
 /** Decoded images, by the hash of their files. */
@@ -88,22 +93,27 @@ export class Images {
     /** Shapes of the encoder's output, by the size of the frame. */
     const shapes = new Map<string, readonly number[]>();
     const sizeOf = (ref: ImageRef, i: number): string => ref.frames[i]!.join();
+    /** Forward and backward see the same masks, other frames see others. */
+    const batchOf = async (ref: ImageRef, i: number, seed: string | undefined): Promise<Batch> => ({
+      inputs: await this.inputs(ref, i),
+      ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
+    });
     return {
-      features: async (ref, parameters) => {
+      features: async (ref, parameters, seed) => {
         const features: Float32Array[] = [];
         for (const i of ref.frames.keys()) {
-          const output = await encoder.forward({ inputs: await this.inputs(ref, i) }, parameters);
+          const output = await encoder.forward(await batchOf(ref, i, seed), parameters);
           shapes.set(sizeOf(ref, i), output.shape);
           features.push(flat(output));
         }
         return features;
       },
-      backward: async (ref, parameters, gradients) => {
+      backward: async (ref, parameters, gradients, seed) => {
         const sums = new Map<string, Tensor>();
         for (const i of ref.frames.keys()) {
           const outputGradient = float32(shapes.get(sizeOf(ref, i))!, gradients[i]!);
-          const inputs = await this.inputs(ref, i);
-          addAll(sums, (await encoder.backward({ inputs }, parameters, outputGradient)).gradients);
+          const batch = await batchOf(ref, i, seed);
+          addAll(sums, (await encoder.backward(batch, parameters, outputGradient)).gradients);
         }
         return sums;
       },

@@ -12,7 +12,7 @@ import { trainLoop } from "./loop.ts";
 import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openModelDirectory, type Precision } from "./models/model-directory.ts";
-import { overBase } from "./over-base.ts";
+import { assertNoDropout, overBase } from "./over-base.ts";
 import type { Progress, Trainer } from "./trainer.ts";
 
 export interface OnnxTrainerOptions extends GeneratorOptions {
@@ -60,6 +60,7 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
     async train(task, examples, control) {
       assertSameBase(task.adapter, hash);
       const side = task.corrections?.base;
+      if (side !== undefined) assertNoDropout(task.adapter);
       const stacked = side && stackOnBase(task.adapter, side);
       const { learner } = await forms.of(stacked ?? task.adapter);
       const rows: R[] = [];

@@ -5,7 +5,17 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { parseName } from "../adapters/tensor-names.ts";
+import { FedloomError } from "../base/errors.ts";
 import type { Learner, Row } from "./learner.ts";
+
+/** @throws FedloomError F2138 for an adapter with dropout, which would fall on the base's side factors too */
+export function assertNoDropout({ config }: Adapter): void {
+  if (config.dropout === 0) return;
+  throw new FedloomError(
+    "F2138",
+    `Cannot train over a base with side factors: the adapter's dropout must be 0, got ${config.dropout}`,
+  );
+}
 
 /**
  * @param learner of the stacked adapter's form

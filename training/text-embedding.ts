@@ -28,6 +28,7 @@ export async function embed(
   rows: readonly TextRow[],
   length: number,
   parameters: TensorSet,
+  seed?: string,
 ): Promise<{ embeds: Tensor; placements: Placement[] }> {
   await embeddings.load(rows.flatMap((row) => [...row.ids]));
   const hidden = embeddings.row(rows[0]!.ids[0]!).length;
@@ -36,7 +37,8 @@ export async function embed(
   for (const [r, row] of rows.entries()) {
     const images: { ref: ImageRef; features: Float32Array[] }[] = [];
     // A row with images was made by a model that has an encoder.
-    for (const ref of row.images) images.push({ ref, features: await encoder!.features(ref, parameters) });
+    for (const ref of row.images)
+      images.push({ ref, features: await encoder!.features(ref, parameters, seed) });
     const places = images.length === 0 ? [] : placesOf(row.ids, imageTokenId, r * length);
     const given = images.flatMap(({ features }) => features).reduce((sum, f) => sum + f.length / hidden, 0);
     if (given !== places.length) {

@@ -41,7 +41,7 @@ export class TextLearner implements Learner<TextRow> {
 
   async gradients(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {
     const { decoder, embedder } = this.#options;
-    const { batch, length, placements } = await this.#batch(rows, parameters);
+    const { batch, length, placements } = await this.#batch(rows, parameters, seed);
     const result = await decoder.step(
       { ...batch, labels: labelsOf(rows, length), ...(seed === undefined ? {} : { seed }) },
       parameters,
@@ -52,7 +52,7 @@ export class TextLearner implements Learner<TextRow> {
     const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it
     for (const placement of placements) {
       const atImage = imageGradients(embedded, placement);
-      addAll(gradients, await encoder.backward(placement.ref, parameters, atImage));
+      addAll(gradients, await encoder.backward(placement.ref, parameters, atImage, seed));
     }
     return { ...result, gradients: new Map([...result.gradients, ...gradients]) };
   }
@@ -109,7 +109,7 @@ export class TextLearner implements Learner<TextRow> {
     return places.map((_, i) => data.subarray(i * width, (i + 1) * width));
   }
 
-  async #batch(rows: readonly TextRow[], parameters: TensorSet): Promise<PaddedBatch> {
+  async #batch(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<PaddedBatch> {
     const { embedder, padId, contextLength } = this.#options;
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const mask = ["attention_mask", attentionMask(rows, length)] as const;
@@ -117,7 +117,7 @@ export class TextLearner implements Learner<TextRow> {
       const inputs = new Map([mask, ["input_ids", paddedIds(rows, length, padId)]]);
       return { batch: { inputs }, length, placements: [] };
     }
-    const { embeds, placements } = await embed(embedder, rows, length, parameters);
+    const { embeds, placements } = await embed(embedder, rows, length, parameters, seed);
     return { batch: { inputs: new Map([mask, ["inputs_embeds", embeds]]) }, length, placements };
   }
 }

@@ -6,7 +6,7 @@ import { stackOnBase } from "../../adapters/side-factors.ts";
 import { float32, type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { openGenerator } from "../../training/generator.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
-import { overBase } from "../../training/over-base.ts";
+import { assertNoDropout, overBase } from "../../training/over-base.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smollm-tiny");
 
@@ -74,4 +74,12 @@ test("half an adapter over the other half in the base has the whole's loss and i
     await ofStacked.close();
     await model.close();
   }
+});
+
+test("dropout is refused: it would fall on the base's side factors too", async () => {
+  const adapter = await readPeft(join(MODEL, "reference/r8_a16_all/adapter"));
+  expect(() => assertNoDropout(adapter)).not.toThrow();
+  expect(() => assertNoDropout({ ...adapter, config: { ...adapter.config, dropout: 0.1 } })).toThrow(
+    "Cannot train over a base with side factors: the adapter's dropout must be 0, got 0.1",
+  );
 });

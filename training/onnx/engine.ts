@@ -105,7 +105,7 @@ export interface Batch {
   readonly inputs: TensorSet;
   /** I64: [B, S] with -100 where there is no label ("tokens"), [B] ("classes"). */
   readonly labels?: Tensor;
-  /** Seed of the dropout masks. */
+  /** Seed of the dropout masks; without one nothing is dropped. */
   readonly seed?: string;
 }
 

@@ -2,6 +2,7 @@
 import { compareNames, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
+import { dropoutMask } from "./edge/masks.ts";
 import { openSession, type Session } from "./edge/session.ts";
 import type { Batch, Engine, EngineOptions, LinearModule, ParameterSpec, StepResult } from "./engine.ts";
 import type { Graph, GraphInput } from "./graph.ts";
@@ -13,6 +14,8 @@ import { resolveBranches } from "./lower/branches.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { inlineFunctions } from "./lower/functions.ts";
 import { upgrade } from "./lower/upgrade.ts";
+import { MASK, withMasks } from "./lowerings/lora-input.ts";
+import type { Value } from "./program.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { saveProgram } from "./save.ts";
 import { DataNeeded } from "./specialize.ts";
@@ -109,13 +112,18 @@ class GraphEngine implements Engine {
   readonly #placed: Placed;
   readonly #graph: Graph;
   readonly #output: string;
+  /** With dropout on its LoRA branches, for training with a seed. */
+  readonly #dropping: Graph | undefined;
   /** By shapes and plan, the longest unused first. */
   readonly #sessions = new Map<string, Session>();
+  readonly #masks = new WeakMap<Session, readonly Value[]>();
 
   constructor(options: EngineOptions, placed: Placed) {
     this.#options = options;
     this.#placed = placed;
     this.#graph = placed.graph;
+    const { dropout = 0 } = options;
+    this.#dropping = dropout > 0 ? withMasks(placed.graph, 1 - dropout) : undefined;
     this.#output = placed.output;
     const names = new Set(placed.parameters.map(({ name }) => name));
     this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
@@ -156,7 +164,7 @@ class GraphEngine implements Engine {
       rows: all ? undefined : count,
       wanted: this.#wanted(),
     };
-    const results = await this.#run(plan, inputs, parameters, [
+    const results = await this.#run(plan, inputs, batch.seed, parameters, [
       [NAMES.labels, tensor("I64", [count, 1], labelData)],
       [NAMES.weights, tensor("F32", [count, 1], weightData)],
       [NAMES.rows, tensor("I64", [count], rowData)],
@@ -170,7 +178,7 @@ class GraphEngine implements Engine {
     const count = rows === undefined ? undefined : rowBucket(rows.length);
     const plan: Plan = { kind: "forward", output: this.#output, rows: count, wanted: [] };
     const rowData = BigInt64Array.from({ length: count ?? 0 }, (_, i) => BigInt(rows?.[i] ?? 0));
-    const results = await this.#run(plan, inputs, parameters, [
+    const results = await this.#run(plan, inputs, batch.seed, parameters, [
       [NAMES.rows, tensor("I64", [count ?? 0], rowData)],
     ]);
     const output = results.get(NAMES.output)!;
@@ -185,7 +193,7 @@ class GraphEngine implements Engine {
     outputGradient: Tensor,
   ): Promise<Pick<StepResult, "gradients" | "inputGradients">> {
     const plan: Plan = { kind: "backward", output: this.#output, wanted: this.#wanted() };
-    const results = await this.#run(plan, this.#inputs(batch), parameters, [
+    const results = await this.#run(plan, this.#inputs(batch), batch.seed, parameters, [
       [NAMES.outputGradient, outputGradient],
     ]);
     return this.#gradients(results);
@@ -225,11 +233,16 @@ class GraphEngine implements Engine {
   async #run(
     plan: Plan,
     inputs: TensorSet,
+    seed: string | undefined,
     parameters: TensorSet,
     extra: readonly (readonly [string, Tensor])[],
   ): Promise<TensorSet> {
     const feeds = new Map([...inputs, ...this.#checked(parameters), ...extra]);
-    const session = await this.#sessionFor(plan, inputs, feeds);
+    const dropping = seed === undefined ? undefined : this.#dropping;
+    const session = await this.#sessionFor(plan, inputs, feeds, dropping);
+    const keep = 1 - (this.#options.dropout ?? 0);
+    for (const { name, shape } of this.#masks.get(session) ?? [])
+      feeds.set(name, dropoutMask(seed ?? "", name, shape, keep));
     return session.run(tensorSet(session.inputs.map((name) => [name, feeds.get(name)!] as const)));
   }
 
@@ -247,9 +260,14 @@ class GraphEngine implements Engine {
     );
   }
 
-  async #sessionFor(plan: Plan, inputs: TensorSet, feeds: TensorSet): Promise<Session> {
+  async #sessionFor(
+    plan: Plan,
+    inputs: TensorSet,
+    feeds: TensorSet,
+    dropping: Graph | undefined,
+  ): Promise<Session> {
     const shapes = [...inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
-    let key = `${plan.kind} ${plan.rows} ${shapes}`;
+    let key = `${plan.kind} ${plan.rows} ${dropping === undefined ? "" : "dropout "}${shapes}`;
     const known = new Map<string, Weight>();
     for (;;) {
       const open = this.#sessions.get(key);
@@ -261,9 +279,14 @@ class GraphEngine implements Engine {
       const needed = this.#needed.get(key);
       try {
         if (needed !== undefined) throw needed;
-        const program = compile(this.#graph, plan, inputs, known);
+        const program = compile(dropping ?? this.#graph, plan, inputs, known);
         const bytes = saveProgram(program, this.#graph.opsets.get("") ?? 1);
-        return await this.#keep(key, await this.#open(bytes));
+        const session = await this.#open(bytes);
+        this.#masks.set(
+          session,
+          program.inputs.filter(({ name }) => name.startsWith(MASK)),
+        );
+        return await this.#keep(key, session);
       } catch (error) {
         if (!(error instanceof DataNeeded)) throw error;
         // Found again under the same key without compiling, for the next batch of these shapes.
