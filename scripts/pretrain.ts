@@ -61,6 +61,6 @@ await pretrain(
     folder: values.out,
     threads: Number(values.threads),
   },
-  { onStep: report, save: (checkpoint) => saveCheckpoint(values.out, checkpoint) },
+  { onStep: report, saveEvery: 200, save: (checkpoint) => saveCheckpoint(values.out, checkpoint) },
   from,
 );

@@ -33,8 +33,9 @@ export interface Checkpoint {
 
 export interface PretrainControl {
   readonly onStep: (progress: PretrainProgress) => void;
-  /** Called every CHECKPOINT_STEPS steps and at the end of each stage. */
+  /** Called every `saveEvery` steps and at the end of each stage. */
   readonly save: (checkpoint: Checkpoint) => void;
+  readonly saveEvery: number;
 }
 
 export interface Course {
@@ -47,7 +48,6 @@ export interface Course {
   draw(step: number, rng: Rng): Promise<Batch & { readonly tokens: number }>;
 }
 
-const CHECKPOINT_STEPS = 200;
 /** Of the shapes that come up, those kept open: each session holds on to about 150 MB of activations. */
 const MAX_SESSIONS = 12;
 
@@ -96,7 +96,7 @@ export async function runCourse(
     optimizer.step(mean, learningRateAt(course.settings, step, course.steps));
     const { stage, steps } = course;
     control.onStep({ stage, step: step + 1, steps, loss: lossSum / labels, tokens: batch.tokens });
-    if ((step + 1) % CHECKPOINT_STEPS === 0) control.save(checkpoint(step + 1));
+    if ((step + 1) % control.saveEvery === 0) control.save(checkpoint(step + 1));
   }
   const last = checkpoint(course.steps);
   control.save(last);
