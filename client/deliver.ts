@@ -53,23 +53,39 @@ export async function deliver(
   if (delivery.kind !== "unasked") state.settle(result.taskId);
   return delivery;
 
+  async function pushAll(): Promise<void> {
+    const blobs = blobsOf(result).map(({ sha256, size }) => ({ sha256, size: Number(size) }));
+    const totalBytes = blobs.reduce((sum, { size }) => sum + size, 0);
+    let beforeBytes = 0;
+    for (const blob of blobs) {
+      await transfer.push(blob, result.taskId, {
+        ...control,
+        onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes),
+      });
+      beforeBytes += blob.size;
+    }
+  }
+
   async function attempt(): Promise<Delivery> {
     try {
-      const blobs = (open ? blobsOf(result) : []).map(({ sha256, size }) => ({ sha256, size: Number(size) }));
-      const totalBytes = blobs.reduce((sum, { size }) => sum + size, 0);
-      let beforeBytes = 0;
-      for (const blob of blobs) {
-        await transfer.push(blob, result.taskId, {
-          ...control,
-          onProgress: (done) => control.onProgress(beforeBytes + done, totalBytes),
-        });
-        beforeBytes += blob.size;
-      }
+      // A closed task that was opened again, or blobs that were lost there: then the answer is that they are missing.
+      let whole = open;
       const answer = await untilAnswered(
-        () =>
-          whileMoving("submitting a result", control.idleMs, control.signal, persistence.clock, (signal) =>
-            fleet.submitResult(result, signal),
-          ),
+        async () => {
+          if (whole) await pushAll();
+          try {
+            return await whileMoving(
+              "submitting a result",
+              control.idleMs,
+              control.signal,
+              persistence.clock,
+              (signal) => fleet.submitResult(result, signal),
+            );
+          } catch (error) {
+            whole ||= error instanceof FedloomError && error.code === "F5011";
+            throw error;
+          }
+        },
         control.signal,
         persistence,
       );
