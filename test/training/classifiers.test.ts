@@ -1,7 +1,7 @@
 /** Classifiers through the trainer itself, against PyTorch and PEFT: ten steps, predictions, refusals. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { readPeft } from "../../adapters/peft.ts";
 import { readSafetensors } from "../../adapters/safetensors.ts";
 import { trainingOptions } from "../../config/training.ts";
@@ -10,6 +10,8 @@ import { openOnnxTrainer } from "../../training/onnx-trainer.ts";
 import type { Trainer } from "../../training/trainer.ts";
 
 const MODELS = join(import.meta.dirname, "../golden/models");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 /** The tolerance of the reference for losses and final weights: ten times what runtimes were seen to differ by. */
 const TOLERANCE = 1e-4;
 

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { trainingOptions } from "../../config/training.ts";
@@ -14,8 +14,8 @@ import type { Trainer, TrainTask } from "../../training/trainer.ts";
 const model = join(import.meta.dirname, "../golden/models/smolvlm-tiny");
 const script = join(import.meta.dirname, "training-command.ts");
 
-/** The command runs in a process of its own that loads everything anew: half a second, more on a busy machine. */
-const SLOW = 60_000;
+/** The command runs in a process of its own that loads everything anew: a second, many on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const commandTrainer = (mode = "well") =>
   openCommandTrainer({ command: `"${process.execPath}" "${script}" ${mode}`, model });
@@ -59,7 +59,7 @@ async function failure(running: Promise<unknown>): Promise<FedloomError> {
   return error as FedloomError;
 }
 
-describe("a task through files", { timeout: SLOW }, () => {
+describe("a task through files", () => {
   test("is trained as it would be without them, with progress", async () => {
     const seen: number[] = [];
     const trainer = await commandTrainer();
@@ -96,7 +96,7 @@ describe("a task through files", { timeout: SLOW }, () => {
   });
 });
 
-describe("a command that does not do its part is told apart", { timeout: SLOW }, () => {
+describe("a command that does not do its part is told apart", () => {
   test("it fails: the exit code in the message, its output in the cause only", async () => {
     const error = await failure((await commandTrainer("fail")).train(task, await examples(), {}));
     expect(error.code).toBe("F2141");

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { float32, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
@@ -12,6 +12,8 @@ import type { TextLearner } from "../../training/text-learner.ts";
 import type { TextRow } from "../../training/text-rows.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smolvlm-tiny");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 describe("a mask", () => {
   test("keeps its share of elements", () => {

@@ -1,7 +1,7 @@
 /** Generation with the decoder's cache against generation without, and both against PyTorch's greedy tokens. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { readPeft } from "../../adapters/peft.ts";
 import { generateAnew, generateCached, type Speaker } from "../../training/generate.ts";
 import { openGenerator } from "../../training/generator.ts";
@@ -12,6 +12,8 @@ import { openModelDirectory } from "../../training/models/model-directory.ts";
 import type { TextRow } from "../../training/text-rows.ts";
 
 const MODELS = join(import.meta.dirname, "../golden/models");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const CASES = [
   { model: "smollm-tiny", graph: "model.onnx", reference: "smollm-tiny" },

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import sharp from "sharp";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { createRng } from "../../base/rng.ts";
 import { type TrainingOptions, trainingOptions } from "../../config/training.ts";
@@ -9,6 +9,8 @@ import { openOnnxTrainer } from "../../training/onnx-trainer.ts";
 import type { AdapterRequest, Trainer } from "../../training/trainer.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smolvlm-tiny");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const REQUEST: AdapterRequest = {
   rank: 8,

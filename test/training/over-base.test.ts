@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
@@ -9,6 +9,8 @@ import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { assertNoDropout, overBase } from "../../training/over-base.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smollm-tiny");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** Rows [from, to) of A or columns [from, to) of B, times a factor. */
 function part(name: string, { shape, data }: Tensor, from: number, to: number, factor = 1): Tensor {

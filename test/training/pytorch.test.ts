@@ -1,7 +1,7 @@
 /** The whole way from files to losses against PyTorch and PEFT: pictures, tokens, features, batches, steps. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { ManualClock } from "../../base/clock.ts";
@@ -14,6 +14,8 @@ import type { TextLearner } from "../../training/text-learner.ts";
 import type { TextRow } from "../../training/text-rows.ts";
 
 const MODELS = join(import.meta.dirname, "../golden/models");
+/** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 /** The tolerance of the reference for losses and final weights: ten times what runtimes were seen to differ by. */
 const TOLERANCE = 1e-4;
 
