@@ -2,12 +2,7 @@
  * What a round costs beside training: clients that train nothing, over gRPC on loopback, coordinator and clients in
  * a process each. Also: how long from nothing to the first round, and back to work after kill -9.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { ServerLine, ServerOptions } from "./coordinator/server.ts";
+import { inDirectory, start, startSwarm } from "./coordinator/processes.ts";
 import type { Bench } from "./report.ts";
 
 const ROUNDS = 4;
@@ -95,47 +90,4 @@ async function measureRecovery(): Promise<{ firstRoundS: number; recoveryS: numb
     second.child.kill("SIGKILL");
     return { firstRoundS: undisturbed.firstRoundS, recoveryS, sameAdapter: adapter === undisturbed.adapter };
   });
-}
-
-type LineOf<Kind> = Extract<ServerLine, { kind: Kind }>;
-
-interface ServerProcess {
-  readonly child: ChildProcess;
-  /** The next line of a kind; lines of other kinds are passed over. */
-  next<Kind extends ServerLine["kind"]>(kind: Kind): Promise<LineOf<Kind>>;
-}
-
-function start(options: ServerOptions): ServerProcess {
-  const child = fork(join(import.meta.dirname, "coordinator", "server.ts"), [JSON.stringify(options)], {
-    stdio: ["ignore", "pipe", "inherit", "ipc"],
-  });
-  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-  return {
-    child,
-    async next<Kind extends ServerLine["kind"]>(kind: Kind): Promise<LineOf<Kind>> {
-      for (;;) {
-        const { value, done } = await lines.next();
-        if (done === true) throw new Error("The coordinator's process ended");
-        const line: ServerLine = JSON.parse(value);
-        // as: the check beside it is what the type says.
-        if (line.kind === kind) return line as LineOf<Kind>;
-      }
-    },
-  };
-}
-
-function startSwarm(address: string, clients: number): ChildProcess {
-  const swarm = join(import.meta.dirname, "coordinator", "swarm.ts");
-  return fork(swarm, [JSON.stringify({ address, clients })], {
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
-}
-
-async function inDirectory<T>(act: (directory: string) => Promise<T>): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), "fedloom-bench-"));
-  try {
-    return await act(directory);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
 }

@@ -9,7 +9,7 @@ import { openUpdate as openEncoded } from "../adapters/encoded-update.ts";
 import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { SafetensorsFile } from "../adapters/safetensors.ts";
 import type { BuiltStrategy } from "../aggregators/build.ts";
-import type { ClientInstructions } from "../aggregators/strategy.ts";
+import type { ClientInstructions, UpdateInfo } from "../aggregators/strategy.ts";
 import { checkUpdate } from "../aggregators/update-check.ts";
 import type { UpdateEntry } from "../aggregators/updates.ts";
 import type { Blobs } from "./blobs/blobs.ts";
@@ -57,18 +57,25 @@ export async function openUpdate(
     const sent = await open(update.adapter.model, "update");
     const tensors = openEncoded(sent, origin);
     const base = sent.metadata[BASE_KEY] ?? "";
-    const adapter = parsePeftConfig(await blobs.bytes(update.adapter.config), what, base);
     const extras: Record<string, SafetensorsFile> = {};
     for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await open(ref, `set "${kind}"`);
-    const { examples, steps, tokens, touched, metrics } = update;
-    return {
-      entry: { info: { client, examples, steps, tokens, touched, metrics, adapter }, tensors, extras },
-      close,
-    };
+    const info = await infoOf(blobs, client, update, base);
+    return { entry: { info, tensors, extras }, close };
   } catch (error) {
     close();
     throw error;
   }
+}
+
+/** What the client said of its update, with its own adapter_config.json. */
+export async function infoOf(
+  blobs: Blobs,
+  client: string,
+  { adapter, examples, steps, tokens, touched, metrics }: UpdateRecord,
+  base = "",
+): Promise<UpdateInfo> {
+  const config = parsePeftConfig(await blobs.bytes(adapter.config), `client "${client}"`, base);
+  return { client, examples, steps, tokens, touched, metrics, adapter: config };
 }
 
 /** @throws FedloomError that names the client and what is wrong with its update */

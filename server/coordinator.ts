@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { codecOf } from "../adapters/codecs/index.ts";
+import type { Aggregator } from "../aggregators/aggregator.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
@@ -35,6 +36,7 @@ export interface CoordinatorOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly model: ModelPort;
+  readonly aggregator?: Aggregator;
   /** Beside "seeded"; "published" is the scenarios'. */
   readonly samplers?: Readonly<Record<string, Sampler>>;
   /** Where each run's files go, in a folder of its id; undefined where runs leave none. */

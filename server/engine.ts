@@ -14,6 +14,7 @@ import { newRun, type Run, type RunCommand, type RunEvent, type RunWork } from "
 import { todo } from "./run/todo.ts";
 import { perform } from "./work/perform.ts";
 import type { EngineParts, Place } from "./work/place.ts";
+import { lineOf } from "./work/publish.ts";
 import { type Materials, readMaterials } from "./work/task.ts";
 
 interface Waiting {
@@ -27,6 +28,7 @@ export class RunEngine implements Place {
   readonly row: RunRow;
   run: Run;
   rounds: RoundRecord[] = [];
+  publishedBytes = 0;
   /** When the open round's time is over, by the monotonic clock. */
   deadlineAtMs = 0;
   #seq = 0;
@@ -141,8 +143,11 @@ export class RunEngine implements Place {
 
   #follow(stored: StoredEvent): void {
     // A published round's record is made from the state that it is about to leave.
-    if (stored.event.type === "published") this.rounds.push(recordOf(this.run, this.#times));
-    else this.#times = timesAfter(this.#times, stored);
+    if (stored.event.type === "published") {
+      const record = recordOf(this.run, this.#times);
+      this.rounds.push(record);
+      this.publishedBytes += Buffer.byteLength(lineOf(record));
+    } else this.#times = timesAfter(this.#times, stored);
     this.run = apply(this.run, stored.event);
     this.#seq = stored.seq;
   }

@@ -8,7 +8,9 @@
  *
  * Started again on the same DIR it goes on; there is nothing else to do after a crash.
  */
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { openAggregator } from "../aggregators/aggregator.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { openBlobFolder } from "./blobs/folder.ts";
@@ -46,16 +48,18 @@ export interface RunningCoordinator {
 export async function startCoordinator(options: StartOptions): Promise<RunningCoordinator> {
   const { state, log, model, samplers = {} } = options;
   const store = openSqliteStore(state);
-  const closers: (() => unknown)[] = [() => store.close()];
+  const aggregator = openAggregator({ threads: Math.min(4, Math.max(1, availableParallelism() - 1)) });
+  // From the last to the first: the runs let go of their work before the threads that do it end.
+  const closers: (() => unknown)[] = [() => aggregator.close(), () => store.close()];
   const close = async (): Promise<void> => {
     for (const step of closers.splice(0).reverse()) await step();
   };
   try {
     const blobs = await openBlobFolder(join(state, "blobs"));
     const runsDirectory = join(state, "runs");
-    const parts = { store, blobs, clock: systemClock, log, model, samplers, runsDirectory };
+    const parts = { store, blobs, clock: systemClock, log, model, samplers, runsDirectory, aggregator };
     const coordinator = await Coordinator.open(parts);
-    closers[0] = () => coordinator.close();
+    closers[1] = () => coordinator.close();
     // Once there is an authority, sites must be enrolled, on loopback too.
     const gate = authorityExists(state)
       ? await Gate.open({

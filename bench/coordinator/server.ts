@@ -21,23 +21,27 @@ export type ServerLine =
       readonly kind: "round";
       readonly round: number;
       readonly durationMs: number;
+      readonly rssMib: number;
       readonly peakRssMib: number;
     }
   | { readonly kind: "finished"; readonly adapter: string };
 
 const WIDTH = 2048;
 const RANK = 8;
-/** A and B of one module: 2 x 64 KiB. */
+/** A and B of one module: 2 x 64 KiB. Less than a MiB is one module at least. */
 const MODULES_PER_MIB = 8;
 
 function adapterOf(payloadMib: number): Adapter {
-  const tensors = Array.from({ length: payloadMib * MODULES_PER_MIB }, (_, layer) => {
-    const path = `base_model.model.layers.${layer}.q_proj`;
-    return [
-      [`${path}.lora_A.weight`, float32([RANK, WIDTH], new Float32Array(RANK * WIDTH).fill(0.5))],
-      [`${path}.lora_B.weight`, float32([WIDTH, RANK], new Float32Array(RANK * WIDTH).fill(0.25))],
-    ] as [string, Tensor][];
-  });
+  const tensors = Array.from(
+    { length: Math.max(1, Math.round(payloadMib * MODULES_PER_MIB)) },
+    (_, layer) => {
+      const path = `base_model.model.layers.${layer}.q_proj`;
+      return [
+        [`${path}.lora_A.weight`, float32([RANK, WIDTH], new Float32Array(RANK * WIDTH).fill(0.5))],
+        [`${path}.lora_B.weight`, float32([WIDTH, RANK], new Float32Array(RANK * WIDTH).fill(0.25))],
+      ] as [string, Tensor][];
+    },
+  );
   const config = { base: "", rank: RANK, alpha: 8, rslora: false, dropout: 0, targets: ["q_proj"] };
   return {
     config: { ...config, rankPattern: {}, alphaPattern: {}, modulesToSave: [] },
@@ -69,7 +73,8 @@ engine.onEvent(({ event }) => {
   if (event.type === "round opened" && event.round === 1) say({ kind: "offered" });
   if (event.type === "published") {
     const { round, durationMs } = engine.rounds.at(-1)!;
-    say({ kind: "round", round, durationMs, peakRssMib: process.resourceUsage().maxRSS / 1024 });
+    const rssMib = process.memoryUsage.rss() / 2 ** 20;
+    say({ kind: "round", round, durationMs, rssMib, peakRssMib: process.resourceUsage().maxRSS / 1024 });
   }
   if (event.type === "finished") say({ kind: "finished", adapter: engine.run.global!.model.sha256 });
 });

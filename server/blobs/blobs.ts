@@ -27,6 +27,8 @@ export interface Blobs {
   bytes(blob: BlobRef): Promise<Uint8Array>;
   /** A safetensors blob, open for reading tensor by tensor. @throws FedloomError F4005, and F3001 for one that is none */
   tensors(blob: BlobRef, what: string): Promise<SafetensorsFile>;
+  /** Path of a blob that was hashed again just now, where blobs are local files. @throws as `tensors` */
+  file?(blob: BlobRef): Promise<string>;
   list(): Promise<readonly string[]>;
   delete(sha256: string): Promise<void>;
   /** Forgets unfinished uploads of an owner. */

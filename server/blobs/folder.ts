@@ -127,6 +127,10 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       await verify(blob);
       return openSafetensors(pathOf(blob.sha256));
     },
+    async file(blob) {
+      await verify(blob);
+      return pathOf(blob.sha256);
+    },
     async list() {
       const names = await readdir(directory, { recursive: true });
       return names.map((name) => name.slice(3)).filter((name) => SHA256_HEX.test(name));

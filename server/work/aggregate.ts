@@ -7,11 +7,15 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
 import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
-import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
+import { sizeOf } from "../../adapters/tensor.ts";
+import type { Aggregator } from "../../aggregators/aggregator.ts";
+import { diagnose } from "../../aggregators/diagnostics.ts";
+import { aggregateUpdates, contextOf, type RoundInput } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
-import { collectUpdates } from "../../aggregators/updates.ts";
+import type { AggregateResult } from "../../aggregators/strategy.ts";
+import { collectUpdates, type UpdateFiles } from "../../aggregators/updates.ts";
 import type { RunConfig } from "../../config/run.ts";
-import { type Origin, openUpdate } from "../admission.ts";
+import { infoOf, type Origin, openUpdate } from "../admission.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { AdapterRef, BlobRef, Outcome, UpdateRecord } from "../records.ts";
 import { strategyOf } from "./prepare.ts";
@@ -56,26 +60,81 @@ export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<Adap
   return { config: await blobs.put(files.config), model: await blobs.put(files.model) };
 }
 
-/** @throws FedloomError F4005 for damaged blobs, F3103 for too few updates, F3114 where the result is not finite */
-export async function aggregate(blobs: Blobs, input: AggregationInput): Promise<Outcome> {
-  const { config, round, totalClients } = input;
-  const built = strategyOf(config);
-  const { global, origin } = await readGlobal(blobs, input.global, `round ${round}`);
+/** Updates of less in all are aggregated where they are: a thread would cost more than it frees. */
+const INLINE_BYTES = 16 * 2 ** 20;
+
+/**
+ * Rounds whose diagnostics would cost more than this are aggregated without them: the stacked factors of n clients
+ * are decomposed, elements x n² x rank multiplications, about a second at this bound. Aggregating costs elements x n.
+ */
+const MAX_DIAGNOSTIC_WORK = 1e8;
+
+/**
+ * @param aggregator threads for large rounds; without it everything happens in this one
+ * @throws FedloomError F4005 for damaged blobs, F3103 for too few updates, F3114 where the result is not finite
+ */
+export async function aggregate(
+  blobs: Blobs,
+  input: AggregationInput,
+  aggregator?: Aggregator,
+): Promise<Outcome> {
+  const built = strategyOf(input.config);
+  const { global, origin } = await readGlobal(blobs, input.global, `round ${input.round}`);
   const state = decodeState(await blobs.bytes(input.state));
+  const { round, totalClients, config } = input;
+  const elements = [...global.tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  const diagnostics = elements * input.updates.size ** 2 * global.config.rank <= MAX_DIAGNOSTIC_WORK;
+  const common = { built, state, round, global, seed: config.seed, totalClients, diagnostics };
+  const bytes = [...input.updates.values()].reduce((sum, { adapter }) => sum + adapter.model.size, 0);
+  const { file } = blobs;
+  const result =
+    aggregator === undefined || file === undefined || bytes < INLINE_BYTES
+      ? await aggregateHere(blobs, input.updates, common, origin)
+      : await aggregator.aggregate({ ...common, updates: await filesOf(blobs, input, file) });
+  const outcome: Outcome = {
+    global: await writeAdapter(blobs, result.global),
+    state: await blobs.put(encodeState(result.state)),
+    report: finiteOf(result.report),
+  };
+  if (result.baseDelta === undefined) return outcome;
+  return { ...outcome, baseDelta: await writeAdapter(blobs, result.baseDelta) };
+}
+
+async function aggregateHere(
+  blobs: Blobs,
+  updates: AggregationInput["updates"],
+  common: Omit<RoundInput, "updates">,
+  origin: Origin,
+): Promise<AggregateResult> {
   const opened: Awaited<ReturnType<typeof openUpdate>>[] = [];
   try {
-    for (const [client, update] of input.updates)
-      opened.push(await openUpdate(blobs, client, update, origin));
-    const context = contextOf({ built, state, round, global, seed: config.seed, totalClients });
-    const result = aggregateUpdates(built, state, context, collectUpdates(opened.map(({ entry }) => entry)));
-    const outcome: Outcome = {
-      global: await writeAdapter(blobs, result.global),
-      state: await blobs.put(encodeState(result.state)),
-      report: result.report,
-    };
-    if (result.baseDelta === undefined) return outcome;
-    return { ...outcome, baseDelta: await writeAdapter(blobs, result.baseDelta) };
+    for (const [client, update] of updates) opened.push(await openUpdate(blobs, client, update, origin));
+    const collected = collectUpdates(opened.map(({ entry }) => entry));
+    const result = aggregateUpdates(common.built, common.state, contextOf(common), collected);
+    if (common.diagnostics === false) return result;
+    return { ...result, report: { ...diagnose(common.global, result, collected), ...result.report } };
   } finally {
     for (const update of opened) update.close();
   }
+}
+
+async function filesOf(
+  blobs: Blobs,
+  { global, updates }: AggregationInput,
+  file: NonNullable<Blobs["file"]>,
+): Promise<UpdateFiles[]> {
+  const origin = { path: await file(global.model), sha256: global.model.sha256 };
+  const files: UpdateFiles[] = [];
+  for (const [client, update] of updates) {
+    const extras: Record<string, string> = {};
+    for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await file(ref);
+    const info = await infoOf(blobs, client, update);
+    files.push({ info, model: await file(update.adapter.model), extras, origin });
+  }
+  return files;
+}
+
+/** Journals and metrics.jsonl hold finite numbers only; what is not, as a ratio of two zeros, says nothing. */
+function finiteOf(report: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(report).filter(([, value]) => Number.isFinite(value)));
 }

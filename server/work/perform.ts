@@ -35,14 +35,15 @@ export async function perform(
       return { type: "round", round, attempt, command: { type: over } };
     }
     case "aggregate": {
-      const outcome = await aggregate(parts.blobs, {
+      const input = {
         config: row.config,
         round,
         global: run.global!,
         state: run.state!,
         totalClients: run.population.size,
         updates: updatesOf(run.round!.members),
-      });
+      };
+      const outcome = await aggregate(parts.blobs, input, parts.aggregator);
       failpoint("server.aggregated");
       return { type: "aggregated", round, outcome };
     }
@@ -66,7 +67,11 @@ export async function perform(
       return { type: "evaluation over", round };
     case "publish":
       if (parts.directory !== undefined) {
-        await publishRounds(parts.directory, [...place.rounds, recordOf(run, place.times)]);
+        await publishRounds(
+          parts.directory,
+          [...place.rounds, recordOf(run, place.times)],
+          place.publishedBytes,
+        );
       }
       failpoint("server.published");
       return { type: "published", round };

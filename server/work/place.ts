@@ -1,4 +1,5 @@
 /** Where work is done: one run, as far as its work may look at it and change it. */
+import type { Aggregator } from "../../aggregators/aggregator.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Blobs } from "../blobs/blobs.ts";
@@ -18,6 +19,8 @@ export interface EngineParts {
   readonly presence: Presence;
   readonly dispatcher: Dispatcher;
   readonly model: ModelPort;
+  /** Threads for large rounds; without it they are aggregated in this one. */
+  readonly aggregator?: Aggregator | undefined;
   readonly samplers: Readonly<Record<string, Sampler>>;
   /** Where the run's files go; undefined where it leaves none. */
   readonly directory: string | undefined;
@@ -32,6 +35,8 @@ export interface Place {
   readonly run: Run;
   /** Of the rounds that are published. */
   readonly rounds: readonly RoundRecord[];
+  /** Length of their lines in metrics.jsonl. */
+  readonly publishedBytes: number;
   readonly times: Times;
   /** The process is about to end: clients are told nothing of it. */
   readonly closed: boolean;

@@ -2,7 +2,7 @@
  * The files a run leaves for people and other programs: metrics.jsonl with a line a round, at the end summary.json and
  * the adapter as a PEFT directory. Written again after a crash, they come out the same.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../../adapters/durable-file.ts";
 import { encodeAdapter, writePeft } from "../../adapters/peft.ts";
@@ -20,12 +20,33 @@ export async function startFiles(directory: string, run: Run, manifest: object):
   await writeFile(join(directory, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
 }
 
-/** All rounds so far, whatever the file held: a torn or doubled line cannot stay. */
-export async function publishRounds(directory: string, rounds: readonly RoundRecord[]): Promise<void> {
+/** One line of metrics.jsonl. */
+export function lineOf(round: RoundRecord): string {
+  return `${JSON.stringify(round)}\n`;
+}
+
+/**
+ * Adds the newest round's line. A file that is not exactly what the rounds before it left, as after a crash in the
+ * middle of a line, is written anew from all of them.
+ *
+ * @param beforeBytes length of the lines of all rounds but the last
+ */
+export async function publishRounds(
+  directory: string,
+  rounds: readonly RoundRecord[],
+  beforeBytes: number,
+): Promise<void> {
   const path = join(directory, "metrics.jsonl");
-  const before = await readFile(path, "utf8").catch(() => "");
-  const text = rounds.map((round) => `${JSON.stringify(round)}\n`).join("");
-  if (text !== before) replaceFile(path, (write) => write(Buffer.from(text)));
+  const size = await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
+  if (size === beforeBytes) {
+    await appendFile(path, lineOf(rounds.at(-1)!), { flush: true });
+    return;
+  }
+  const text = Buffer.from(rounds.map(lineOf).join(""));
+  replaceFile(path, (write) => write(text));
 }
 
 /** The last global adapter as a PEFT directory, and the run in one file. */

@@ -2,9 +2,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
+import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
+import { float32, tensorSet } from "../../adapters/tensor.ts";
+import { type Aggregator, openAggregator } from "../../aggregators/aggregator.ts";
 import { connectFleet } from "../../proto/service.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
+import type { ModelPort } from "../../server/ports.ts";
 import { FakeClient, type FakeOptions } from "./fake-client.ts";
 import {
   config,
@@ -60,4 +64,49 @@ test("runs rounds over gRPC and leaves a PEFT adapter, metrics and a summary", a
   expect(rounds.at(-1).metrics.mean).toBeCloseTo(meanOf(firstAdapter()) + 12, 5);
   const summary = JSON.parse(readFileSync(join(files, "summary.json"), "utf8"));
   expect(summary.adapter.sha256).toBe(engine.run.global?.model.sha256);
+});
+
+test("a large round is aggregated in threads, to the same adapter", async () => {
+  // 2048 x 8 x 2 floats a module: 16 modules are 2 MiB, of eight clients 16 MiB.
+  const wide: Adapter = {
+    config: { ...firstAdapter().config, rank: 8 },
+    tensors: tensorSet(
+      Array.from({ length: 16 }, (_, layer) => `base_model.model.layers.${layer}.q_proj`).flatMap(
+        (path, k) => [
+          [`${path}.lora_A.weight`, float32([8, 2048], new Float32Array(8 * 2048).fill(k))] as const,
+          [`${path}.lora_B.weight`, float32([2048, 8], new Float32Array(8 * 2048).fill(-k))] as const,
+        ],
+      ),
+    ),
+  };
+  const model: ModelPort = { createAdapter: async () => wide };
+  const settings = config({ rounds: 1, cohort: { perRound: 8 }, strategy: { name: "fedavg" } });
+  const adapterOf = async (over: { readonly aggregator?: Aggregator }): Promise<string> => {
+    const coordinator = await coordinatorIn(temporaryDirectory(), { model, ...over });
+    later(() => coordinator.close());
+    for (let k = 0; k < 8; k++) {
+      const client = new FakeClient(coordinator.fleet({ address: "in process" }), `c${k}`, {
+        adds: k,
+        examples: k + 1,
+      });
+      client.ended.catch(() => undefined);
+      later(() => client.close());
+    }
+    const engine = await coordinator.submitRun({ config: settings });
+    await finished(engine);
+    expect(engine.run.stopped).toBeUndefined();
+    return engine.run.global!.model.sha256;
+  };
+  const aggregator = openAggregator({ threads: 2 });
+  later(() => aggregator.close());
+  const rounds: number[] = [];
+  const watched: Aggregator = {
+    aggregate: (input) => {
+      rounds.push(input.round);
+      return aggregator.aggregate(input);
+    },
+    close: () => aggregator.close(),
+  };
+  expect(await adapterOf({ aggregator: watched })).toBe(await adapterOf({}));
+  expect(rounds).toEqual([1]);
 });

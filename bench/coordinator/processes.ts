@@ -1,0 +1,50 @@
+/** The benchmark's processes: a coordinator, a swarm of clients. Both end with the process that started them. */
+import { type ChildProcess, fork } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { ServerLine, ServerOptions } from "./server.ts";
+
+type LineOf<Kind> = Extract<ServerLine, { kind: Kind }>;
+
+export interface ServerProcess {
+  readonly child: ChildProcess;
+  /** The next line of a kind; lines of other kinds are passed over. */
+  next<Kind extends ServerLine["kind"]>(kind: Kind): Promise<LineOf<Kind>>;
+}
+
+export function start(options: ServerOptions): ServerProcess {
+  const child = fork(join(import.meta.dirname, "server.ts"), [JSON.stringify(options)], {
+    stdio: ["ignore", "pipe", "inherit", "ipc"],
+  });
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  return {
+    child,
+    async next<Kind extends ServerLine["kind"]>(kind: Kind): Promise<LineOf<Kind>> {
+      for (;;) {
+        const { value, done } = await lines.next();
+        if (done === true) throw new Error("The coordinator's process ended");
+        const line: ServerLine = JSON.parse(value);
+        // as: the check beside it is what the type says.
+        if (line.kind === kind) return line as LineOf<Kind>;
+      }
+    },
+  };
+}
+
+export function startSwarm(address: string, clients: number): ChildProcess {
+  const swarm = join(import.meta.dirname, "swarm.ts");
+  return fork(swarm, [JSON.stringify({ address, clients })], {
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+}
+
+export async function inDirectory<T>(act: (directory: string) => Promise<T>): Promise<T> {
+  const directory = mkdtempSync(join(tmpdir(), "fedloom-bench-"));
+  try {
+    return await act(directory);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
