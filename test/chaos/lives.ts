@@ -77,7 +77,7 @@ export async function dieAtEach(
 }
 
 /** A life that does not come to its failpoint, on a loaded machine. */
-const LIFE_MS = 60_000;
+const LIFE_MS = 180_000;
 
 function tooLong(child: Child, name: Failpoint): Promise<never> {
   return new Promise((_, reject) => {
