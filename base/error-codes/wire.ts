@@ -116,7 +116,7 @@ export const wireCodes = {
   F5110: {
     status: "invalid_argument",
     meaning: "A client's name, or something else it says of itself, does not have the form that is wanted.",
-    remedy: "Use 1 to 64 of the characters A-Z a-z 0-9 . _ -",
+    remedy: "Use 1 to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit.",
   },
   F5111: {
     status: "failed_precondition",
