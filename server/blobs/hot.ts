@@ -5,7 +5,9 @@
 import { CHUNK_BYTES } from "../../proto/channel.ts";
 import type { BlobRef } from "../records.ts";
 
-/** Kept in all; larger blobs are read from disk each time, so that memory stays bounded whatever is handed out. */
+/** Blobs kept: adapter and configuration of a few runs side by side. Those of past rounds are asked for no more. */
+const HOT_COUNT = 8;
+/** Bytes kept in all; larger blobs are read from disk each time, so that memory stays bounded whatever is handed out. */
 export const HOT_BYTES = 64 * 2 ** 20;
 
 export class HotBlobs {
@@ -36,7 +38,7 @@ export class HotBlobs {
     let total = 0;
     for (const kept of this.#kept.values()) total += kept.size;
     for (const [oldest, kept] of this.#kept) {
-      if (total <= HOT_BYTES) break;
+      if (total <= HOT_BYTES && this.#kept.size <= HOT_COUNT) break;
       total -= kept.size;
       this.#kept.delete(oldest);
     }

@@ -1,4 +1,5 @@
 /** The operator's interface: what can be asked and told over HTTP, as JSON (schema.ts). No sockets here. */
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
@@ -13,6 +14,8 @@ import { verify } from "../verify.ts";
 import { adapterFiles } from "./adapter-files.ts";
 import { bodyOf } from "./body.ts";
 import { watchRun } from "./events.ts";
+import { openApiDocument } from "./openapi.ts";
+import { prometheusText } from "./prometheus.ts";
 import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
 import { addSites, type OperatorApp } from "./sites.ts";
 
@@ -51,6 +54,10 @@ export function operatorApp(
     }
     await next();
   });
+  app.use("/metrics", async (context, next) => {
+    await callerOf(context.req.header("authorization"), { local, gate });
+    await next();
+  });
   app.use("/v1/*", async (context, next) => {
     const caller = await callerOf(context.req.header("authorization"), { local, gate });
     if (caller.role !== "operator" && context.req.method !== "GET") {
@@ -78,6 +85,10 @@ export function operatorApp(
   const find = (context: Context) => coordinator.engine(context.req.param("id") ?? "");
 
   app.get("/healthz", (context) => context.json({ status: "ok", software: SOFTWARE, schema: SCHEMA }));
+  const loop = monitorEventLoopDelay();
+  loop.enable();
+  app.get("/metrics", (context) => context.text(prometheusText(coordinator, loop)));
+  app.get("/openapi.json", (context) => context.json(openApiDocument()));
   app.get("/v1/clients", (context) => context.json({ clients: clientsOf(coordinator) }));
   app.get("/v1/runs", (context) => context.json({ runs: coordinator.runs().map(show) }));
   app.post("/v1/runs", async (context) => {

@@ -1,6 +1,8 @@
 import { request } from "node:http";
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { decodeAdapter } from "../../adapters/peft.ts";
+import { operatorApp } from "../../server/http/app.ts";
 import { runStatus, streamed } from "../../server/http/schema.ts";
 import { serveHttp } from "../../server/http/server.ts";
 import { FakeClient } from "./fake-client.ts";
@@ -121,4 +123,37 @@ test("off loopback the interface does not open", async () => {
   const coordinator = await coordinatorIn(undefined);
   later(() => coordinator.close());
   await expect(serveHttp(coordinator, "0.0.0.0:0")).rejects.toMatchObject({ code: "F4014" });
+});
+
+test("Prometheus reads the coordinator's numbers", async () => {
+  const { coordinator, url, join } = await serve();
+  join("c1");
+  join("c2");
+  const engine = await coordinator.submitRun({ config: config({ rounds: 2 }) });
+  await finished(engine);
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const labels = `{run="${engine.run.id}",name="test"}`;
+  expect(text).toContain("# TYPE fedloom_clients_connected gauge\nfedloom_clients_connected 2\n");
+  expect(text).toContain(`fedloom_run_updates_total${labels} 4\n`);
+  expect(text).toContain(`fedloom_run_rounds_done_total${labels} 2\n`);
+  expect(text).toMatch(/process_resident_memory_bytes \d{7,}\n/);
+  // Every line is a comment or a sample, as the format wants it.
+  expect(
+    text
+      .trimEnd()
+      .split("\n")
+      .filter((line) => !/^(# (HELP|TYPE) |[a-z_]+(\{[^}]*\})? [-\d.e+]+$)/.test(line)),
+  ).toEqual([]);
+});
+
+test("the OpenAPI document names every path that answers", async () => {
+  const { coordinator, url } = await serve();
+  const document = z.object({ openapi: z.literal("3.1.0"), paths: z.record(z.string(), z.unknown()) });
+  const { paths } = document.parse(await (await fetch(`${url}/openapi.json`)).json());
+  const app = operatorApp(coordinator, { allowedHosts: () => [], local: true, gate: undefined });
+  const served = app.routes
+    .filter(({ method, path }) => method !== "ALL" && path !== "/openapi.json")
+    .map(({ path }) => path.replace(/:(\w+)/g, "{$1}"));
+  expect(served.filter((path) => !(path in paths))).toEqual([]);
+  expect(served).toContain("/v1/runs/{id}/fork");
 });
