@@ -1,6 +1,7 @@
 /** A classifier as a learner: texts or pictures in, the cross-entropy of their classes and its gradients out. */
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import { fitInputs } from "./fit-inputs.ts";
 import type { ImageRef, Images } from "./images.ts";
 import type { Gradients, Learner, Losses, Row } from "./learner.ts";
 import type { Engine } from "./onnx/engine.ts";
@@ -59,7 +60,7 @@ export class ClassLearner implements Learner<ClassRow> {
 
   async #inputs(rows: readonly ClassRow[]): Promise<TensorSet> {
     const { engine, images, padId, contextLength } = this.#options;
-    if (images !== undefined) return pictures(images, rows);
+    if (images !== undefined) return pictures(images, engine, rows);
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const shape = [rows.length, length];
     const all = new Map<string, Tensor>([
@@ -67,15 +68,14 @@ export class ClassLearner implements Learner<ClassRow> {
       ["input_ids", paddedIds(rows, length, padId)],
       ["token_type_ids", { dtype: "I64", shape, data: new BigInt64Array(rows.length * length) }],
     ]);
-    const wanted = new Set(engine.inputs.map(({ name }) => name));
-    return new Map([...all].filter(([name]) => wanted.has(name)));
+    return fitInputs(engine.inputs, all);
   }
 }
 
-async function pictures(images: Images, rows: readonly ClassRow[]): Promise<TensorSet> {
+async function pictures(images: Images, engine: Engine, rows: readonly ClassRow[]): Promise<TensorSet> {
   const frames: Tensor[] = [];
   // Rows of a classifier of pictures have one; its processor gives every picture the same size.
-  for (const { image } of rows) frames.push((await images.inputs(image!, 0)).get("pixel_values")!);
+  for (const { image } of rows) frames.push((await images.inputs(engine, image!, 0)).get("pixel_values")!);
   const size = frames[0]!.data.length;
   const data = new Float32Array(rows.length * size);
   frames.forEach((frame, r) => {

@@ -2,6 +2,7 @@
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import type { Example } from "../data/example.ts";
+import { fitInputs } from "./fit-inputs.ts";
 import { assertNotAborted, microBatches } from "./learner.ts";
 import type { Decoding } from "./onnx/decoding.ts";
 import type { Predictor } from "./options.ts";
@@ -101,7 +102,7 @@ function decoderInputs(
     const data = (embeds.data as Float32Array).subarray(from * hidden, (from + count) * hidden); // F32 as `embed` makes it
     all.set("inputs_embeds", float32([1, count, hidden], data));
   }
-  return new Map([...all].filter(([name]) => inputs.includes(name)));
+  return fitInputs(inputs, all);
 }
 
 function lastRow(logits: Tensor): Float32Array {

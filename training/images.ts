@@ -8,6 +8,7 @@ import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import { sha256 } from "../base/hash.ts";
 import type { Media } from "../data/example.ts";
 import type { FeatureCache } from "./feature-cache.ts";
+import { fitInputs } from "./fit-inputs.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
 import type { ImageGrid } from "./models/image-tokens.ts";
 import { readMedia } from "./models/picture.ts";
@@ -64,11 +65,11 @@ export class Images {
   }
 
   /** What a vision encoder takes for one frame of an opened image. */
-  async inputs({ key, frames }: ImageRef, i: number): Promise<TensorSet> {
+  async inputs(encoder: Engine, { key, frames }: ImageRef, i: number): Promise<TensorSet> {
     const [width, height] = frames[i]!;
     const pixels = await this.#cache.get(pixelKey(key, i));
     if (pixels === undefined) throw new TypeError(`Image ${key} was not opened`);
-    return frameInputs(this.#processor.family, { width, height, pixels });
+    return fitInputs(encoder.inputs, frameInputs(this.#processor.family, { width, height, pixels }));
   }
 
   /** Encodes with the base alone, each image once. */
@@ -80,7 +81,9 @@ export class Images {
             const key = `${ref.key}-${i}.features`;
             const cached = await this.#cache.get(key);
             if (cached !== undefined) return cached;
-            const features = flat(await encoder.forward({ inputs: await this.inputs(ref, i) }, new Map()));
+            const features = flat(
+              await encoder.forward({ inputs: await this.inputs(encoder, ref, i) }, new Map()),
+            );
             await this.#cache.put(key, features);
             return features;
           }),
@@ -95,7 +98,7 @@ export class Images {
     const sizeOf = (ref: ImageRef, i: number): string => ref.frames[i]!.join();
     /** Forward and backward see the same masks, other frames see others. */
     const batchOf = async (ref: ImageRef, i: number, seed: string | undefined): Promise<Batch> => ({
-      inputs: await this.inputs(ref, i),
+      inputs: await this.inputs(encoder, ref, i),
       ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
     });
     return {

@@ -4,6 +4,7 @@
  */
 import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
+import { fitInputs } from "./fit-inputs.ts";
 import { addAll } from "./images.ts";
 import type { Gradients, Learner, Losses } from "./learner.ts";
 import type { Batch, Engine } from "./onnx/engine.ts";
@@ -110,14 +111,15 @@ export class TextLearner implements Learner<TextRow> {
   }
 
   async #batch(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<PaddedBatch> {
-    const { embedder, padId, contextLength } = this.#options;
+    const { decoder, embedder, padId, contextLength } = this.#options;
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const mask = ["attention_mask", attentionMask(rows, length)] as const;
     if (embedder === undefined) {
-      const inputs = new Map([mask, ["input_ids", paddedIds(rows, length, padId)]]);
-      return { batch: { inputs }, length, placements: [] };
+      const ids = new Map([mask, ["input_ids", paddedIds(rows, length, padId)]]);
+      return { batch: { inputs: fitInputs(decoder.inputs, ids) }, length, placements: [] };
     }
     const { embeds, placements } = await embed(embedder, rows, length, parameters, seed);
-    return { batch: { inputs: new Map([mask, ["inputs_embeds", embeds]]) }, length, placements };
+    const vectors = new Map([mask, ["inputs_embeds", embeds]]);
+    return { batch: { inputs: fitInputs(decoder.inputs, vectors) }, length, placements };
   }
 }

@@ -16,7 +16,7 @@ import { matchModule } from "./targets/match.ts";
 
 export interface Decoding {
   /** What a run takes beside the caches and parameters. */
-  readonly inputs: readonly string[];
+  readonly inputs: readonly Pick<GraphInput, "name" | "type">[];
   /** Caches of length 0, by the names of the inputs that take them. */
   emptyCaches(): TensorSet;
   /** @returns logits of all positions given, and the caches that the next run takes */
@@ -75,9 +75,8 @@ export async function openDecoding({
     packWeights: true,
   });
   const factors = pairs.flatMap(({ spec }) => [factorName(spec.path, "A"), factorName(spec.path, "B")]);
-  const taken = new Set([...caches.map(({ name }) => name), ...factors]);
   return {
-    inputs: session.inputs.filter((name) => !taken.has(name)),
+    inputs: whole.inputs.filter(({ name }) => caches.every((cache) => cache.name !== name)),
     emptyCaches: () =>
       tensorSet(
         caches.map(({ name, type, heads, size }) => [name, emptyCache(type, [1, heads as number, 0, size!])]),

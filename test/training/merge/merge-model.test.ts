@@ -11,13 +11,13 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Adapter } from "../../../adapters/adapter.ts";
 import { readPeft } from "../../../adapters/peft.ts";
 import { readSafetensors } from "../../../adapters/safetensors.ts";
 import { float32, type TensorSet, tensor, tensorSet } from "../../../adapters/tensor.ts";
 import { initializerRanges } from "../../../training/merge/locate.ts";
-import { mergeModel } from "../../../training/merge/merge-model.ts";
+import { type MergeReport, mergeModel } from "../../../training/merge/merge-model.ts";
 import { openGraphFile } from "../../../training/onnx/edge/files.ts";
 import { openSession } from "../../../training/onnx/edge/session.ts";
 import { decodeModel, encodeModel } from "../../../training/onnx/format/codec.ts";
@@ -110,9 +110,12 @@ describe("a model in three graphs with its weights beside them", () => {
   const source = join(golden, "llava-tiny");
   const adapter = readPeft(join(source, "reference/r8_a16_all/adapter"));
   const target = join(folder, "llava");
+  let report: MergeReport;
+  beforeAll(async () => {
+    report = await mergeModel(source, adapter, target);
+  });
 
   test("gives PEFT's logits", async () => {
-    const report = await mergeModel(source, adapter, target);
     expect(report.graphs).toEqual({
       "onnx/vision_encoder.onnx": 0,
       "onnx/embed_tokens.onnx": 0,
