@@ -17,7 +17,8 @@ import { coded, shareable, tooLate } from "./failure.ts";
 import { type Persistence, untilAnswered } from "./persistence.ts";
 import type { Standing } from "./standing.ts";
 import { createTransfer } from "./transfer.ts";
-import { doTask, idleMsOf, type Phase, type Workplace } from "./work.ts";
+import { doTask } from "./work.ts";
+import { idleMsOf, type Phase, type Workplace } from "./workplace.ts";
 
 /** Longest time without progress while a result of an earlier start is delivered. */
 const DELIVERY_IDLE_MS = 60_000;

@@ -1,0 +1,120 @@
+/**
+ * A training task: the trainer's result becomes an update on the client's disk.
+ *
+ * The order matters for crashes: personal tensors, then the update's blobs, then (in work.ts) the note that names
+ * them. All of it is a function of the task and of what lay there before its round, so that a task that is trained
+ * again leaves the same bytes.
+ */
+
+import { create } from "@bufbuild/protobuf";
+import { codecOf } from "../adapters/codecs/index.ts";
+import { encodeUpdate } from "../adapters/encoded-update.ts";
+import { baseMetadata } from "../adapters/peft.ts";
+import { formatPeftConfig } from "../adapters/peft-config.ts";
+import { writeSafetensors } from "../adapters/safetensors.ts";
+import { failpoint } from "../base/failpoint.ts";
+import { createRng } from "../base/rng.ts";
+import type { TrainOptions } from "../config/task.ts";
+import { type BlobRef, BlobRefSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import type { TrainResult, TrainTask } from "../training/trainer.ts";
+import { wordedAs } from "./inventory.ts";
+import { splitTravelling, withPersonal } from "./local-tensors.ts";
+import type { ClientState } from "./state.ts";
+import {
+  type Inputs,
+  insideTrainer,
+  noExamples,
+  type Result,
+  type WorkControl,
+  type Workplace,
+} from "./workplace.ts";
+
+export async function train(
+  task: Task,
+  options: TrainOptions,
+  { global, globalSha256, corrections }: Inputs,
+  { state, trainer, shard }: Workplace,
+  control: WorkControl,
+): Promise<Result> {
+  const examples = wordedAs(shard, options.prompt).train;
+  if (examples.length === 0) throw noExamples("train");
+  const personal = state.local.before("personal", task.runId, task.round);
+  control.onPhase("train");
+  let prepared = 0;
+  const {
+    kind: _kind,
+    prompt: _prompt,
+    codec: _codec,
+    travels: _travels,
+    training,
+    ...instructions
+  } = options;
+  const trained = await insideTrainer(() =>
+    trainer.train(
+      {
+        // as: zod types absent members as possibly undefined; what came out of JSON has none that are.
+        ...(instructions as Omit<TrainTask, "adapter" | "options" | "corrections">),
+        adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+        options: training,
+        corrections,
+      },
+      examples,
+      {
+        signal: control.signal,
+        onProgress({ step, steps, loss, learningRate, tokensPerSecond }) {
+          if (step === 0) {
+            if (prepared === 0) control.onPhase("prepare");
+            return control.onProgress(++prepared, examples.length, {});
+          }
+          if (step === 1 && prepared > 0) control.onPhase("train");
+          control.onProgress(step, steps, { loss, learningRate, tokensPerSecond });
+        },
+      },
+    ),
+  );
+  control.signal.throwIfAborted();
+  failpoint("client.trained");
+  return keepUpdate(task, options, { global, globalSha256 }, trained, state);
+}
+
+function keepUpdate(
+  task: Task,
+  { codec, seed, travels }: TrainOptions,
+  { global, globalSha256 }: Pick<Inputs, "global" | "globalSha256">,
+  trained: TrainResult,
+  state: ClientState,
+): Result {
+  const { travelling, staying } = splitTravelling(trained.adapter.tensors, travels);
+  if (staying.size > 0) state.local.save("personal", task.runId, task.round, staying);
+  const memory = state.local.before("codec-memory", task.runId, task.round);
+  const encoded = encodeUpdate(
+    codecOf(codec),
+    travelling,
+    { tensors: global.tensors, sha256: globalSha256 },
+    createRng(seed).fork("codec"),
+    { metadata: baseMetadata(trained.adapter.config), ...(memory === undefined ? {} : { memory }) },
+  );
+  if (encoded.memory.size > 0) {
+    state.local.save("codec-memory", task.runId, task.round, encoded.memory);
+  }
+  const store = (bytes: Uint8Array): BlobRef => {
+    const { sha256, size } = state.blobs.write((write) => write(bytes));
+    return create(BlobRefSchema, { sha256, size: BigInt(size) });
+  };
+  const result: Result = {
+    adapterConfig: store(formatPeftConfig(trained.adapter.config)),
+    adapterModel: store(encoded.bytes),
+    extras: Object.fromEntries(
+      Object.entries(trained.extras).map(([name, set]) => [name, store(writeSafetensors(set))]),
+    ),
+    examples: BigInt(trained.examples),
+    steps: BigInt(trained.steps),
+    tokens: BigInt(trained.tokens),
+    touched: Object.fromEntries(
+      Object.entries(trained.touched).map(([group, count]) => [group, BigInt(count)]),
+    ),
+    metrics: { ...trained.metrics },
+  };
+  failpoint("client.update-written");
+  return result;
+}
