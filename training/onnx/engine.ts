@@ -38,6 +38,8 @@ export interface LinearModule {
   /** How the file keeps the weight: as a product has it, transposed, or in blocks of a few bits (MatMulNBits). */
   readonly layout: "in_out" | "out_in" | "nbits";
   readonly columns?: readonly [number, number];
+  /** Path of the packed projection that it is a part of. */
+  readonly packed?: string;
   /** All output columns of the node, those of other modules included. */
   readonly nodeOut: number;
 }

@@ -60,6 +60,17 @@ export function matchModule(
   const exact = modules.find((module) => module.path === path);
   if (exact !== undefined) return exact;
   if (!belongsTo(path, isEncoder)) return undefined;
+  return closest(path, modules) ?? closest(path, packedWholes(modules));
+}
+
+/** An adapter of a model that has the packed projection itself, such as Phi-3, has one pair for all of it. */
+function packedWholes(modules: readonly LinearModule[]): readonly LinearModule[] {
+  return modules.flatMap(({ packed, columns, ...rest }): LinearModule[] =>
+    packed !== undefined && columns?.[0] === 0 ? [{ ...rest, path: packed, out: rest.nodeOut }] : [],
+  );
+}
+
+function closest(path: string, modules: readonly LinearModule[]): LinearModule | undefined {
   const wanted = canonicalPath(path);
   const isLayer = wanted !== path;
   const matches = modules.filter((module) => {

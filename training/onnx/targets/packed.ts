@@ -15,7 +15,7 @@ export function packedColumns(graph: Graph, linear: Linear, path: string): Linea
   return sizes.map((size, i) => {
     const from = at;
     at += size;
-    return moduleOf(linear, `${parent}.${names[i]}`, size, [from, at]);
+    return { ...moduleOf(linear, `${parent}.${names[i]}`, size, [from, at]), packed: path };
   });
 }
 

@@ -39,10 +39,16 @@ export function structuralPaths(graph: Graph, linears: readonly Linear[]): Reado
     o: walk.linearAfter(result),
   }));
   found.forEach(({ q, k, v, o }, layer) => {
-    if (!q || !k || !v || !o || new Set([q, k, v, o]).size < 4) return;
+    if (!q || !k || !v || !o) return;
+    const out = `${root}.${layer}.self_attn.${isEncoder ? "out_proj" : "o_proj"}`;
+    if (new Set([q, k, v]).size === 1 && o !== q) {
+      paths.set(q.node, `${root}.${layer}.self_attn.qkv_proj`);
+      paths.set(o.node, out);
+    }
+    if (new Set([q, k, v, o]).size < 4) return;
     for (const [role, linear] of Object.entries({ q, k, v }))
       paths.set(linear.node, `${root}.${layer}.self_attn.${role}_proj`);
-    paths.set(o.node, `${root}.${layer}.self_attn.${isEncoder ? "out_proj" : "o_proj"}`);
+    paths.set(o.node, out);
   });
   found.forEach(({ o }, layer) => {
     if (!o) return;
@@ -65,16 +71,18 @@ function perceptron(linears: readonly Linear[], walk: Walk): [string, Linear][] 
   if (a === undefined || b === undefined) return [];
   if (a.node.inputs[0] === b.node.inputs[0]) {
     if (c === undefined) return [];
-    const [gate, up] = walk.meetsActivation(a, c) ? [a, b] : [b, a];
+    const [gate, up] = walk.meetsActivation(a, b) ? [a, b] : [b, a];
     return [
       ["gate_proj", gate],
       ["up_proj", up],
       ["down_proj", c],
     ];
   }
+  // One matrix for gate and up is twice as wide as what down reads.
+  const [first, second] = a.out === 2 * b.in ? ["gate_up_proj", "down_proj"] : ["fc1", "fc2"];
   return [
-    ["fc1", a],
-    ["fc2", b],
+    [first!, a],
+    [second!, b],
   ];
 }
 
@@ -183,20 +191,26 @@ class Walk {
     return undefined;
   }
 
-  /** Whether an activation lies between a layer and the one that reads the product of both. */
-  meetsActivation(from: Linear, to: Linear): boolean {
-    const open = [...from.node.outputs];
+  /** Whether an activation lies between a layer and where it meets what comes from `other`. */
+  meetsActivation(from: Linear, other: Linear): boolean {
+    const others = this.#reachable(other, new Set());
+    for (const name of this.#reachable(from, others))
+      for (const reader of this.#readers.get(name) ?? []) if (ACTIVATIONS.has(reader.op)) return true;
+    return false;
+  }
+
+  /** Values that follow from a layer, up to the next layers and to nodes that also read values of `border`. */
+  #reachable(from: Linear, border: ReadonlySet<string>): ReadonlySet<string> {
     const seen = new Set<string>();
+    const open = [...from.node.outputs];
     while (open.length > 0) {
       const next = open.pop()!;
       if (seen.has(next)) continue;
       seen.add(next);
-      for (const reader of this.#readers.get(next) ?? []) {
-        if (ACTIVATIONS.has(reader.op)) return true;
-        // Past the product of gate and up everything has met the activation.
-        if (reader !== to.node && reader.op !== "Mul") open.push(...reader.outputs);
-      }
+      for (const reader of this.#readers.get(next) ?? [])
+        if (!this.#linears.has(reader) && !reader.inputs.some((input) => border.has(input)))
+          open.push(...reader.outputs);
     }
-    return false;
+    return seen;
   }
 }
