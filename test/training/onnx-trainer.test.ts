@@ -69,6 +69,11 @@ const text = (id: string, content: string): Example => ({
   audios: [],
 });
 
+const bytesOf = ({ tensors }: Adapter, name: string): Uint8Array => {
+  const { buffer, byteOffset, byteLength } = tensors.get(name)!.data;
+  return new Uint8Array(buffer, byteOffset, byteLength);
+};
+
 let trainer: Trainer;
 let adapter: Adapter;
 beforeAll(async () => {
@@ -120,6 +125,25 @@ describe("a fresh adapter", () => {
       [8, 48],
       [2, 48],
     ]);
+  });
+
+  test.each([
+    ["connector", ["model.connector.modality_projection.proj"]],
+    [
+      "vision",
+      [
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.q_proj",
+        "self_attn.out_proj",
+        "mlp.fc1",
+        "mlp.fc2",
+      ].flatMap((name) => [0, 1].map((layer) => `model.vision_model.encoder.layers.${layer}.${name}`)),
+    ],
+  ] as const)("of the %s has that part's layers", async (train, wanted) => {
+    const { tensors } = await trainer.createAdapter({ ...REQUEST, train }, "1");
+    const names = [...tensors.keys()].filter((name) => name.endsWith(".lora_A.weight"));
+    expect(names).toEqual(wanted.map((path) => `base_model.model.${path}.lora_A.weight`).toSorted());
   });
 
   test("targets that name nothing are refused with the layers there are", async () => {
@@ -174,6 +198,24 @@ describe("training on pictures, texts and both", () => {
     } finally {
       await other.close();
     }
+  });
+
+  test("moves the encoder's factors only where examples have pictures, not even by decay", async () => {
+    const whole = await trainer.createAdapter({ ...REQUEST, rank: 2, train: "all" }, "1");
+    const options = { ...OPTIONS, max_steps: 2, weight_decay: 0.1 };
+    const [pictured, textual] = [
+      (await examples(9, "x")).filter(({ images }) => images.length > 0),
+      [text("a", "what ?")],
+    ];
+    const movedBy = async (shard: readonly Example[]) => {
+      const { adapter: trained } = await trainer.train({ adapter: whole, seed: "s", options }, shard, {});
+      const names = [...whole.tensors.keys()].filter(
+        (name) => Buffer.compare(bytesOf(whole, name), bytesOf(trained, name)) !== 0,
+      );
+      return new Set(names.map((name) => name.split(".")[3]));
+    };
+    expect(await movedBy(textual)).toEqual(new Set(["text_model"]));
+    expect(await movedBy(pictured)).toEqual(new Set(["text_model", "vision_model", "connector"]));
   });
 
   test("counts progress in steps and says the loss of each", async () => {
