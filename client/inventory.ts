@@ -15,8 +15,18 @@ export interface Shard {
   worded?(form: PromptForm): Shard;
 }
 
-/** The examples as a run wants their prompts. */
+const wordings = new WeakMap<Shard, Map<PromptForm, Shard>>();
+
+/** The examples as a run wants their prompts; the same objects each time, since trainers remember what they made of them. */
 export function wordedAs(shard: Shard, form: PromptForm): Shard {
+  const known = wordings.get(shard) ?? new Map<PromptForm, Shard>();
+  wordings.set(shard, known);
+  const worded = known.get(form) ?? reworded(shard, form);
+  known.set(form, worded);
+  return worded;
+}
+
+function reworded(shard: Shard, form: PromptForm): Shard {
   if (shard.worded !== undefined) return shard.worded(form);
   const reword = (example: Example): Example => withKept(example, MODALITIES, form);
   return { train: shard.train.map(reword), heldOut: shard.heldOut.map(reword) };

@@ -1,6 +1,6 @@
 /** What a node does with a task: train or evaluate, deliver the result, report the failure, clear up. */
 import { create } from "@bufbuild/protobuf";
-import type { FedloomError } from "../base/errors.ts";
+import { FedloomError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { errorFields, type Log } from "../base/log.ts";
 import type { Rng } from "../base/rng.ts";
@@ -10,18 +10,22 @@ import {
   type SubmitResultRequest,
   type Task,
   TaskProgressSchema,
+  Verdict,
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { isIntact } from "./blobs.ts";
 import { blobsOf, deliver } from "./deliver.ts";
 import { coded, shareable, tooLate } from "./failure.ts";
 import { type Persistence, untilAnswered } from "./persistence.ts";
-import type { Standing } from "./standing.ts";
+import { isTransient, type Standing } from "./standing.ts";
 import { createTransfer } from "./transfer.ts";
 import { doTask } from "./work.ts";
 import { idleMsOf, type Phase, type Workplace } from "./workplace.ts";
 
 /** Longest time without progress while a result of an earlier start is delivered. */
 const DELIVERY_IDLE_MS = 60_000;
+
+/** A task that comes again comes at once, if it does. */
+const ACCEPTED_REMEMBERED = 8;
 
 export interface Worker {
   /** Forgets kept results whose files are not what they were; their tasks begin anew. */
@@ -52,6 +56,23 @@ export function createWorker(
       }),
   };
   const transfer = createTransfer(fleet, state.blobs, state.clientId, persistence);
+  /** The newest results that the coordinator took, oldest first. */
+  const accepted = new Map<string, SubmitResultRequest>();
+
+  /**
+   * Whether the task was done already. A connection that is just being made may bring a task whose result was
+   * accepted meanwhile over another: offering the result once more tells, and costs no training.
+   */
+  const isDone = async ({ taskId }: Task): Promise<boolean> => {
+    const result = accepted.get(taskId);
+    if (result === undefined) return false;
+    const answer = await untilAnswered(
+      () => fleet.submitResult(result, ending).catch(refusedOnly),
+      ending,
+      persistence,
+    );
+    return answer !== undefined && answer.verdict !== Verdict.REFUSED;
+  };
 
   const deliverResult = async (result: SubmitResultRequest, idleMs: number, open: boolean): Promise<void> => {
     const delivery = await deliver(
@@ -73,8 +94,11 @@ export function createWorker(
       },
     );
     const fields = { task: result.taskId, run: result.runId, round: result.round };
-    if (delivery.kind === "accepted") log.info("Result accepted", fields);
-    else log.warn(`Result ${delivery.kind}`, { ...fields, ...delivery });
+    if (delivery.kind === "accepted") {
+      log.info("Result accepted", fields);
+      accepted.set(result.taskId, result);
+      if (accepted.size > ACCEPTED_REMEMBERED) accepted.delete(accepted.keys().next().value!);
+    } else log.warn(`Result ${delivery.kind}`, { ...fields, ...delivery });
   };
 
   const reportFailure = (task: Task, phase: Phase, error: FedloomError): Promise<unknown> => {
@@ -129,6 +153,7 @@ export function createWorker(
           : clock.after(Number(task.deadlineMs), () => deadline.abort(tooLate(task)));
       const bounded = AbortSignal.any([signal, deadline.signal]);
       try {
+        if (await isDone(task)) return;
         state.note(task.taskId);
         failpoint("client.task-noted");
         const result = await doTask(
@@ -168,4 +193,10 @@ export function createWorker(
 
 export function taskFields(task: Task): Record<string, string | number> {
   return { task: task.taskId, run: task.runId, round: task.round };
+}
+
+/** A coordinator that has lost the result, or its blobs, wants the task done anew; any other trouble is thrown on. */
+function refusedOnly(error: unknown): undefined {
+  if (error instanceof FedloomError && (!isTransient(error) || error.code === "F5011")) return undefined;
+  throw error;
 }

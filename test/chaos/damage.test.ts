@@ -30,7 +30,7 @@ import { createToyTrainer, toyAdapter, toyExamples } from "../toy-trainer.ts";
 import { LONG } from "./lives.ts";
 
 const ROUNDS = 3;
-const TIMEOUT_MS = LONG ? 3_600_000 : 180_000;
+const TIMEOUT_MS = LONG ? 3_600_000 : 300_000;
 
 let undisturbed: string;
 beforeAll(async () => {

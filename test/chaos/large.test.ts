@@ -37,7 +37,7 @@ test(`an update of ${SIZE / MIB} MiB passes through both processes in less than 
     String(SIZE),
   ]);
   const peak = async (child: typeof sender): Promise<number> =>
-    Number((await child.line(/^peak (\d+)$/, LONG ? 600_000 : undefined))[1]);
+    Number((await child.line(/^peak (\d+)$/, LONG ? 600_000 : 280_000))[1]);
   const sent = await peak(sender);
   receiver.process.send("report");
   const received = await peak(receiver);

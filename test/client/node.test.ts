@@ -506,3 +506,39 @@ test("a blob whose bits changed on the client's disk since the last round is fet
   expect(fetched.filter((sha256) => sha256 === task.adapterModel!.sha256)).toHaveLength(1);
   state.close();
 });
+
+test("a task that arrives again after its result was accepted is not trained again", async () => {
+  const fleet = createFakeFleet();
+  let trainings = 0;
+  const node = start(fleet, {
+    trainer: createToyTrainer({ steps: 1, beforeStep: () => void trainings++ }),
+  });
+  const task = fleet.trainTask("t1", toyAdapter());
+  fleet.offer(task);
+  while (!node.lines.some((line) => line.includes("Result accepted"))) await new Promise(setImmediate);
+  // A new connection was handed the task just before the result arrived over the old one.
+  fleet.offer(task);
+  fleet.offer(fleet.trainTask("t2", toyAdapter()));
+  await fleet.until(() => fleet.submitted.some(({ taskId }) => taskId === "t2"));
+  await node.stop();
+  expect(trainings).toBe(2);
+});
+
+test("a coordinator that has lost an accepted result gets the task done anew", async () => {
+  const fleet = createFakeFleet();
+  const node = start(fleet);
+  const task = fleet.trainTask("t1", toyAdapter());
+  fleet.offer(task);
+  while (!node.lines.some((line) => line.includes("Result accepted"))) await new Promise(setImmediate);
+  let lost = true;
+  fleet.before = (call) => {
+    if (call === "submitResult" && lost) {
+      lost = false;
+      throw new FedloomError("F5011", "Its blobs were not uploaded");
+    }
+  };
+  fleet.offer(task);
+  await fleet.until(() => fleet.submitted.length === 2);
+  await node.stop();
+  expect(fleet.submitted[1]!.adapterModel!.sha256).toBe(fleet.submitted[0]!.adapterModel!.sha256);
+});

@@ -79,7 +79,7 @@ test("a connection that is open and dead is noticed by the client, which comes b
   const coordinator = setting.coordinator();
   await coordinator.line(/^listening/);
   const proxy = await proxyTo(setting.address);
-  const c1 = setting.client("c1", { join: proxy.address, holdIn: 2, keepaliveMs: 500 });
+  const c1 = setting.client("c1", { join: proxy.address, holdIn: 2, keepaliveMs: 2000 });
   setting.client("c2");
   await c1.line(/^holding/);
   proxy.freeze();

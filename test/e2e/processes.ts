@@ -8,10 +8,10 @@ import { createInterface } from "node:readline";
 import { onTestFinished, vi } from "vitest";
 
 /** Longest wait for any one event: a loaded machine with two cores, and then some. A test that comes here has failed. */
-export const DEADLINE_MS = 90_000;
+export const DEADLINE_MS = 120_000;
 
 // Tests that start processes take long on a machine that does much else; what hangs is found by DEADLINE_MS.
-vi.setConfig({ testTimeout: 180_000 });
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 export interface Child {
   readonly process: ChildProcess;
