@@ -5,6 +5,7 @@
  */
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { asyncBufferFromFile } from "hyparquet/src/node.js";
+import { compressors } from "hyparquet-compressors";
 import { z } from "zod";
 import type { Media } from "../example.ts";
 import { isRow, type Row } from "./text-files.ts";
@@ -42,6 +43,7 @@ async function* rowsOf(path: string, file: File, metadata: Metadata): AsyncGener
         rowStart: start,
         rowEnd: start + count,
         utf8: false,
+        compressors,
       }) as Promise<Row[]>;
     const rows: Record<string, unknown>[] =
       words.length === 0

@@ -2,8 +2,8 @@
  * Folders of parquet as the Hugging Face hub keeps datasets: <split>-00000-of-0000N.parquet, at the top or in data/.
  * An image or audio column is a struct {bytes, path} or a list of such; its bytes are read when a trainer wants them.
  *
- * A row is a conversation (conversation.ts) or a picture with `text` or `label`. Files compressed with anything but
- * snappy or nothing are refused by the reader.
+ * A row is a conversation (conversation.ts) or a picture with `text` or `label`. Every codec that parquet
+ * writers use is read: snappy, gzip, zstd, brotli, lz4, or none.
  *
  * Source: https://huggingface.co/docs/hub/datasets-image#parquet-format
  */
