@@ -10,6 +10,9 @@ export const PROTOCOL_MAJOR = 1;
 export const PROTOCOL_MINOR = 0;
 export const SOFTWARE = `fedloom ${packageJson.version}`;
 
+/** Of a peer's name for itself, as far as a message repeats it. */
+const MAX_SOFTWARE_CHARACTERS = 64;
+
 export function ownVersion(): ProtocolVersion {
   return create(ProtocolVersionSchema, { major: PROTOCOL_MAJOR, minor: PROTOCOL_MINOR, software: SOFTWARE });
 }
@@ -18,11 +21,12 @@ export function ownVersion(): ProtocolVersion {
 export function checkVersion(peer: string, version: ProtocolVersion | undefined): void {
   const theirs = version?.major ?? 0;
   if (theirs === PROTOCOL_MAJOR) return;
+  const software = version?.software.slice(0, MAX_SOFTWARE_CHARACTERS) || "unknown software";
   const older = theirs < PROTOCOL_MAJOR ? peer : "this side";
   throw new FedloomError(
     "F5002",
     `Cannot talk to ${peer}: this side (${SOFTWARE}) speaks protocol ${PROTOCOL_MAJOR}.${PROTOCOL_MINOR}, ` +
-      `the other (${version?.software || "unknown software"}) ${theirs}.${version?.minor ?? 0}; upgrade ${older}`,
+      `the other (${software}) ${theirs}.${version?.minor ?? 0}; upgrade ${older}`,
     { peer, ours: PROTOCOL_MAJOR, theirs },
   );
 }

@@ -72,7 +72,11 @@ export async function* hold(
   const listen = async (): Promise<void> => {
     for (;;) {
       const next = await messages.next();
-      if (next.done === true) return queue.end();
+      if (next.done === true) {
+        if (session === undefined && !signal.aborted)
+          throw broken(peer.address, "a connection must begin with Hello");
+        return queue.end();
+      }
       const { message } = next.value;
       if (message.case === "hello") {
         if (session !== undefined) throw broken(`client "${session.client}"`, "it says Hello twice");

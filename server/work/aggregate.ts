@@ -4,12 +4,14 @@
  */
 
 import type { Adapter } from "../../adapters/adapter.ts";
+import { bytesByGroup } from "../../adapters/encoded-update.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
 import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import { sizeOf } from "../../adapters/tensor.ts";
 import type { Aggregator } from "../../aggregators/aggregator.ts";
 import { diagnose } from "../../aggregators/diagnostics.ts";
+import { groupOf } from "../../aggregators/groups.ts";
 import { aggregateUpdates, contextOf, type RoundInput } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
 import type { AggregateResult } from "../../aggregators/strategy.ts";
@@ -94,7 +96,7 @@ export async function aggregate(
   const outcome: Outcome = {
     global: await writeAdapter(blobs, result.global),
     state: await blobs.put(encodeState(result.state)),
-    report: finiteOf(result.report),
+    report: { ...finiteOf(result.report), ...(await bytesUp(blobs, input.updates)) },
   };
   if (result.baseDelta === undefined) return outcome;
   return { ...outcome, baseDelta: await writeAdapter(blobs, result.baseDelta) };
@@ -132,6 +134,22 @@ async function filesOf(
     files.push({ info, model: await file(update.adapter.model), extras, origin });
   }
   return files;
+}
+
+/** Bytes of the updates as they came, by the group that their tensors belong to: what a codec or a frozen part saves. */
+async function bytesUp(blobs: Blobs, updates: AggregationInput["updates"]): Promise<Record<string, number>> {
+  const report: Record<string, number> = {};
+  for (const [client, update] of updates) {
+    const file = await blobs.tensors(update.adapter.model, `update of client "${client}"`);
+    try {
+      for (const [group, bytes] of Object.entries(bytesByGroup(file, groupOf))) {
+        report[`bytesUp.${group}`] = (report[`bytesUp.${group}`] ?? 0) + bytes;
+      }
+    } finally {
+      file.close();
+    }
+  }
+  return report;
 }
 
 /** Journals and metrics.jsonl hold finite numbers only; what is not, as a ratio of two zeros, says nothing. */

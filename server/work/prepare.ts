@@ -3,6 +3,7 @@ import { encodeAdapter } from "../../adapters/peft.ts";
 import { type BuiltStrategy, buildStrategy } from "../../aggregators/build.ts";
 import { checkNeeds } from "../../aggregators/needs.ts";
 import { encodeState } from "../../aggregators/state-file.ts";
+import { mixesRanks } from "../../config/fleet.ts";
 import { quorumOf, type RunConfig } from "../../config/run.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { ModelPort } from "../ports.ts";
@@ -17,7 +18,7 @@ export function strategyOf(config: RunConfig): BuiltStrategy {
   checkNeeds(built.name, built.needs, {
     quorum: quorumOf(config),
     rounds: config.rounds,
-    heterogeneousRanks: false,
+    heterogeneousRanks: mixesRanks(config),
     mergedIntoQuantizedBase: false,
     secureAggregation: false,
     asynchronous: false,
