@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
+import { GROUP_PATTERNS } from "../groups.ts";
 import { onlyClients, onlyTensors } from "../selection.ts";
 import { defineWrapper, type Group, type StrategyState, type Updates } from "../strategy.ts";
 import { refuseBaseChange } from "./base-change.ts";
@@ -22,13 +23,9 @@ const GROUPS: readonly Group[] = [...OWNED, "shared"];
 export const ownership = defineWrapper({
   name: "ownership",
   config: z.strictObject({
-    image: patternOption
-      .default("vision|visual|image|resampler|connector|mm_projector|multi_modal_projector")
-      .describe("names of tensors that images reach alone"),
-    audio: patternOption
-      .default("audio|speech|whisper")
-      .describe("names of tensors that audio reaches alone"),
-    text: patternOption.default("embed_tokens").describe("names of tensors that text reaches alone"),
+    image: patternOption.default(GROUP_PATTERNS.image).describe("names of tensors that images reach alone"),
+    audio: patternOption.default(GROUP_PATTERNS.audio).describe("names of tensors that audio reaches alone"),
+    text: patternOption.default(GROUP_PATTERNS.text).describe("names of tensors that text reaches alone"),
   }),
   needs: (inner) => {
     refuseBaseChange("ownership", inner);
