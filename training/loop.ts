@@ -3,13 +3,15 @@ import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
+import { Accumulator } from "./accumulate.ts";
 import { exampleFisher, runningFisher } from "./fisher.ts";
 import { gradientTerms } from "./gradient-terms.ts";
-import { assertNotAborted, type Learner, microBatches, type Row } from "./learner.ts";
+import { assertNotAborted, type Learner, type Losses, microBatches, type Row } from "./learner.ts";
 import type { Parameter } from "./optimizers/rule.ts";
-import { clipGradients, createOptimizer, globalNorm } from "./optimizers.ts";
+import { clipGradients, createOptimizer } from "./optimizers.ts";
 import { learningRateAt } from "./schedule.ts";
 import { planSteps } from "./steps.ts";
+import { Tally } from "./tally.ts";
 import type { TrainControl, TrainResult, TrainTask } from "./trainer.ts";
 
 /**
@@ -24,7 +26,7 @@ export async function trainLoop<R extends Row>(
   { onProgress, onPartial, signal }: TrainControl,
 ): Promise<TrainResult> {
   if (rows.length === 0) throw new FedloomError("F2135", "Cannot train: the task has no examples");
-  const { options } = task;
+  const { options, adapter } = task;
   const rng = createRng(task.seed);
   const plan = planSteps(options, rows.length, rng);
   const { weights, parameters } = trainableCopy(task, learner.trainable);
@@ -32,86 +34,36 @@ export async function trainLoop<R extends Row>(
   const wants = (extra: string): boolean => task.extras?.includes(extra) === true;
   const addTerms = gradientTerms(task, parameters);
   const optimizer = createOptimizer(options, parameters, task.optimizerState);
-  const sums = new Map(parameters.map(({ name, data }) => [name, new Float32Array(data.length)]));
+  const accumulator = new Accumulator(learner, parameters);
   const running = wants("fisher-running") ? runningFisher(parameters) : undefined;
   const lossBefore = task.measure?.includes("lossBefore")
     ? await meanLoss(learner, rows, weights, size, signal)
     : undefined;
 
-  const seen = new Set<R>();
-  const total = { lossSum: 0, labels: 0, tokens: 0, learningRate: 0 };
-  let lossFirst = Number.NaN;
-  let lossLast = Number.NaN;
+  const tally = new Tally<R>(plan);
   const startedMs = clock.monotonic();
   for (let step = 0; step < plan.steps; step++) {
     const stepRows = plan.examplesOf(step).map((i) => rows[i]!);
     const learningRate = learningRateAt(options, step, plan.steps);
     try {
-      for (const sum of sums.values()) sum.fill(0);
-      const reached = new Map<string, Float32Array>();
-      let lossSum = 0;
-      let labels = 0;
-      for (const [part, batch] of microBatches(stepRows, size).entries()) {
-        assertNotAborted(signal, "Training");
-        const result = await learner.gradients(
-          batch,
-          weights,
-          rng.fork("dropout", step, part).uint32().toString(),
-        );
-        lossSum += result.lossSum;
-        labels += result.labels;
-        for (const [name, sum] of sums) {
-          const gradient = result.gradients.get(name);
-          if (gradient === undefined) continue;
-          reached.set(name, sum);
-          addTo(sum, gradient.data as Float32Array); // the learner's contract
-        }
-      }
-      for (const gradient of reached.values()) scale(gradient, 1 / labels);
-      running?.add(reached);
-      addTerms(reached, step / plan.steps);
-      const norm =
-        options.max_grad_norm > 0 ? clipGradients(reached, options.max_grad_norm) : globalNorm(reached);
-      lossLast = lossSum / labels;
-      if (!Number.isFinite(lossLast) || !Number.isFinite(norm)) {
-        throw new FedloomError("F2137", `the loss is ${lossLast}, the norm of its gradient ${norm}`);
-      }
-      optimizer.step(reached, learningRate);
-      total.lossSum += lossSum;
-      total.labels += labels;
+      const seedOf = (part: number): string => rng.fork("dropout", step, part).uint32().toString();
+      const result = await accumulator.step(microBatches(stepRows, size), weights, seedOf, signal);
+      running?.add(result.gradients);
+      addTerms(result.gradients, step / plan.steps);
+      assertFinite(result, clipGradients(result.gradients, options.max_grad_norm));
+      optimizer.step(result.gradients, learningRate);
+      tally.add(stepRows, result, learningRate);
     } catch (cause) {
-      onPartial?.({ config: task.adapter.config, tensors: copyOf(weights) }, step);
+      onPartial?.({ config: adapter.config, tensors: copyOf(weights) }, step);
       throw withStep(cause, step + 1, plan.steps, stepRows);
     }
-    for (const row of stepRows) {
-      seen.add(row);
-      total.tokens += row.length;
-    }
-    total.learningRate += learningRate;
-    if (step === 0) lossFirst = lossLast;
-    onProgress?.({
-      step: step + 1,
-      steps: plan.steps,
-      epoch: (step + 1) * plan.epochShare,
-      loss: lossLast,
-      learningRate,
-      tokensPerSecond: total.tokens / Math.max(1e-3, (clock.monotonic() - startedMs) / 1000),
-    });
+    onProgress?.(tally.progress(learningRate, clock.monotonic() - startedMs));
   }
-  const count = (group: keyof Row["touched"]): number => [...seen].filter((row) => row.touched[group]).length;
+  const { metrics, ...counts } = tally.result();
   return {
-    adapter: { config: task.adapter.config, tensors: copyOf(weights) },
-    examples: seen.size,
-    steps: plan.steps,
-    tokens: total.labels,
-    touched: { text: count("text"), image: count("image"), audio: count("audio") },
-    metrics: {
-      loss: total.lossSum / total.labels,
-      lossFirst,
-      lossLast,
-      learningRateMean: total.learningRate / plan.steps,
-      ...(lossBefore === undefined ? {} : { lossBefore }),
-    },
+    ...counts,
+    adapter: { config: adapter.config, tensors: copyOf(weights) },
+    metrics: { ...metrics, ...(lossBefore === undefined ? {} : { lossBefore }) },
     extras: {
       ...(wants("optimizer") ? { optimizer: optimizer.save() } : {}),
       ...(running === undefined ? {} : { "fisher-running": running.mean() }),
@@ -160,12 +112,9 @@ async function meanLoss<R extends Row>(
   return lossSum / labels;
 }
 
-function addTo(sum: Float32Array, values: Float32Array): void {
-  for (let i = 0; i < sum.length; i++) sum[i]! += values[i]!;
-}
-
-function scale(values: Float32Array, factor: number): void {
-  for (let i = 0; i < values.length; i++) values[i]! *= factor;
+function assertFinite({ lossSum, labels }: Losses, norm: number): void {
+  if (Number.isFinite(lossSum) && Number.isFinite(norm)) return;
+  throw new FedloomError("F2137", `the loss is ${lossSum / labels}, the norm of its gradient ${norm}`);
 }
 
 /** Codes that mean "not a number here", from this loop and from the engine. */

@@ -79,27 +79,23 @@ function restore(
 }
 
 /**
- * Scales all gradients in place so that their global L2 norm is at most `limit`.
+ * Scales all gradients in place so that their global L2 norm is at most `limit`; 0 leaves them as they are.
  *
  * As torch.nn.utils.clip_grad_norm_: the factor is limit / (norm + 1e-6), never above 1.
  *
  * @returns the norm before scaling; not finite when a gradient is not
  */
 export function clipGradients(gradients: ReadonlyMap<string, Float32Array>, limit: number): number {
-  const norm = globalNorm(gradients);
-  const factor = limit / (norm + 1e-6);
+  let squares = 0;
+  for (const gradient of gradients.values()) {
+    for (let i = 0; i < gradient.length; i++) squares += gradient[i]! * gradient[i]!;
+  }
+  const norm = Math.sqrt(squares);
+  const factor = limit === 0 ? 1 : limit / (norm + 1e-6);
   if (factor < 1) {
     for (const gradient of gradients.values()) {
       for (let i = 0; i < gradient.length; i++) gradient[i]! *= factor;
     }
   }
   return norm;
-}
-
-export function globalNorm(gradients: ReadonlyMap<string, Float32Array>): number {
-  let squares = 0;
-  for (const gradient of gradients.values()) {
-    for (let i = 0; i < gradient.length; i++) squares += gradient[i]! * gradient[i]!;
-  }
-  return Math.sqrt(squares);
 }
