@@ -26,6 +26,9 @@ export const NAMES = {
 
 export const gradientName = (name: string): string => `d ${name}`;
 
+/** Gradients of a graph in float16 are computed this much larger: most are below its smallest normal number, 6e-5. */
+const LOSS_SCALE = 1024;
+
 export interface Plan {
   /** "loss": loss and gradients; "forward": the output; "backward": gradients of <outputGradient, output>. */
   readonly kind: "loss" | "forward" | "backward";
@@ -71,8 +74,12 @@ export function compile(
     const rows = builder.input(NAMES.rows, "I64", [plan.rows]);
     output = pickRows(whole, rows, withoutDead(builder.operations, [whole]), g);
   }
-  if (plan.kind === "forward") return builder.program(new Map([[NAMES.output, output]]));
+  if (plan.kind === "forward") {
+    const result = output.type === "F16" ? g.cast(output, "F32") : output;
+    return builder.program(new Map([[NAMES.output, result]]));
+  }
 
+  const scale = whole.type === "F16" ? LOSS_SCALE : 1;
   const outputs = new Map<string, Value>();
   const seeds = new Map<Value, Value>();
   if (plan.kind === "loss") {
@@ -82,9 +89,11 @@ export function compile(
     const weights = builder.input(NAMES.weights, "F32", [count, 1]);
     const loss = crossEntropy(logits, labels, weights, g);
     outputs.set(NAMES.loss, loss.sum);
-    seeds.set(output, g.reshape(loss.dLogits, output.shape));
+    const dLogits = g.cast(g.mul(loss.dLogits, scale), output.type);
+    seeds.set(output, g.reshape(dLogits, output.shape));
   } else {
-    seeds.set(output, builder.input(NAMES.outputGradient, output.type, output.shape));
+    const given = builder.input(NAMES.outputGradient, "F32", output.shape);
+    seeds.set(output, g.cast(g.mul(given, scale), output.type));
   }
   const forward = withoutDead(builder.operations, [output]);
   const wanted = new Map(
@@ -93,7 +102,7 @@ export function compile(
   const gradients = differentiate(forward, seeds, wanted.values(), graph.opsets, g);
   for (const [name, value] of wanted) {
     const gradient = gradients.get(value);
-    if (gradient !== undefined) outputs.set(gradientName(name), gradient);
+    if (gradient !== undefined) outputs.set(gradientName(name), g.mul(g.cast(gradient, "F32"), 1 / scale));
   }
   return addInProducts(builder.program(outputs));
 }

@@ -90,7 +90,14 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
   return [
     { ...node, outputs: [base, ...node.outputs.slice(1)] },
     ...made,
-    { op: "Add", domain: "", name: `${root}/sum`, inputs: [base, delta], outputs: [y], attributes: {} },
+    {
+      op: "LoraOutput",
+      domain: "fedloom",
+      name: `${root}/sum`,
+      inputs: [base, delta],
+      outputs: [y],
+      attributes: {},
+    },
   ];
 }
 

@@ -13,7 +13,7 @@ import type { Value } from "./program.ts";
 export interface Loss {
   /** Sum over the rows, [1]. */
   readonly sum: Value;
-  /** Its gradient with respect to the logits. */
+  /** Its gradient with respect to the logits, float32. */
   readonly dLogits: Value;
 }
 
@@ -32,5 +32,5 @@ export function crossEntropy(logits: Value, labels: Value, weights: Value, g: Ma
     axis: int(1),
     reduction: string("add"),
   });
-  return { sum: g.reshape(sum, [1]), dLogits: g.cast(dx, logits.type) };
+  return { sum: g.reshape(sum, [1]), dLogits: dx };
 }

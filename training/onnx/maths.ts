@@ -61,6 +61,8 @@ export function maths(builder: Builder): Maths {
   const filled: Maths["filled"] = (value, shape, type = "F32") =>
     op("Expand", [builder.scalar(value, type), builder.integers(shape)]);
 
+  const toType: Maths["cast"] = (a, type) => op("Cast", [a], { to: int(ELEMENT_NUMBERS[type]) });
+
   return {
     builder,
     op,
@@ -72,7 +74,7 @@ export function maths(builder: Builder): Maths {
     where: (condition, a, b) => op("Where", [condition, a, b]),
     scalar,
     filled,
-    cast: (a, type) => op("Cast", [a], { to: int(ELEMENT_NUMBERS[type]) }),
+    cast: toType,
     matMul(a, b) {
       if (b.shape.length !== 2 || a.shape.length < 2) return op("MatMul", [a, b]);
       const left = a.shape.length === 2 ? untransposed(a) : undefined;
@@ -106,9 +108,11 @@ export function maths(builder: Builder): Maths {
     concat: (values, axis) => op("Concat", values, { axis: int(axis) }),
     gather: (a, indices, axis) => op("Gather", [a, indices], { axis: int(axis) }),
     scatter(shape, indices, updates) {
-      return builder.one("ScatterND", [filled(0, shape, updates.type), indices, updates], {
+      // The runtime adds in float32 only.
+      const sum = builder.one("ScatterND", [filled(0, shape), indices, toType(updates, "F32")], {
         reduction: { kind: "string", value: "add" },
       });
+      return toType(sum, updates.type);
     },
   };
 }

@@ -1,17 +1,19 @@
 /** Constants as numbers and back: what folding computes with. */
+import { float16ToFloat32, toFloat16 } from "../../adapters/half.ts";
 import { ARRAY_OF, type DType, sizeOf, type TensorData, tensor } from "../../adapters/tensor.ts";
 import { broadcastShape, type Numbers, stridesOf } from "./program.ts";
 import { valuesOf, type Weight, weightOf } from "./weight.ts";
 
-/** Element types whose constants are folded. Half precision stays with the runtime. */
-const FOLDED = new Set<string>(["F32", "F64", "I64", "I32", "BOOL", "U8", "I8", "I16", "U16", "U32"]);
+/** Element types whose constants are folded. */
+const FOLDED = new Set<string>(["F32", "F16", "F64", "I64", "I32", "BOOL", "U8", "I8", "I16", "U16", "U32"]);
 
 /** Largest constant computed at build time, in elements: a causal mask of 2048 positions. Larger ones are the runtime's. */
 export const MAX_FOLDED = 2 ** 22;
 
 export function numbersOf(weight: Weight): Numbers | undefined {
   if (!FOLDED.has(weight.type) || sizeOf(weight.shape) > MAX_FOLDED) return undefined;
-  const values = valuesOf(weight);
+  const stored = valuesOf(weight);
+  const values = weight.type === "F16" ? float16ToFloat32(stored as Uint16Array) : stored;
   return {
     type: weight.type,
     shape: weight.shape,
@@ -22,6 +24,7 @@ export function numbersOf(weight: Weight): Numbers | undefined {
 /** The values rounded to their type, as a weight. */
 export function weightFrom({ type, shape, data }: Numbers): Weight {
   const dtype = type as DType; // FOLDED has no other
+  if (type === "F16") return weightOf("F16", shape, toFloat16(data));
   if (type === "I64") return weightOf("I64", shape, BigInt64Array.from(data, toInt64));
   const values: TensorData = (ARRAY_OF[dtype] as Float32ArrayConstructor).from(data) as TensorData;
   return weightOf(dtype, shape, tensor(dtype, shape, values).data);

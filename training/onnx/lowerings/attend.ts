@@ -8,9 +8,10 @@
 import type { Maths } from "../maths.ts";
 import { weightFrom } from "../numbers.ts";
 import type { Value } from "../program.ts";
+import type { ElementType } from "../weight.ts";
 
-/** What is added where a position must not be seen: the smallest float32, not -Infinity, which makes a row of them NaN. */
-export const HIDDEN = -3.4028234663852886e38;
+/** What is added where a position must not be seen: the smallest number, not -Infinity, which makes a row of them NaN. */
+export const hidden = (type: ElementType): number => (type === "F16" ? -65504 : -3.4028234663852886e38);
 
 export interface AttendOptions {
   readonly scale: number;
@@ -34,21 +35,22 @@ export function attend(q: Value, k: Value, v: Value, options: AttendOptions, g: 
   return g.reshape(g.matMul(rows, v), [batch, heads, length, v.shape[3]!]);
 }
 
-/** 0 where position i may see position j, HIDDEN else: j <= i, and i - j < window where one is given. [1, 1, S, T] */
-export function causalBias(length: number, keys: number, window: number, g: Maths): Value {
+/** 0 where position i may see position j, hidden else: j <= i, and i - j < window where one is given. [1, 1, S, T] */
+export function causalBias(q: Value, keys: number, window: number, g: Maths): Value {
+  const length = q.shape[2]!;
   const data = new Float64Array(length * keys);
   const past = keys - length;
   for (let i = 0; i < length; i++)
     for (let j = 0; j < keys; j++)
-      if (j > i + past || (window > 0 && i + past - j >= window)) data[i * keys + j] = HIDDEN;
-  return g.builder.constant(weightFrom({ type: "F32", shape: [1, 1, length, keys], data }));
+      if (j > i + past || (window > 0 && i + past - j >= window)) data[i * keys + j] = hidden(q.type);
+  return g.builder.constant(weightFrom({ type: q.type, shape: [1, 1, length, keys], data }));
 }
 
-/** 0 where a key mask [B, T] is not 0, HIDDEN else. [B, 1, 1, T] */
-export function maskBias(mask: Value, g: Maths): Value {
+/** 0 where a key mask [B, T] is not 0, hidden else. [B, 1, 1, T] */
+export function maskBias(mask: Value, type: ElementType, g: Maths): Value {
   const [batch, keys] = mask.shape as [number, number];
-  const hidden = g.op("Equal", [g.cast(mask, "I64"), g.builder.scalar(0, "I64")]);
-  const bias = g.where(hidden, g.builder.scalar(HIDDEN), g.builder.scalar(0));
+  const isHidden = g.op("Equal", [g.cast(mask, "I64"), g.builder.scalar(0, "I64")]);
+  const bias = g.where(isHidden, g.builder.scalar(hidden(type), type), g.builder.scalar(0, type));
   return g.reshape(bias, [batch, 1, 1, keys]);
 }
 

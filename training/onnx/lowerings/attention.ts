@@ -6,7 +6,7 @@
 import { floatOf, intOf } from "../graph.ts";
 import type { Value } from "../program.ts";
 import { refuse } from "../rules/rule.ts";
-import { addBias, attend, causalBias, HIDDEN, mergeHeads, splitHeads } from "./attend.ts";
+import { addBias, attend, causalBias, hidden, mergeHeads, splitHeads } from "./attend.ts";
 import type { Lowering } from "./lowering.ts";
 
 export const attention: Lowering = {
@@ -22,8 +22,8 @@ export const attention: Lowering = {
     const q = heads(query!, "q_num_heads");
     const k = heads(key!, "kv_num_heads");
     const v = heads(value!, "kv_num_heads");
-    const causal = intOf(call, "is_causal", 0) === 1 ? causalBias(q.shape[2]!, k.shape[2]!, 0, g) : undefined;
-    const given = mask?.type === "BOOL" ? g.where(mask, g.builder.scalar(0), g.builder.scalar(HIDDEN)) : mask;
+    const causal = intOf(call, "is_causal", 0) === 1 ? causalBias(q, k.shape[2]!, 0, g) : undefined;
+    const given = mask?.type === "BOOL" ? g.where(mask, g.scalar(0, q), g.scalar(hidden(q.type), q)) : mask;
     const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
     const options = { scale, bias: addBias(causal, given, g), softcap: floatOf(call, "softcap", 0) };
     const result = attend(q, k, v, options, g);

@@ -31,7 +31,7 @@ export const groupQueryAttention: Lowering = {
     if (intOf(call, "do_rotary", 0) === 1) {
       [q, k] = rotated(call, [q, k], { cos: cos!, sin: sin!, positions }, g);
     }
-    const causal = causalBias(length, length, intOf(call, "local_window_size", -1), g);
+    const causal = causalBias(q, length, intOf(call, "local_window_size", -1), g);
     const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
     const options = { scale, bias: addBias(causal, bias, g), softcap: floatOf(call, "softcap", 0) };
     return [mergeHeads(attend(q, k, v, options, g), g)];

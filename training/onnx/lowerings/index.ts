@@ -2,7 +2,7 @@
 import { attention } from "./attention.ts";
 import { biasGelu, fastGelu, fusedMatMul, rmsNormalization } from "./fused.ts";
 import { groupQueryAttention } from "./group-query-attention.ts";
-import { loraInput } from "./lora-input.ts";
+import { loraInput, loraOutput } from "./lora-input.ts";
 import type { Lowering } from "./lowering.ts";
 import { multiHeadAttention, qkvAttention } from "./multi-head-attention.ts";
 import {
@@ -27,6 +27,7 @@ export const LOWERINGS: readonly Lowering[] = [
   groupQueryAttention,
   instanceNormalization,
   loraInput,
+  loraOutput,
   msRotaryEmbedding,
   multiHeadAttention,
   qkvAttention,

@@ -16,13 +16,24 @@ export const loraInput: Lowering = {
   op: "LoraInput",
   domain: "fedloom",
   lower(call, g) {
-    const x = call.inputs[0]!;
+    // Factors are float32 whatever the graph computes in.
+    const x = g.cast(call.inputs[0]!, "F32");
     const keep = call.attributes.keep;
     if (keep?.kind !== "float") return [x];
     const module = call.attributes.module;
     const name = `${MASK}${module?.kind === "string" ? module.value : call.name}`;
     const mask = g.cast(g.builder.input(name, "U8", x.shape), x.type);
     return [g.mul(x, g.mul(mask, 1 / keep.value))];
+  },
+};
+
+/** What the branch adds, in the type of what it is added to. */
+export const loraOutput: Lowering = {
+  op: "LoraOutput",
+  domain: "fedloom",
+  lower(call, g) {
+    const [base, delta] = call.inputs;
+    return [g.add(base!, g.cast(delta!, base!.type))];
   },
 };
 

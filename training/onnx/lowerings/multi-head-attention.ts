@@ -57,9 +57,8 @@ function attention(
   if (intOf(call, "do_rotary", 0) === 1) refuse(call, "rotary positions inside it are not read");
   const heads = intOf(call, "num_heads", 0);
   const [q, k, v] = [query, key, value].map((x) => splitHeads(x, heads, g)) as [Value, Value, Value];
-  const [length, keys] = [q.shape[2]!, k.shape[2]!];
-  const causal = intOf(call, "unidirectional", 0) === 1 ? causalBias(length, keys, 0, g) : undefined;
-  const bias = addBias(addBias(causal, mask && maskBias(mask, g), g), scores, g);
+  const causal = intOf(call, "unidirectional", 0) === 1 ? causalBias(q, k.shape[2]!, 0, g) : undefined;
+  const bias = addBias(addBias(causal, mask && maskBias(mask, q.type, g), g), scores, g);
   const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
   return mergeHeads(attend(q, k, v, { scale, bias }, g), g);
 }
