@@ -5,10 +5,12 @@
  */
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import { FedloomError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import type { Media } from "../data/example.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { fitInputs } from "./fit-inputs.ts";
+import { FrameCache } from "./frame-cache.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
 import type { ImageGrid } from "./models/image-tokens.ts";
 import { readMedia } from "./models/picture.ts";
@@ -35,16 +37,21 @@ export interface ImageEncoder {
   ): Promise<TensorSet>;
 }
 
-/** Decoded images, by the hash of their files. */
+/** Decoded pictures that stay in memory: 128 MiB, 40 frames of 512 x 512. What left is decoded again. */
+const PICTURE_BYTES = 128 * 2 ** 20;
+
+/** Images by the hash of their files. */
 export class Images {
   readonly #processor: ImageProcessor;
-  readonly #cache: FeatureCache;
+  readonly #features: FeatureCache;
+  readonly #pictures = new FrameCache(PICTURE_BYTES);
   readonly #known = new WeakMap<Media, ImageRef>();
   readonly #byKey = new Map<string, ImageRef>();
 
-  constructor(processor: ImageProcessor, cache: FeatureCache) {
+  /** @param features where a frozen encoder's features are kept */
+  constructor(processor: ImageProcessor, features: FeatureCache) {
     this.#processor = processor;
-    this.#cache = cache;
+    this.#features = features;
   }
 
   /** Decodes an image unless it was met before. @throws FedloomError F2131 where it is none */
@@ -56,7 +63,7 @@ export class Images {
     let ref = this.#byKey.get(key);
     if (ref === undefined) {
       const { frames, rows, columns } = await this.#processor.process(bytes, media.name);
-      for (const [i, frame] of frames.entries()) await this.#cache.put(pixelKey(key, i), frame.pixels);
+      this.#pictures.put(key, frames);
       ref = { key, rows, columns, frames: frames.map(({ width, height }) => [width, height]), media };
       this.#byKey.set(key, ref);
     }
@@ -65,11 +72,20 @@ export class Images {
   }
 
   /** What a vision encoder takes for one frame of an opened image. */
-  async inputs(encoder: Engine, { key, frames }: ImageRef, i: number): Promise<TensorSet> {
-    const [width, height] = frames[i]!;
-    const pixels = await this.#cache.get(pixelKey(key, i));
-    if (pixels === undefined) throw new TypeError(`Image ${key} was not opened`);
-    return fitInputs(encoder.inputs, frameInputs(this.#processor.family, { width, height, pixels }));
+  async inputs(encoder: Engine, { key, media }: ImageRef, i: number): Promise<TensorSet> {
+    let frames = this.#pictures.get(key);
+    if (frames === undefined) {
+      ({ frames } = await this.#processor.process(await readMedia(media), media.name));
+      this.#pictures.put(key, frames);
+    }
+    const frame = frames[i];
+    if (frame === undefined) {
+      throw new FedloomError(
+        "F2131",
+        `Cannot use image "${media.name}": its file changed while it was in use`,
+      );
+    }
+    return fitInputs(encoder.inputs, frameInputs(this.#processor.family, frame));
   }
 
   /** Encodes with the base alone, each image once. */
@@ -79,12 +95,12 @@ export class Images {
         Promise.all(
           ref.frames.map(async (_, i) => {
             const key = `${ref.key}-${i}.features`;
-            const cached = await this.#cache.get(key);
+            const cached = await this.#features.get(key);
             if (cached !== undefined) return cached;
             const features = flat(
               await encoder.forward({ inputs: await this.inputs(encoder, ref, i) }, new Map()),
             );
-            await this.#cache.put(key, features);
+            await this.#features.put(key, features);
             return features;
           }),
         ),
@@ -136,8 +152,6 @@ export function addAll(sums: Map<string, Tensor>, more: TensorSet): void {
 
 /** Features are F32 or narrower. */
 const flat = (output: Tensor): Float32Array => floats(output) as Float32Array;
-
-const pixelKey = (key: string, i: number): string => `${key}-${i}.pixels`;
 
 function frameInputs(family: ImageProcessor["family"], { width, height, pixels }: Frame): TensorSet {
   if (family === "plain") return new Map([["pixel_values", float32([1, 3, height, width], pixels)]]);
