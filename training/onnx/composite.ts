@@ -52,6 +52,31 @@ export async function openComposite(options: CompositeOptions): Promise<Composit
   return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, trainsEncoder, wantsEmbeddings });
 }
 
+/** An adapter may have modules that an export left out, but not only such. @throws FedloomError F2113 */
+function refuseNothing(
+  { lora, saved = [] }: CompositeOptions,
+  decoder: Engine,
+  encoder: Engine | undefined,
+): void {
+  const wanted = [...lora.map(({ path }) => path), ...saved];
+  if (
+    wanted.length === 0 ||
+    [decoder, encoder].some((engine) => engine && engine.absent.length < wanted.length)
+  )
+    return;
+  const modules = [...decoder.modules, ...(encoder?.modules ?? [])].map(({ path }) => path);
+  throw new FedloomError(
+    "F2113",
+    `Cannot place the adapter: no graph has "${wanted[0]}" or any other of its modules; the graphs have ${
+      modules
+        .slice(0, 8)
+        .map((path) => `"${path}"`)
+        .join(", ") || "no linear layers with a name"
+    }${modules.length > 8 ? ", ..." : ""}`,
+    { wanted, modules },
+  );
+}
+
 interface Parts {
   readonly decoder: Engine;
   readonly embed: Engine | undefined;
