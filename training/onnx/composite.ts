@@ -46,6 +46,7 @@ export async function openComposite(options: CompositeOptions): Promise<Composit
   const trainsEncoder = encoder !== undefined && encoder.parameters.length > 0;
   const inputGradients = trainsEncoder || wantsEmbeddings ? ["inputs_embeds"] : [];
   const decoder = await openEngine({ ...shared, file, inputGradients });
+  refuseNothing(options, decoder, encoder);
   const embed =
     embedFile &&
     (await openEngine({ ...shared, file: embedFile, lora: [], saved: [], trainable: [], objective: "none" }));
