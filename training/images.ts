@@ -44,14 +44,18 @@ const PICTURE_BYTES = 128 * 2 ** 20;
 export class Images {
   readonly #processor: ImageProcessor;
   readonly #features: FeatureCache;
-  readonly #pictures = new FrameCache(PICTURE_BYTES);
+  readonly #pictures: FrameCache;
   readonly #known = new WeakMap<Media, ImageRef>();
   readonly #byKey = new Map<string, ImageRef>();
 
-  /** @param features where a frozen encoder's features are kept */
-  constructor(processor: ImageProcessor, features: FeatureCache) {
+  /**
+   * @param features where a frozen encoder's features are kept
+   * @param pictureBytes bound of the decoded pictures in memory
+   */
+  constructor(processor: ImageProcessor, features: FeatureCache, pictureBytes = PICTURE_BYTES) {
     this.#processor = processor;
     this.#features = features;
+    this.#pictures = new FrameCache(pictureBytes);
   }
 
   /** Decodes an image unless it was met before. @throws FedloomError F2131 where it is none */
