@@ -37,6 +37,8 @@ export interface CoordinatorOptions {
   readonly log: Log;
   readonly model: ModelPort;
   readonly aggregator?: Aggregator;
+  /** Whether a client may take part at all; everybody may where it is absent. */
+  admits?(client: string): boolean;
   /** Beside "seeded"; "published" is the scenarios'. */
   readonly samplers?: Readonly<Record<string, Sampler>>;
   /** Where each run's files go, in a folder of its id; undefined where runs leave none. */
@@ -193,10 +195,11 @@ export class Coordinator implements FleetHost {
     for (const listener of this.#progressListeners) listener(client);
   }
 
-  /** Ends the connection of a client that may not take part any more. */
-  endSession(client: string): void {
+  /** Ends the connection and the tasks of a client that may not take part any more. */
+  shutOut(client: string): void {
     const refusal = new FedloomError("F5014", `Cannot serve client "${client}": it was revoked`, { client });
     this.parts.presence.session(client)?.end(refusal);
+    this.parts.dispatcher.lose(client, { code: refusal.code, message: "the site was revoked" });
   }
 
   /** Stops all work, ends all connections, and closes the store. What was acknowledged is on disk already. */

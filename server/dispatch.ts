@@ -14,7 +14,8 @@ export interface Offer {
   readonly idleMs: number;
   /** Built when its turn comes. */
   build(): Promise<Task>;
-  onIdle(failure: Failure): void;
+  /** The task will not be done: it stood still, or its client was shut out. */
+  onLost(failure: Failure): void;
   onError(error: unknown): void;
 }
 
@@ -128,6 +129,12 @@ export class Dispatcher {
     return this.#turns.get(client)?.activity;
   }
 
+  /** Gives up all tasks of a client. */
+  lose(client: string, reason: Omit<Failure, "phase">): void {
+    const phase = this.#turns.get(client)?.activity.phase ?? "offer";
+    for (const offer of [...(this.#offers.get(client) ?? [])]) offer.onLost({ phase, ...reason });
+  }
+
   close(): void {
     for (const turn of this.#turns.values()) turn.stopTimer();
     this.#turns.clear();
@@ -164,7 +171,7 @@ export class Dispatcher {
       const { phase, done, total } = turn.activity;
       const connected = this.#presence.session(turn.offer.client) !== undefined;
       const where = total > 0 ? ` at ${done} of ${total}` : "";
-      turn.offer.onIdle({
+      turn.offer.onLost({
         phase,
         code: "F4009",
         message: `${connected ? "no progress" : "not connected and no progress"}${where} for ${turn.offer.idleMs / 1000} s (cohort.idle)`,

@@ -57,9 +57,6 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
   try {
     const blobs = await openBlobFolder(join(state, "blobs"));
     const runsDirectory = join(state, "runs");
-    const parts = { store, blobs, clock: systemClock, log, model, samplers, runsDirectory, aggregator };
-    const coordinator = await Coordinator.open(parts);
-    closers[1] = () => coordinator.close();
     // Once there is an authority, sites must be enrolled, on loopback too.
     const gate = authorityExists(state)
       ? await Gate.open({
@@ -67,9 +64,21 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
           registry: store.registry,
           clock: systemClock,
           log,
-          onRevoked: (name) => coordinator.endSession(name),
+          onRevoked: (name) => coordinator.shutOut(name),
         })
       : undefined;
+    const coordinator: Coordinator = await Coordinator.open({
+      store,
+      blobs,
+      clock: systemClock,
+      log,
+      model,
+      samplers,
+      runsDirectory,
+      aggregator,
+      ...(gate !== undefined && { admits: (client: string) => gate.admits(client) }),
+    });
+    closers[1] = () => coordinator.close();
     const grpc =
       options.listen === undefined ? undefined : await serveGrpc(coordinator, options.listen, gate);
     if (grpc !== undefined) closers.push(() => grpc.close());

@@ -118,7 +118,7 @@ export const coordinatorCodes = {
   F4023: {
     status: "not_found",
     meaning: "There is no such site.",
-    remedy: "Look at the list of sites (fedloom clients).",
+    remedy: "Look at the list of sites (fedloom sites).",
   },
   F4024: {
     status: "permission_denied",

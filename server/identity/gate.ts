@@ -102,6 +102,12 @@ export class Gate {
     this.#onRevoked(name);
   }
 
+  /** Whether a site is enrolled and not revoked. */
+  admits(name: string): boolean {
+    const site = this.#sites.get(name);
+    return site !== undefined && site.revokedAtMs === undefined;
+  }
+
   sites(): readonly Site[] {
     return [...this.#sites.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }

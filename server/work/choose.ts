@@ -58,10 +58,11 @@ export function choose(place: Place, work: Choice, signal: AbortSignal): Promise
 }
 
 /** Clients that the run may draw from: invited, with its base model, and with something to train on. In byte order. */
-export function eligible({ parts: { presence }, row: { config }, run, idleMs }: Place): string[] {
+export function eligible({ parts, row: { config }, run, idleMs }: Place): string[] {
+  const { presence } = parts;
   const invited = config.clients === undefined ? undefined : new Set(config.clients);
   return presence.present(idleMs()).filter((client) => {
-    if (invited?.has(client) === false) return false;
+    if (invited?.has(client) === false || parts.admits?.(client) === false) return false;
     const inventory = presence.inventory(client);
     // Known from before this process began: it was eligible then.
     if (inventory === undefined) return run.population.has(client);

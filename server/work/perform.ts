@@ -141,8 +141,8 @@ function offer(place: Place, name: TaskName, signal: AbortSignal, { build, fail 
     client,
     idleMs: place.idleMs(),
     build,
-    onIdle(failure) {
-      log.warn("Client stands still", { client, round, phase: failure.phase, reason: failure.message });
+    onLost(failure) {
+      log.warn("Task lost", { client, round, phase: failure.phase, reason: failure.message });
       tell(failure);
     },
     onError(error) {

@@ -22,6 +22,8 @@ export interface EngineParts {
   /** Threads for large rounds; without it they are aggregated in this one. */
   readonly aggregator?: Aggregator | undefined;
   readonly samplers: Readonly<Record<string, Sampler>>;
+  /** Whether a client may take part at all; everybody may where it is absent. */
+  admits?(client: string): boolean;
   /** Where the run's files go; undefined where it leaves none. */
   readonly directory: string | undefined;
   /** The state cannot be written any more: nothing may be acknowledged from here on. */

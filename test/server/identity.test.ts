@@ -112,7 +112,7 @@ test("a revoked site is cut off in mid-run and stays out until it is enrolled an
   const stuck = join(bad, "bad", { onTask: async () => true });
   join(await admitted("good"));
   const engine = await coordinator.submitRun({
-    config: config({ rounds: 1, cohort: { perRound: 2, quorum: 1, idle: "200ms" } }),
+    config: config({ rounds: 1, cohort: { perRound: 2, quorum: 1, idle: "10m" } }),
   });
   await until(engine, (run) => run.round?.members.get("good")?.status === "received");
   await call("POST", "/v1/sites/bad/revoke");
@@ -121,8 +121,13 @@ test("a revoked site is cut off in mid-run and stays out until it is enrolled an
     message: expect.stringContaining("revoked"),
   });
   await finished(engine);
-  expect(engine.rounds[0]).toMatchObject({ ok: 1, failed: 1 });
+  const reason = { client: "bad", code: "F5014", message: "the site was revoked" };
+  expect(engine.rounds[0]!.failures).toMatchObject([reason]);
   await expect(join(bad).ended).rejects.toMatchObject({ code: "F5014" });
+  // It was there a moment ago, and is drawn no more.
+  const next = await coordinator.submitRun({ config: config({ rounds: 1, cohort: { perRound: 1 } }) });
+  await finished(next);
+  expect(next.rounds[0]!.clients.map(({ client }) => client)).toEqual(["good"]);
   const again = await enroll(address, await invite("bad"), never);
   await join(again).welcome;
 });
