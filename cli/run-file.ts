@@ -4,6 +4,7 @@ import { checkNeeds } from "../aggregators/needs.ts";
 import { loadConfig } from "../base/config.ts";
 import { type ConfigDocument, configError, type KeyPath } from "../base/config-document.ts";
 import { FedloomError } from "../base/errors.ts";
+import { mixesRanks } from "../config/fleet.ts";
 import { quorumOf, RUN_PATHS, type RunConfig, runConfig } from "../config/run.ts";
 import { metricNamed } from "../data/metrics/index.ts";
 
@@ -32,7 +33,7 @@ function checkStrategy(config: RunConfig, document: ConfigDocument): void {
   checkNeeds(built.name, built.needs, {
     quorum: quorumOf(config),
     rounds: config.rounds,
-    heterogeneousRanks: false,
+    heterogeneousRanks: mixesRanks(config),
     mergedIntoQuantizedBase: false,
     secureAggregation: false,
     asynchronous: false,

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { duration } from "./duration.ts";
+import { fleetConflicts, fleetSection } from "./fleet.ts";
 import { trainingOptions } from "./training.ts";
 
 /** Names of runs and of clients: what may stand in a path, a certificate and a URL. */
@@ -73,37 +74,36 @@ const proximal = z.strictObject({
   layers: z.tuple([z.int().min(0), z.int().min(0)]).optional(),
 });
 
-/** Clients in this process, for runs without a coordinator of their own. */
-const fleet = z.strictObject({
-  clients: z.int().positive(),
-  partition: z.string().min(1).optional(),
-  data: z.string().min(1),
-});
-
-export const runConfig = z.strictObject({
-  name: z.string().regex(NAME),
-  /** Directory of the base model in the hub's layout. */
-  model: z.string().min(1),
-  adapter: adapter.prefault({}),
-  rounds: z.int().positive(),
-  seed: z.int().default(42),
-  /** Sites that may take part; every client that joins where it is absent. */
-  clients: z.array(z.string().regex(NAME)).min(1).optional(),
-  cohort,
-  strategy: spec.default({ name: "fedavg" }),
-  wrappers: z.array(spec).default([]),
-  training: trainingOptions.prefault({}),
-  prompt: z.enum(["standard", "modality-agnostic"]).default("standard"),
-  proximal: proximal.optional(),
-  /** How updates travel. */
-  codec: z.string().min(1).default("fp32"),
-  evaluation: evaluation.optional(),
-  /** Global adapters that stay on disk beside the first and the newest. */
-  keep: z
-    .strictObject({ last: z.int().positive().default(3), every: z.int().positive().optional() })
-    .prefault({}),
-  fleet: fleet.optional(),
-});
+export const runConfig = z
+  .strictObject({
+    name: z.string().regex(NAME),
+    /** Directory of the base model in the hub's layout. */
+    model: z.string().min(1),
+    adapter: adapter.prefault({}),
+    rounds: z.int().positive(),
+    seed: z.int().default(42),
+    /** Sites that may take part; every client that joins where it is absent. */
+    clients: z.array(z.string().regex(NAME)).min(1).optional(),
+    cohort,
+    strategy: spec.default({ name: "fedavg" }),
+    wrappers: z.array(spec).default([]),
+    training: trainingOptions.prefault({}),
+    prompt: z.enum(["standard", "modality-agnostic"]).default("standard"),
+    proximal: proximal.optional(),
+    /** How updates travel. */
+    codec: z.string().min(1).default("fp32"),
+    evaluation: evaluation.optional(),
+    /** Global adapters that stay on disk beside the first and the newest. */
+    keep: z
+      .strictObject({ last: z.int().positive().default(3), every: z.int().positive().optional() })
+      .prefault({}),
+    fleet: fleetSection.optional(),
+  })
+  .superRefine((config, context) => {
+    for (const { path, error } of fleetConflicts(config)) {
+      context.addIssue({ code: "custom", path: ["fleet", ...path], message: error });
+    }
+  });
 
 export type RunConfig = z.output<typeof runConfig>;
 

@@ -32,6 +32,21 @@ export const scenarioCodes = {
     meaning: "A run without a coordinator needs clients in this process.",
     remedy: "Add a section `fleet` to the run file, or name a coordinator with --coordinator.",
   },
+  F6012: {
+    status: "failed_precondition",
+    meaning: "In some round of a fleet fewer clients would be there than the round needs.",
+    remedy: "Lower `fleet.availability.away` or `cohort.quorum`, add clients, or take another seed.",
+  },
+  F6013: {
+    status: "deadline_exceeded",
+    meaning: "A client of a fleet was too slow for its round, as `fleet.stragglers` says.",
+    remedy: "Nothing, where that was wanted; else raise `fleet.stragglers.patience`.",
+  },
+  F6014: {
+    status: "failed_precondition",
+    meaning: "A device of a fleet has a higher rank than the adapter that it is handed.",
+    remedy: "Give `fleet.devices` ranks up to the rank of the adapter that the run begins from.",
+  },
   F6020: {
     status: "not_found",
     meaning: "No cell of the benchmark's table has the wanted name.",

@@ -21,13 +21,19 @@ import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
 import { createMemoryStore } from "../../server/journal/memory.ts";
-import type { ModelPort } from "../../server/ports.ts";
+import type { ModelPort, Sampler } from "../../server/ports.ts";
+import { seededSampler } from "../../server/sampling.ts";
 import { startCoordinator } from "../../server/start.ts";
 import type { Trainer } from "../../training/trainer.ts";
+import { clientTrainer } from "./client-trainer.ts";
 import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
+import { amongPresent } from "./presence.ts";
 import { publishedSampler } from "./published-sampler.ts";
 import { type FleetClient, fleetShards } from "./shards.ts";
+import { missingDeadlines } from "./stragglers.ts";
+import { drawTraits, type FleetTraits } from "./traits.ts";
 import { takeTurns } from "./turns.ts";
+import { withWrongAnswers } from "./wrong-answers.ts";
 
 export interface FleetOptions {
   /** With a `fleet` section, or with `clients` given here. */
@@ -57,23 +63,28 @@ export interface Fleet {
 /** Longer than any run: clients wait for their turn as long as it takes. */
 const NO_LIMIT = "20d";
 
-/** @throws FedloomError F6011 for a configuration without clients, and what shards and coordinator refuse */
+/** @throws FedloomError F6011 for a configuration without clients, and what shards, traits and coordinator refuse */
 export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const { config, log, device } = options;
-  const clients = options.clients ?? (await shardsOf(config));
+  const given = options.clients ?? (await shardsOf(config));
+  const traits = drawTraits(config, given.length);
+  const clients = given.map((client, i) => withWrongAnswers(client, traits.clients[i]!, config.seed));
+  logTraits(log, clients, traits);
   const trainer = takeTurns(options.trainer);
-  const coordinator = await openCoordinator(options, modelOf(trainer, options.evaluate));
+  const samplers = samplersFor(clients, traits);
+  const coordinator = await openCoordinator(options, modelOf(trainer, options.evaluate), samplers);
   const ending = new AbortController();
   // What stays with a client must outlive the process wherever the run does.
   const localTensors = (id: string): LocalTensors =>
     options.state === undefined ? createMemoryTensors() : openDiskTensors(join(options.state, "clients", id));
-  const nodes = clients.map(({ id, shard }) => {
-    const fleet = coordinator.fleet({ address: "in process" });
+  const nodes = clients.map(({ id, shard }, i) => {
+    const own = coordinator.fleet({ address: "in process" });
+    const fleet = missingDeadlines(own, id, (round) => traits.lateness(round, i));
     const rng = createRng(id);
     return runNode({
       fleet,
       open: (hello, events) => holdConnection(fleet, hello, events, { clock: systemClock, rng }),
-      trainer,
+      trainer: clientTrainer(trainer, traits.clients[i]!),
       device,
       shard,
       state: createMemoryState(id, createClientBlobs(), localTensors(id)),
@@ -102,6 +113,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   }
 }
 
+/** So that a reader of the results knows who did what. */
+function logTraits(log: Log, clients: readonly FleetClient[], traits: FleetTraits): void {
+  for (const [i, { device, labelNoise, poison }] of traits.clients.entries()) {
+    const fields = {
+      ...(device && { device: device.name }),
+      ...(labelNoise && { wrongAnswers: labelNoise.rate }),
+      ...(poison && { poison: poison.kind }),
+    };
+    if (Object.keys(fields).length > 0) log.info("Client differs", { client: clients[i]!.id, ...fields });
+  }
+}
+
 function shardsOf({ name, fleet }: RunConfig): Promise<FleetClient[]> {
   if (fleet !== undefined) return fleetShards(fleet);
   throw new FedloomError(
@@ -116,8 +139,21 @@ function withoutLimits(config: RunConfig, clients: number): RunConfig {
   return { ...config, cohort: { ...cohort, deadline: NO_LIMIT, idle: NO_LIMIT, minClients: clients } };
 }
 
-function openCoordinator({ state, log }: FleetOptions, model: ModelPort): Promise<Coordinator> {
-  const samplers = { published: publishedSampler };
+/** Draws of clients that know who is away; absent clients stay connected, since nothing else ends with them. */
+function samplersFor(clients: readonly FleetClient[], { isAway }: FleetTraits): Record<string, Sampler> {
+  const numbers = new Map(clients.map(({ id }, client) => [id, client]));
+  const away = (round: number, id: string): boolean => isAway(round, numbers.get(id) ?? -1);
+  return {
+    seeded: amongPresent(seededSampler, away),
+    published: amongPresent(publishedSampler, away),
+  };
+}
+
+function openCoordinator(
+  { state, log }: FleetOptions,
+  model: ModelPort,
+  samplers: Readonly<Record<string, Sampler>>,
+): Promise<Coordinator> {
   if (state !== undefined) {
     return startCoordinator({ state, log, model, samplers }).then(({ coordinator }) => coordinator);
   }

@@ -21,6 +21,20 @@ export function clientName(client: number, clients: number): string {
 }
 
 /**
+ * A shard that is worded once a form: trainers know an example's tokens again by the example's identity, so that later
+ * rounds do not make them anew.
+ */
+export function rememberForms(word: (form: PromptForm) => Shard): Shard {
+  const known = new Map<PromptForm, Shard>();
+  const worded = (form: PromptForm): Shard => {
+    const shard = known.get(form) ?? word(form);
+    known.set(form, shard);
+    return shard;
+  };
+  return { ...worded("standard"), worded };
+}
+
+/**
  * The fleet's clients. Every client has the dataset's held-out examples for evaluations of its own.
  *
  * @throws FedloomError F2006 where partition and dataset do not fit, F6010 where a client would have no example
@@ -47,11 +61,10 @@ export async function fleetShards({
 
   return Array.from({ length: clients }, (_, client) => {
     const id = clientName(client, clients);
-    const worded = (form: PromptForm): Shard => ({
+    const shard = rememberForms((form) => ({
       train: examplesFor(client, form),
       heldOut: reword(heldOut, form),
-    });
-    const shard = worded("standard");
+    }));
     if (shard.train.length === 0) {
       throw new FedloomError(
         "F6010",
@@ -59,6 +72,6 @@ export async function fleetShards({
         { clients, client, examples: train.length },
       );
     }
-    return { id, shard: { ...shard, worded } };
+    return { id, shard };
   });
 }

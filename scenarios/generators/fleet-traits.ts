@@ -1,20 +1,14 @@
-/** What clients are, beside their data: their device and rank, who is away when, and who does harm. */
+/** What clients are, beside their data: their device, who is away when, and who does harm. */
 import { FedloomError } from "../../base/errors.ts";
 import type { Rng } from "../../base/rng.ts";
 import { apportion, requireWithin } from "./assignment.ts";
 
-export interface DeviceClass {
-  readonly name: string;
-  /** Share of the clients; shares need not sum to 1. */
-  readonly share: number;
-  /** LoRA rank that fits such a device. */
-  readonly rank: number;
-  /** Training time relative to the fastest, 1 or more. */
-  readonly slowness: number;
-}
-
-/** One class for each client: exact shares, random places. */
-export function dealDevices(classes: readonly DeviceClass[], clients: number, rng: Rng): DeviceClass[] {
+/** One class for each client: exact shares, which need not sum to 1, in random places. */
+export function dealDevices<Device extends { readonly share: number }>(
+  classes: readonly Device[],
+  clients: number,
+  rng: Rng,
+): Device[] {
   const sum = classes.reduce((all, one) => all + one.share, 0);
   if (!(sum > 0) || classes.some((one) => one.share < 0)) {
     throw new FedloomError("F6001", "Cannot deal devices: shares must not be negative and not all 0", {
@@ -25,7 +19,7 @@ export function dealDevices(classes: readonly DeviceClass[], clients: number, rn
     classes.map((one) => one.share),
     clients,
   );
-  return rng.shuffle(classes.flatMap((one, i) => new Array<DeviceClass>(counts[i]!).fill(one)));
+  return rng.shuffle(classes.flatMap((one, i) => new Array<Device>(counts[i]!).fill(one)));
 }
 
 /** Round x client: away, or how many times slower than usual. */
@@ -76,9 +70,9 @@ export function drawAvailability(
 /** What a poisoned client does: answers the wrong option in training, or sends a changed update. */
 export type Poison = "label-flip" | "sign-flip" | "noise" | "scale";
 
-/** Which clients are poisoned: exactly `count`, at random. */
-export function choosePoisoned(count: number, clients: number, rng: Rng): number[] {
-  requireWithin("the number of poisoned clients", count, 0, clients);
+/** Which clients a trait falls on: exactly `count`, at random, in ascending order. */
+export function chooseClients(count: number, clients: number, rng: Rng): number[] {
+  requireWithin("the number of chosen clients", count, 0, clients);
   return rng
     .sample(
       Array.from({ length: clients }, (_, i) => i),

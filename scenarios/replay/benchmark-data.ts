@@ -11,7 +11,7 @@ import type { PromptForm } from "../../data/prompts/multiple-choice.ts";
 import { examplesOfShard, shardOf } from "../../data/shards.ts";
 import { publishedPlan } from "../fedmllm/published-plan.ts";
 import { type DatasetName, scenarioNamed } from "../fedmllm/scenario.ts";
-import { clientName, type FleetClient } from "../fleet/shards.ts";
+import { clientName, type FleetClient, rememberForms } from "../fleet/shards.ts";
 import type { Plan } from "../plan.ts";
 import type { Setting } from "./cell.ts";
 
@@ -84,11 +84,10 @@ export async function openBenchmarkDataset(
       publishedPlan({ scenario: scenarioNamed(scenario), dataset: name, level, data: folder }),
     clients: ({ partition }) =>
       partition.clients.map(({ client }, _, { length }) => {
-        const worded = (form: PromptForm) => ({
+        const shard = rememberForms((form) => ({
           train: examplesOfShard(shardOf(partition, client), train, form),
           heldOut: [],
-        });
-        const shard = worded("standard");
+        }));
         if (shard.train.length === 0) {
           throw new FedloomError(
             "F6010",
@@ -96,7 +95,7 @@ export async function openBenchmarkDataset(
             { client },
           );
         }
-        return { id: clientName(client, length), shard: { ...shard, worded } };
+        return { id: clientName(client, length), shard };
       }),
     score: (examples, answers) => scores(shape, examples, answers),
   };

@@ -11,7 +11,7 @@ import {
   dealNaturally,
   dealQuantities,
 } from "../../scenarios/generators/dealers.ts";
-import { choosePoisoned, dealDevices, drawAvailability } from "../../scenarios/generators/fleet-traits.ts";
+import { chooseClients, dealDevices, drawAvailability } from "../../scenarios/generators/fleet-traits.ts";
 import { dirichlet, gamma } from "../../scenarios/generators/gamma.ts";
 import { withLabelNoise } from "../../scenarios/generators/label-noise.ts";
 import { keepOf } from "../../scenarios/generators/modalities.ts";
@@ -218,9 +218,9 @@ test("absence that cannot be so frequent in so short stretches is refused with t
   expect(() => drawAvailability(setting, rng())).toThrow("needs stay of at least 0.889, got 0.1");
 });
 
-test("poisoned clients are as many as asked for", () => {
-  expect(choosePoisoned(3, 10, rng())).toHaveLength(3);
-  expect(() => choosePoisoned(3, 2, rng())).toThrow("must be from 0 to 2, got 3");
+test("a trait falls on as many clients as asked for", () => {
+  expect(chooseClients(3, 10, rng())).toHaveLength(3);
+  expect(() => chooseClients(3, 2, rng())).toThrow("must be from 0 to 2, got 3");
 });
 
 test("a sign-flipper sends the opposite change, a scaler a larger one, tensor by tensor", () => {

@@ -2,51 +2,19 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import type { z } from "zod";
 import { createLog, silentLog } from "../../../base/log.ts";
 import { type RunConfig, runConfig } from "../../../config/run.ts";
 import { startFleet } from "../../../scenarios/fleet/fleet.ts";
-import { clientName, type FleetClient, fleetShards } from "../../../scenarios/fleet/shards.ts";
+import { clientName, fleetShards } from "../../../scenarios/fleet/shards.ts";
 import { takeTurns } from "../../../scenarios/fleet/turns.ts";
 import { federation, finalHash, RUN } from "../../e2e/federation.ts";
 import { createToyTrainer, toyAdapter, toyExamples } from "../../toy-trainer.ts";
+import { runToEnd, toyClients } from "./toy-fleet.ts";
 
 function temporary(): string {
   const directory = mkdtempSync(join(tmpdir(), "fedloom-"));
   onTestFinished(() => rmSync(directory, { recursive: true }));
   return directory;
-}
-
-/** Clients with the data that the toy client processes have. */
-function toyClients(...names: string[]): FleetClient[] {
-  return names.map((id) => ({
-    id,
-    shard: {
-      train: toyExamples(id, 4),
-      heldOut: toyExamples(`${id}-held`, 2),
-    },
-  }));
-}
-
-async function runToEnd(
-  config: Partial<z.input<typeof runConfig>>,
-  clients: FleetClient[],
-  more: Partial<Parameters<typeof startFleet>[0]> = {},
-) {
-  const fleet = await startFleet({
-    config: runConfig.parse({ ...RUN, ...config }),
-    trainer: createToyTrainer(),
-    device: "cpu",
-    log: silentLog,
-    clients,
-    ...more,
-  });
-  try {
-    await fleet.ended;
-    return { run: fleet.engine.run, rounds: fleet.engine.rounds };
-  } finally {
-    await fleet.close();
-  }
 }
 
 test("a fleet and a networked run of the same configuration end with the same adapter", async () => {
