@@ -95,19 +95,22 @@ export class Images {
   /** Encodes with the base alone, each image once. */
   frozen(encoder: Engine): ImageEncoder {
     return {
-      features: (ref) =>
-        Promise.all(
-          ref.frames.map(async (_, i) => {
-            const key = `${ref.key}-${i}.features`;
-            const cached = await this.#features.get(key);
-            if (cached !== undefined) return cached;
-            const features = flat(
-              await encoder.forward({ inputs: await this.inputs(encoder, ref, i) }, new Map()),
-            );
-            await this.#features.put(key, features);
-            return features;
-          }),
-        ),
+      features: async (ref) => {
+        const all: Float32Array[] = [];
+        for (const i of ref.frames.keys()) {
+          const key = `${ref.key}-${i}`;
+          const cached = await this.#features.get(key);
+          if (cached !== undefined) {
+            all.push(cached);
+            continue;
+          }
+          const inputs = await this.inputs(encoder, ref, i);
+          const features = flat(await encoder.forward({ inputs }, new Map()));
+          await this.#features.put(key, features);
+          all.push(features);
+        }
+        return all;
+      },
     };
   }
 
