@@ -42,7 +42,14 @@ export async function openComposite(options: CompositeOptions): Promise<Composit
   const wantsEmbeddings = options.inputGradients?.includes("inputs_embeds") ?? false;
   const encoder =
     encoderFile &&
-    (await openEngine({ ...shared, file: encoderFile, objective: "none", inputGradients: [] }));
+    (await openEngine({
+      ...shared,
+      file: encoderFile,
+      mapping: encoderMapping ?? {},
+      trainable: [],
+      objective: "none",
+      inputGradients: [],
+    }));
   const trainsEncoder = encoder !== undefined && encoder.parameters.length > 0;
   const inputGradients = trainsEncoder || wantsEmbeddings ? ["inputs_embeds"] : [];
   const decoder = await openEngine({ ...shared, file, inputGradients });
