@@ -21,6 +21,7 @@ interface CoordinatorOptions extends CommonOptions {
   readonly state: string;
   readonly listen: string;
   readonly http: string;
+  readonly publicName?: readonly string[];
   readonly run?: string;
   readonly set?: readonly string[];
   readonly untilDone?: boolean;
@@ -35,6 +36,11 @@ export function registerCoordinator(cli: Cli): void {
     .requiredOption("--state <dir>", "where everything is kept; started again on it, runs go on")
     .option("--listen <host:port>", "address for clients", parseAddress, "127.0.0.1:7443")
     .option("--http <host:port>", "address for operators", parseAddress, DEFAULT_HTTP)
+    .option(
+      "--public-name <host>",
+      "a further name or address that clients reach it by, for its certificate; may be given several times",
+      collect,
+    )
     .option("--run <file>", "start this run, or go on with it where it was started before")
     .option("--set <key.path=value>", "replace a value of the run file; may be given several times", collect)
     .option("--until-done", "end when every run has ended; exit code 8 unless all finished")
@@ -50,11 +56,11 @@ async function runCoordinator(options: CoordinatorOptions, output: Output): Prom
   const ending = onEnding();
   const screen = createRunScreen(output.json ? process.stderr : process.stdout, systemClock.monotonic);
   const log = openLog(options, screen.print);
-  const { state, listen, http, device, threads } = options;
+  const { state, listen, http, publicName: names, device, threads } = options;
   // Read before anything is opened: a run file that is wrong should leave nothing behind.
   const file = options.run === undefined ? undefined : await loadRunFile(options.run, options.set);
   const engine = { device, ...(threads === undefined ? {} : { threads }) };
-  const { coordinator, address, httpUrl, close } = await serve({ state, listen, http, engine, log });
+  const { coordinator, address, httpUrl, close } = await serve({ state, listen, http, names, engine, log });
   try {
     log.info("Coordinator is up", { clients: address, operators: httpUrl, state });
     if (file !== undefined) {

@@ -32,6 +32,8 @@ export interface StartOptions {
   /** "host:port" for operators; no HTTP edge where it is absent. */
   readonly http?: string | undefined;
   readonly samplers?: Readonly<Record<string, Sampler>>;
+  /** Names and addresses that clients reach this coordinator by, as behind a router or in a container: for its certificate. */
+  readonly names?: readonly string[] | undefined;
 }
 
 export interface RunningCoordinator {
@@ -64,6 +66,7 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
           registry: store.registry,
           clock: systemClock,
           log,
+          names: options.names,
           onRevoked: (name) => coordinator.shutOut(name),
         })
       : undefined;

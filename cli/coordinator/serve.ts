@@ -12,6 +12,8 @@ export interface ServeOptions {
   readonly listen: string;
   /** "host:port" for operators; nobody is answered over HTTP where it is absent. */
   readonly http?: string;
+  /** Further names and addresses for its certificate. */
+  readonly names?: readonly string[] | undefined;
   readonly engine: EngineChoice;
   readonly log: Log;
 }

@@ -30,7 +30,9 @@ export async function serveHttp(coordinator: Coordinator, listen: string, gate?:
     );
   }
   let port = Number(listen.slice(host.length + 1));
-  const names = namesOf(host).map((name) => (name.includes(":") ? `[${name}]` : name));
+  const names = [...namesOf(host), ...(gate?.names ?? [])].map((name) =>
+    name.includes(":") ? `[${name}]` : name,
+  );
   const app = operatorApp(coordinator, {
     allowedHosts: () => names.map((name) => `${name}:${port}`),
     local,
@@ -49,8 +51,8 @@ export async function serveHttp(coordinator: Coordinator, listen: string, gate?:
   };
 }
 
-function secureServer({ authority }: Gate, host: string, listener: RequestListener): Server {
-  const { certificate, key } = authority.server(namesOf(host));
+function secureServer({ authority, names }: Gate, host: string, listener: RequestListener): Server {
+  const { certificate, key } = authority.server([...namesOf(host), ...names]);
   return createSecureServer({ cert: certificate + authority.pem, key }, listener);
 }
 

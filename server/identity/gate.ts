@@ -31,6 +31,7 @@ export interface Certified {
 export class Gate {
   readonly authority: Authority;
   readonly registry: Registry;
+  readonly names: readonly string[];
   readonly #clock: Clock;
   readonly #log: Log;
   /** All sites, so that a call is checked without a look at the disk. */
@@ -40,6 +41,7 @@ export class Gate {
   private constructor(parts: GateParts) {
     this.authority = parts.authority;
     this.registry = parts.registry;
+    this.names = parts.names ?? [];
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#onRevoked = parts.onRevoked;
@@ -196,6 +198,8 @@ export class Gate {
 }
 
 export interface GateParts {
+  /** Names and addresses that the coordinator is reached by, beside those that it finds on its own machine. */
+  readonly names?: readonly string[] | undefined;
   readonly authority: Authority;
   readonly registry: Registry;
   readonly clock: Clock;

@@ -1,3 +1,5 @@
+import type { X509Certificate } from "node:crypto";
+import { connect } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import { z } from "zod";
@@ -171,4 +173,30 @@ test("a viewer's token looks, an operator's acts, and another one does neither",
   expect([await ask(viewer, "GET"), await ask(viewer, "POST")]).toEqual([200, 403]);
   expect([await ask(operator, "GET"), await ask(operator, "POST")]).toEqual([200, 201]);
   expect(await ask("guessed", "GET")).toBe(403);
+});
+
+test("a coordinator behind a router is reached by its public name too", async () => {
+  const state = temporaryDirectory();
+  const authority = openAuthority(state, systemClock);
+  const names = ["fed.example.org", "203.0.113.7"];
+  const listening = { listen: "127.0.0.1:0", names };
+  const running = await startCoordinator({ state, log: silentLog, model, ...listening });
+  later(() => running.close());
+  const port = Number(running.address!.split(":")[1]);
+  const shown = await new Promise<X509Certificate>((resolve, reject) => {
+    // Checked against a name that no resolver knows here.
+    const socket = connect({
+      host: "127.0.0.1",
+      port,
+      ca: authority.pem,
+      servername: names[0],
+      ALPNProtocols: ["h2"],
+    });
+    socket.once("error", reject).once("secureConnect", () => {
+      resolve(socket.getPeerX509Certificate()!);
+      socket.destroy();
+    });
+  });
+  expect(shown.checkHost("fed.example.org")).toBe("fed.example.org");
+  expect(shown.checkIP("203.0.113.7")).toBe("203.0.113.7");
 });
