@@ -30,7 +30,7 @@ export const RUN: ToyCoordinatorOptions["run"] = {
   model: "toy",
   rounds: 4,
   seed: 7,
-  cohort: { perRound: 2, quorum: 2, deadline: "10m", idle: "60s" },
+  cohort: { perRound: 2, quorum: 2, deadline: "30m", idle: "10m" },
 };
 
 export async function federation(
