@@ -68,7 +68,8 @@ export function operatorApp(
     }
     context.set("caller", caller.name);
     await next();
-    if (context.req.method !== "GET" && context.res.ok) {
+    // What is done to sites and tokens the gate notes itself, in words.
+    if (context.req.method === "POST" && context.req.path.startsWith("/v1/runs") && context.res.ok) {
       await gate?.note(caller.name, `${context.req.method} ${context.req.path}`);
     }
   });

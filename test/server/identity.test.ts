@@ -56,14 +56,14 @@ test("two enrolled sites run a round over mutual TLS, and the trail tells who di
   const engine = await coordinator.submitRun({ config: config({ rounds: 1 }) });
   await finished(engine);
   expect(engine.rounds[0]).toMatchObject({ ok: 2, failed: 0 });
+  await call("POST", `/v1/runs/${engine.run.id}/verify`, {});
   const { audit } = await call("GET", "/v1/audit");
   expect(audit).toMatchObject([
     { who: "local operator", what: "invited site site-1" },
-    { who: "local operator", what: "POST /v1/sites" },
     { who: "site-1", what: expect.stringMatching(/^enrolled from 127\.0\.0\.1:/) },
     { who: "local operator", what: "invited site site-2" },
-    { who: "local operator", what: "POST /v1/sites" },
     { who: "site-2", what: expect.stringMatching(/^enrolled from/) },
+    { who: "local operator", what: `POST /v1/runs/${engine.run.id}/verify` },
   ]);
 });
 
