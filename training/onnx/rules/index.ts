@@ -16,6 +16,7 @@ import { rmsNormalization, simplifiedLayerNormalization } from "./rms-normalizat
 import type { GradientRule } from "./rule.ts";
 import { SELECT } from "./select.ts";
 import { logSoftmax, softmax } from "./softmax.ts";
+import { quickGelu } from "./swish.ts";
 import { UNARY } from "./unary.ts";
 
 export const RULES: readonly GradientRule[] = [
@@ -36,6 +37,7 @@ export const RULES: readonly GradientRule[] = [
   matMul,
   matMulNBits,
   pow,
+  quickGelu,
   rmsNormalization,
   simplifiedLayerNormalization,
   softmax,

@@ -9,6 +9,7 @@
  */
 import { intOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
+import { permOf } from "../operators/layout.ts";
 import { axisOf, type Operation, type Value } from "../program.ts";
 import type { GradientRule, Surroundings } from "./rule.ts";
 
@@ -42,12 +43,31 @@ function sumOverProduct(node: Operation, g: Maths, around: Surroundings): Value 
   if (reader?.op !== "MatMul" || others.length > 0 || reader.inputs[0] !== factor) return undefined;
   if (reader.inputs[1] === factor || axisOfNode(node) !== y.shape.length - 1) return undefined;
   const product = reader.outputs[0]!;
-  const dProduct = around.gradientOf(product);
   // A product that was broadcast has more rows than y.
-  if (dProduct === undefined || product.shape.slice(0, -1).join() !== factor.shape.slice(0, -1).join())
-    return undefined;
+  if (product.shape.slice(0, -1).join() !== factor.shape.slice(0, -1).join()) return undefined;
+  return merged(product, node, g, around) ?? summed(product, y, g, around);
+}
+
+function summed(product: Value, y: Value, g: Maths, around: Surroundings): Value | undefined {
+  const dProduct = around.gradientOf(product);
+  if (dProduct === undefined) return undefined;
   const sum = g.reduceSum(g.mul(dProduct, product), [product.shape.length - 1]);
   return g.reshape(sum, [...y.shape.slice(0, -1), 1]);
+}
+
+/** The same from O with heads merged, [B, S, H, D], which is kept anyway where the next layer carries LoRA. */
+function merged(product: Value, node: Operation, g: Maths, around: Surroundings): Value | undefined {
+  const { shape } = node.outputs[0]!;
+  if (shape.length !== 4) return undefined;
+  let [reader, ...others] = around.readers(product);
+  if (reader?.op === "Reshape" && others.length === 0)
+    [reader, ...others] = around.readers(reader.outputs[0]!);
+  if (reader?.op !== "Transpose" || others.length > 0 || `${permOf(reader)}` !== "0,2,1,3") return undefined;
+  const turned = reader.outputs[0]!;
+  const dTurned = around.gradientOf(turned);
+  if (dTurned === undefined || `${turned.shape.slice(0, 3)}` !== `${[shape[0], shape[2], shape[1]]}`)
+    return undefined;
+  return g.transpose(g.reduceSum(g.mul(dTurned, turned), [3]), [0, 2, 1, 3]);
 }
 
 export const logSoftmax: GradientRule = {

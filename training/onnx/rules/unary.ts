@@ -30,12 +30,6 @@ const isAbove = (a: Value, bound: number, g: Maths): Value => g.op("Greater", [a
 const sigmoid = (a: Value, g: Maths): Value => g.op("Sigmoid", [a]);
 const zero = (a: Value, g: Maths): Value => g.scalar(0, a);
 
-/** y = x s, s = sigmoid(k x): y' = s + k y (1 - s) */
-function swishSlope(x: Value, y: Value, k: number, g: Maths): Value {
-  const s = sigmoid(g.mul(x, k), g);
-  return g.add(s, g.mul(g.mul(y, g.sub(g.scalar(1, x), s)), k));
-}
-
 /** Gelu(x) = x Φ(x); its derivative is Φ(x) + x φ(x). */
 export function geluSlope(x: Value, g: Maths): Value {
   const cdf = g.mul(g.add(g.op("Erf", [g.mul(x, Math.SQRT1_2)]), g.scalar(1, x)), 0.5);
@@ -121,9 +115,4 @@ export const UNARY: readonly GradientRule[] = [
     return g.mul(dy, tanh ? tanhGeluSlope(x, g) : geluSlope(x, g));
   }),
   rule("Gelu", ({ x, dy }, g) => g.mul(dy, geluSlope(x, g)), "com.microsoft"),
-  rule(
-    "QuickGelu",
-    ({ x, y, dy, call }, g) => g.mul(dy, swishSlope(x, y, floatOf(call, "alpha", 1.702), g)),
-    "com.microsoft",
-  ),
 ];
