@@ -28,9 +28,9 @@ export function coordinatewise(
     return result;
   }
   // All coordinates of a part are sorted at once: the network's exchanges are vector instructions.
-  const kernels = createKernels(present.length);
-  const network = sortingNetwork(present.length);
   const part = partOf(present.length);
+  const kernels = createKernels(present.length, part);
+  const network = sortingNetwork(present.length);
   for (let from = 0; from < result.length; from += part) {
     const length = Math.min(part, result.length - from);
     const rows = present.map((k, at) => {

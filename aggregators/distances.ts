@@ -26,7 +26,8 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
   };
   const { pairs, others } = modulesOf(global.tensors.keys());
   const alone = space === "factors" ? [...global.tensors.keys()] : others;
-  const kernels = createKernels(n);
+  const part = partOf(n);
+  const kernels = createKernels(n, part);
   const everybody = updates.clients.map((_, k) => k); // no tensor lacks: needs say so
   for (const name of alone) {
     if (!canSlice(updates, everybody, name)) {
@@ -37,7 +38,6 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
       continue;
     }
     const size = sizeOf(global.tensors.get(name)!.shape);
-    const part = partOf(n);
     for (let from = 0; from < size; from += part) {
       const length = Math.min(part, size - from);
       for (const k of everybody) updates.slice!(k, name, from, kernels.slot(k, length));

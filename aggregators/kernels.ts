@@ -22,11 +22,9 @@ export function partOf(clients: number): number {
 }
 
 const PAGE = 2 ** 16;
-const SUM_BYTES = PART * 8;
-const SLOT_BYTES = PART * 4;
 
 interface Exports {
-  readonly memory: { readonly buffer: ArrayBuffer };
+  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
   add(sum: number, x: number, end: number, share: number): void;
   distance(a: number, b: number, end: number): number;
   exchange(a: number, b: number, end: number): void;
@@ -53,17 +51,19 @@ export interface Kernels {
   exchange(first: number, second: number, length: number): void;
 }
 
-/** @param slots parts of clients that lie in memory at the same time; memory is slots x 64 KiB and a sum of 128 KiB */
-export function createKernels(slots: number): Kernels {
-  const pages = Math.ceil((SUM_BYTES + slots * SLOT_BYTES) / PAGE);
-  const { Module, Instance } = (globalThis as unknown as Platform).WebAssembly; // every platform of Node.js has it
-  const { memory, add, distance, exchange } = new Instance(new Module(assemble(pages))).exports as Exports;
-  const at = (index: number) => SUM_BYTES + index * SLOT_BYTES;
+/**
+ * @param slots parts of clients that lie in memory at the same time
+ * @param part most elements of a part, a multiple of 8; memory is 8 bytes of each for the sum and 4 for each slot
+ */
+export function createKernels(slots: number, part = PART): Kernels {
+  const { memory, add, distance, exchange } = new wasm.Instance(compiled).exports as Exports;
+  memory.grow(Math.ceil((part * 8 + slots * part * 4) / PAGE));
+  const at = (index: number) => part * 8 + index * part * 4;
   const bytes = (length: number) => Math.ceil(length / STRIDE) * STRIDE * 4;
   return {
-    sum: new Float64Array(memory.buffer, 0, PART),
+    sum: new Float64Array(memory.buffer, 0, part),
     slot(index, length) {
-      if (length < PART) new Float32Array(memory.buffer, at(index), PART).fill(0, length);
+      if (length < part) new Float32Array(memory.buffer, at(index), part).fill(0, length);
       return new Float32Array(memory.buffer, at(index), length);
     },
     add: (index, length, share) => add(0, at(index), at(index) + bytes(length), share),
@@ -154,7 +154,7 @@ const exchangeBody = [
   0x0b,
 ];
 
-function assemble(pages: number): Uint8Array<ArrayBuffer> {
+function assemble(): Uint8Array<ArrayBuffer> {
   const addType = [0x60, ...vector([I32, I32, I32, F64].map((type) => [type])), 0];
   const distanceType = [0x60, ...vector([I32, I32, I32].map((type) => [type])), 1, F64];
   const exchangeType = [0x60, ...vector([I32, I32, I32].map((type) => [type])), 0];
@@ -164,7 +164,7 @@ function assemble(pages: number): Uint8Array<ArrayBuffer> {
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, vector([addType, distanceType, exchangeType])),
     ...section(3, vector([[0], [1], [2]])),
-    ...section(5, vector([[0x00, ...leb(pages)]])),
+    ...section(5, vector([[0x00, 0]])), // a memory without pages, to be grown
     ...section(
       7,
       vector([
@@ -206,3 +206,8 @@ function leb(value: number): number[] {
 function sleb(value: number): number[] {
   return value < 64 ? [value] : [(value & 127) | 128, ...sleb(value >>> 7)];
 }
+
+const wasm = (globalThis as unknown as Platform).WebAssembly; // every platform of Node.js has it
+
+/** Compiled once: the engine optimizes a module while it runs, and would begin anew with another. */
+const compiled = new wasm.Module(assemble());

@@ -19,6 +19,9 @@ import { takeOwn, withOwn } from "../wrapped-state.ts";
  *   adaptive   C ← C exp(−η (b − γ))   b: share of updates with ||d_k|| ≤ C, plus noise
  *   noise      d = mean_k d_k + N(0, (z C / n)²)   plain mean: an example-weighted one has another sensitivity
  *
+ * The noise is drawn from the run's seed, so that a round replays: whoever knows the seed can take it off again. It
+ * measures what privacy would cost and promises none by itself; privacy/ has noise from a secret, and accounting.
+ *
  * Preset flower-adaptive takes the share that was clipped for b, as Flower 1.41 does: C then moves in the wrong
  * direction.
  *
