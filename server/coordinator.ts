@@ -57,6 +57,7 @@ export class Coordinator implements FleetHost {
   readonly #sweeper: Sweeper;
   readonly #engines = new Map<string, RunEngine>();
   readonly #progressListeners = new Set<(client: string) => void>();
+  readonly #submitting = new Map<string, Promise<void>>();
   readonly #broken = Promise.withResolvers<never>();
 
   private constructor(options: CoordinatorOptions) {
@@ -97,6 +98,21 @@ export class Coordinator implements FleetHost {
     const config = runConfig.parse(given);
     strategyOf(config);
     codecOf(config.codec);
+    // One submission of a key at a time: its repeat finds what the first one made.
+    const before = this.#submitting.get(key);
+    const submission = (before ?? Promise.resolve()).then(() => this.#submit(config, key, begun));
+    const settled = submission.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#submitting.set(key, settled);
+    void settled.then(() => {
+      if (this.#submitting.get(key) === settled) this.#submitting.delete(key);
+    });
+    return submission;
+  }
+
+  async #submit(config: RunConfig, key: string, begun: readonly RunEvent[]): Promise<RunEngine> {
     const same = [...this.#engines.values()].find(({ row }) => row.key === key);
     if (same !== undefined) {
       if (canonicalJson(same.row.config) === canonicalJson(config)) return same;
@@ -214,6 +230,8 @@ export class Coordinator implements FleetHost {
   }
 
   async #sweep(): Promise<void> {
+    // A restored journal must find its blobs.
+    if (this.runs().some(({ damaged }) => damaged)) return;
     const runs = this.runs().map(({ run }) => run);
     try {
       const deleted = await this.#sweeper.sweep(runs, this.parts.dispatcher.inUse());
@@ -240,7 +258,13 @@ export class Coordinator implements FleetHost {
       if (event.type === "published") void this.#sweep();
     });
     if (directory !== undefined) await startFiles(directory, engine.run, manifestOf(row, SOFTWARE));
-    await engine.start();
+    try {
+      await engine.start();
+    } catch (error) {
+      if (!(error instanceof FedloomError) || error.status !== "data_loss") throw error;
+      this.log.error("Run set aside", { run: row.id, code: error.code, reason: error.message });
+      engine.setAside(error);
+    }
     return engine;
   }
 

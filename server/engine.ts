@@ -29,6 +29,8 @@ export class RunEngine implements Place {
   run: Run;
   rounds: RoundRecord[] = [];
   publishedBytes = 0;
+  /** Its journal cannot be read: what it refers to is not known. */
+  damaged = false;
   /** When the open round's time is over, by the monotonic clock. */
   deadlineAtMs = 0;
   #seq = 0;
@@ -36,6 +38,7 @@ export class RunEngine implements Place {
   #waiting: Waiting[] = [];
   #draining = false;
   #closed = false;
+  #refusal: FedloomError | undefined;
   #materials: { readonly of: string; readonly value: Promise<Materials> } | undefined;
   readonly #work = new Map<string, AbortController>();
   readonly #listeners = new Set<(event: StoredEvent) => void>();
@@ -74,6 +77,7 @@ export class RunEngine implements Place {
    * @throws FedloomError where the command is refused
    */
   submit(command: RunCommand): Promise<readonly RunEvent[]> {
+    if (this.#closed) return Promise.reject(this.#refusal);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ command, resolve, reject });
       if (!this.#draining) void this.#drain();
@@ -96,9 +100,21 @@ export class RunEngine implements Place {
     return this.#materials.value;
   }
 
+  /**
+   * Shows the run as stopped for a journal that cannot be read, and leaves everything on disk as it is: other runs
+   * go on, and this one may when its journal is restored.
+   */
+  setAside({ code, message }: FedloomError): void {
+    this.damaged = true;
+    this.run = { ...this.run, stopped: { code, reason: message } };
+    this.close(new FedloomError(code, message));
+  }
+
   /** Calls off all work and forgets it; the journal has what matters. */
-  close(): void {
+  close(refusal = new FedloomError("F5001", "The coordinator shuts down")): void {
     this.#closed = true;
+    this.#refusal = refusal;
+    for (const { reject } of this.#waiting.splice(0)) reject(refusal);
     for (const controller of this.#work.values()) controller.abort();
     this.#work.clear();
   }

@@ -74,6 +74,10 @@ test("the same key submits the same run, and another configuration under it is r
   const first = runStatus.parse(await (await post("/v1/runs", { config: config(), key: "k1" })).json());
   const again = runStatus.parse(await (await post("/v1/runs", { config: config(), key: "k1" })).json());
   expect(again.id).toBe(first.id);
+  const body = { config: config(), key: "k2" };
+  const twins = await Promise.all([post("/v1/runs", body), post("/v1/runs", body)]);
+  const [one, two] = await Promise.all(twins.map(async (answer) => runStatus.parse(await answer.json())));
+  expect(one!.id).toBe(two!.id);
   const other = await post("/v1/runs", { config: config({ rounds: 9 }), key: "k1" });
   expect(other.status).toBe(409);
   expect(await other.json()).toMatchObject({ code: "F4019" });

@@ -1,7 +1,10 @@
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import type { Coordinator } from "../../server/coordinator.ts";
+import { statusOf } from "../../server/status.ts";
 import { FakeClient } from "./fake-client.ts";
-import { config, coordinatorIn, finished, later, temporaryDirectory } from "./setting.ts";
+import { config, coordinatorIn, finished, later, temporaryDirectory, until } from "./setting.ts";
 
 const SETTINGS = config({
   rounds: 2,
@@ -83,4 +86,34 @@ test("two runs of one seed draw the same clients and end with the same adapter",
   expect([...two.trained.keys()].map((id) => id.slice(8)).sort()).toEqual(
     [...one.trained.keys()].map((id) => id.slice(8)).sort(),
   );
+});
+
+test("a run whose journal is damaged is set aside by name, and the others go on", async () => {
+  const directory = temporaryDirectory();
+  const first = await coordinatorIn(directory);
+  const bad = await first.submitRun({ config: config({ name: "bad", rounds: 1 }) });
+  const good = await first.submitRun({
+    config: config({ name: "good", rounds: 1, cohort: { perRound: 1 } }),
+  });
+  await until(bad, (run) => run.phase === "choosing");
+  await first.close();
+  const db = new DatabaseSync(join(directory, "journal.sqlite"));
+  db.exec(`UPDATE events SET event = replace(event, 'prepared', 'Prepared') WHERE run = '${bad.run.id}'`);
+  db.close();
+
+  const second = await coordinatorIn(directory);
+  later(() => second.close());
+  const damaged = second.engine(bad.run.id);
+  expect(statusOf(second, damaged)).toMatchObject({
+    status: "stopped",
+    code: "F4001",
+    reason: expect.stringContaining(`event 1 of run "${bad.run.id}" is not what was written`),
+  });
+  await expect(second.resume(bad.run.id)).rejects.toMatchObject({ code: "F4001" });
+  const client = new FakeClient(second.fleet({ address: "in process" }), "c1");
+  later(() => client.close());
+  client.ended.catch(() => undefined);
+  const going = second.engine(good.run.id);
+  await finished(going);
+  expect(going.run.phase).toBe("finished");
 });
