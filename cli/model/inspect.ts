@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { writeTargets } from "../../training/onnx/edge/targets-file.ts";
 import type { GraphFile, LinearModule } from "../../training/onnx/engine.ts";
+import { estimateTraining } from "../../training/onnx/estimate-training.ts";
 import type { Graph } from "../../training/onnx/graph.ts";
 import { prepareGraph } from "../../training/onnx/open.ts";
 import { supportOf } from "../../training/onnx/support.ts";
@@ -35,11 +36,16 @@ export function registerInspect(cli: Cli, parent: Command): void {
     });
 }
 
+/** What the estimate of memory is made for. */
+const TRAINING = { batch: 1, length: 256, labels: 32, rank: 8 } as const;
+
 type Report = ReturnType<typeof reportOf>;
 
 function reportOf(graphs: ModelGraphs, file: GraphFile) {
   const mapping = graphs.mappingOf(file);
-  const { graph, output, modules } = prepareGraph({ file, ...(mapping && { mapping }) });
+  const prepared = prepareGraph({ file, ...(mapping && { mapping }) });
+  const { graph, output, modules } = prepared;
+  const isTrained = file === graphs.decoder && graphs.objective === "tokens" && modules.length > 0;
   const operators = histogram(graph);
   return {
     file: graphPath(graphs.directory, file),
@@ -53,6 +59,8 @@ function reportOf(graphs: ModelGraphs, file: GraphFile) {
     weightBytes: [...graph.weights.values()].reduce((sum, w) => sum + byteSize(w.type, w.shape), 0),
     operators,
     withoutRule: Object.keys(operators).filter((name) => supportOf(name) === undefined),
+    /** Of a step with LoRA on all layers. */
+    memory: isTrained ? estimateTraining(prepared, TRAINING) : undefined,
     modules: modules satisfies readonly LinearModule[],
   };
 }
@@ -68,7 +76,8 @@ function histogram(graph: Graph): Record<string, number> {
 }
 
 function linesOf(report: Report): string[] {
-  const { file, opset, inputs, output, parameters, weightBytes, operators, withoutRule, modules } = report;
+  const { file, opset, inputs, output, parameters, weightBytes, operators, withoutRule, memory, modules } =
+    report;
   const shapes = inputs.map(({ name, type, shape }) => `${name} ${type} [${shape.join(", ")}]`);
   const targets = table(
     [
@@ -94,6 +103,11 @@ function linesOf(report: Report): string[] {
     withoutRule.length === 0
       ? "  every operator has a rule, a lowering or needs no gradient"
       : `  without a gradient rule: ${withoutRule.join(", ")}`,
+    ...(memory === undefined
+      ? []
+      : [
+          `  a step of ${TRAINING.batch} x ${TRAINING.length} tokens, ${TRAINING.labels} labelled, LoRA of rank ${TRAINING.rank} on all layers: about ${bytes(memory.peakBytes)}, of which ${bytes(memory.activationBytes)} activations`,
+        ]),
     ...(modules.length === 0 ? ["  no LoRA targets"] : targets.map((line) => `  ${line}`)),
     "",
   ];
