@@ -115,13 +115,19 @@ function duration(seconds: number): string {
   return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 }
 
-/** What a reader types to repeat it; paths as they were given. */
-function commandLine({ profile, cells, data, model, device }: ReplayOptions): string {
+/** What a reader types to repeat it; paths as they were given. Bits depend on the number of threads. */
+function commandLine({ profile, cells, data, model, device, threads }: ReplayOptions): string {
   return [
     `fedloom replay fedmllm --profile ${profile}`,
-    ...(cells === undefined ? [] : [`--cells '${cells}'`]),
-    ...(data === undefined ? [] : [`--data ${data}`]),
-    ...(model === undefined ? [] : [`--model ${model}`]),
+    ...(cells === undefined ? [] : [`--cells ${quoted(cells)}`]),
+    ...(data === undefined ? [] : [`--data ${quoted(data)}`]),
+    ...(model === undefined ? [] : [`--model ${quoted(model)}`]),
     ...(device === "cpu" ? [] : [`--device ${device}`]),
+    ...(threads === undefined ? [] : [`--threads ${threads}`]),
   ].join(" ");
+}
+
+/** As a POSIX shell wants it. */
+function quoted(text: string): string {
+  return /^[\w./@:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

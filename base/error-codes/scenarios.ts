@@ -62,4 +62,14 @@ export const scenarioCodes = {
     meaning: "The benchmark has no such profile.",
     remedy: "Take one of the profiles that the message lists.",
   },
+  F6023: {
+    status: "failed_precondition",
+    meaning: "The number that a cell of the benchmark reports cannot be computed.",
+    remedy: "Look whether the test set holds all classes and every answer was scored.",
+  },
+  F6024: {
+    status: "resource_exhausted",
+    meaning: "A replay needs more memory or disk than there is.",
+    remedy: "Free the bytes that the message names, take a smaller profile or model, or another --out.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -34,8 +34,13 @@ const scenarioSchema = z.strictObject({
 
 export type Scenario = z.output<typeof scenarioSchema>;
 
+/** Each file is read once. */
+const read = new Map<string, Scenario>();
+
 /** @throws FedloomError F6002 for an unknown name, F6004 for a file of another form */
 export function scenarioNamed(name: string): Scenario {
+  const known = read.get(name);
+  if (known !== undefined) return known;
   if (!SCENARIO_NAMES.some((known) => known === name)) {
     const near = nearest(name, SCENARIO_NAMES);
     throw new FedloomError(
@@ -46,7 +51,10 @@ export function scenarioNamed(name: string): Scenario {
   }
   const path = join(import.meta.dirname, `${name}.yaml`);
   const parsed = scenarioSchema.safeParse(parse(readFileSync(path, "utf8")));
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    read.set(name, parsed.data);
+    return parsed.data;
+  }
   const issue = parsed.error.issues[0]!;
   throw new FedloomError("F6004", `${path}: ${issue.path.join(".")}: ${issue.message}`, { path });
 }

@@ -24,7 +24,7 @@ export function clientName(client: number, clients: number): string {
  * A shard that is worded once a form: trainers know an example's tokens again by the example's identity, so that later
  * rounds do not make them anew.
  */
-export function rememberForms(word: (form: PromptForm) => Shard): Shard {
+export function rememberForms(word: (form: PromptForm) => Shard): Required<Shard> {
   const known = new Map<PromptForm, Shard>();
   const worded = (form: PromptForm): Shard => {
     const shard = known.get(form) ?? word(form);

@@ -1,6 +1,7 @@
 /** The benchmark's datasets as a replay sees them: training examples, test examples, partitions and scores. */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { FedloomError } from "../../base/errors.ts";
+import { canonicalJson, sha256 } from "../../base/hash.ts";
 import { examplesOf } from "../../data/dataset.ts";
 import { type Example, MODALITIES } from "../../data/example.ts";
 import { score } from "../../data/metrics/index.ts";
@@ -51,7 +52,10 @@ export interface BenchmarkDataset {
   readonly name: DatasetName;
   readonly shape: BenchmarkShape;
   readonly train: readonly Example[];
+  /** The same examples at every call, so that a trainer knows them again. */
   test(form: PromptForm): readonly Example[];
+  /** SHA-256 of all words of training and test examples, in order: what a report is comparable by. */
+  readonly sha256: string;
   plan(setting: Setting): Plan;
   clients(plan: Plan): FleetClient[];
   /** Metrics in per cent; SLAKE's carry the prefix "slake-". Classes by recall, "recall:NAME". */
@@ -75,11 +79,16 @@ export async function openBenchmarkDataset(
     ...heldOut.filter((example) => !isSlake(example)).slice(0, testLimit),
     ...heldOut.filter(isSlake).slice(0, testLimit),
   ];
+  const { worded } = rememberForms((form) => ({
+    train: [],
+    heldOut: test.map((example) => withKept(example, MODALITIES, form)),
+  }));
   return {
     name,
     shape,
     train,
-    test: (form) => test.map((example) => withKept(example, MODALITIES, form)),
+    test: (form) => worded(form).heldOut,
+    sha256: fingerprint([...train, ...test]),
     plan: ({ scenario, level }) =>
       publishedPlan({ scenario: scenarioNamed(scenario), dataset: name, level, data: folder }),
     clients: ({ partition }) =>
@@ -101,6 +110,15 @@ export async function openBenchmarkDataset(
   };
 }
 
+/** Pictures count by name: reading a hundred thousand of them would take longer than many a cell. */
+function fingerprint(examples: readonly Example[]): string {
+  const words = examples.map(({ id, turns, images, options }) => {
+    const pictures = images.map(({ name }) => basename(name));
+    return canonicalJson([id, turns.map(({ content }) => content), pictures, options ?? []]);
+  });
+  return sha256(words.join("\n"));
+}
+
 function scores(
   { metrics }: BenchmarkShape,
   examples: readonly Example[],
@@ -120,10 +138,11 @@ function recalls(examples: readonly Example[], answers: readonly Answer[]): [str
   const said = new Map(answers.map(({ id, text }) => [id, text]));
   const byLabel = new Map<string, { right: number; all: number }>();
   for (const example of examples) {
-    const tally = byLabel.get(example.label ?? "") ?? { right: 0, all: 0 };
+    if (example.label === undefined) continue;
+    const tally = byLabel.get(example.label) ?? { right: 0, all: 0 };
     tally.all++;
     if (said.get(example.id)?.trim() === truthOf(example)) tally.right++;
-    byLabel.set(example.label ?? "", tally);
+    byLabel.set(example.label, tally);
   }
   return [...byLabel].map(([label, { right, all }]) => [`recall:${label}`, (100 * right) / all]);
 }

@@ -6,7 +6,7 @@ import { FedloomError } from "../../base/errors.ts";
 import { canonicalJson, sha256 } from "../../base/hash.ts";
 import type { Profile as StandinProfile } from "../../data/standins/standin.ts";
 import { type DatasetName, SCENARIO_NAMES, scenarioNamed } from "../fedmllm/scenario.ts";
-import type { Cell, Setting } from "./cell.ts";
+import { type Cell, cellId, type Setting } from "./cell.ts";
 import { methodNamed } from "./methods.ts";
 
 /** How one dataset is trained and scored. */
@@ -106,7 +106,7 @@ export const PROFILES: readonly ReplayProfile[] = [
       "crisis-mmd": { ...small, rounds: 20, localSteps: 10, batch: 12, learningRate: 3e-3, testLimit: 200 },
       medical: { ...small, rounds: 15, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 200 },
     },
-    cells: [
+    cells: onlyOnce([
       ...cellsOf(DATASETS, ALL_SETTINGS, [...BASELINES, ...COMPARED], [0]),
       ...cellsOf(
         ["hateful-memes"],
@@ -114,7 +114,7 @@ export const PROFILES: readonly ReplayProfile[] = [
         ["local", "fedavg", "fedavg+prompt", "fedavg+adaptive", "fedavg+both", "ownership", "fedyogi"],
         [0, 1, 2],
       ),
-    ].filter(isFirst),
+    ]),
   },
   {
     name: "full",
@@ -177,9 +177,8 @@ export const PROFILES: readonly ReplayProfile[] = [
   },
 ];
 
-function isFirst(cell: Cell, index: number, cells: readonly Cell[]): boolean {
-  const key = canonicalJson(cell);
-  return cells.findIndex((other) => canonicalJson(other) === key) === index;
+function onlyOnce(cells: readonly Cell[]): Cell[] {
+  return [...new Map(cells.map((cell) => [cellId(cell), cell])).values()];
 }
 
 /** @throws FedloomError F6022 naming the known ones */

@@ -2,7 +2,7 @@
  * A replay: cells one after the other, each on disk when it is done. Stopped at any moment and started again it goes
  * on with the first cell that is missing, and ends with the same table.
  */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../base/clock.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
@@ -15,6 +15,7 @@ import { type BenchmarkDataset, openBenchmarkDataset } from "./benchmark-data.ts
 import { type Cell, cellId, selectCells } from "./cell.ts";
 import { frozenHash, type ReplayProfile } from "./profiles.ts";
 import { type CellRecord, readCell, writeCell } from "./result-files.ts";
+import { freeRoom, type Room, requireRoom, roomFor } from "./room.ts";
 import { runCell } from "./run-cell.ts";
 
 export interface ReplayOptions {
@@ -27,6 +28,8 @@ export interface ReplayOptions {
   readonly trainer: Trainer;
   readonly device: string;
   readonly log: Log;
+  /** What is free, where that is not to be measured. */
+  readonly free?: Room;
   /** Cells that failed run again. */
   readonly retry: boolean;
   readonly onCell: (
@@ -45,12 +48,16 @@ export interface Replayed {
 /** Seed of the stand-ins: part of the frozen section. */
 const DATA_SEED = 42;
 
+/** @throws FedloomError F6020 for no such cell, F6024 for too little memory or disk, F2002 for no such data directory */
 export async function replay(options: ReplayOptions): Promise<Replayed> {
-  const { profile, out, trainer } = options;
+  const { profile, out, model, trainer } = options;
   const cells = selectCells(profile.cells, options.cells);
-  const { data, hashes } = await prepareData(options);
-  const frozen = frozenHash(profile, [...hashes, trainer.baseHash]);
+  mkdirSync(out, { recursive: true });
+  const drawn = options.data === undefined;
+  requireRoom(await roomFor({ profile, cells: cells.length, model, drawn }), options.free ?? freeRoom(out));
   const datasets = new Map<DatasetName, BenchmarkDataset>();
+  const { data, hashes } = await prepareData(options, datasets);
+  const frozen = frozenHash(profile, [...hashes, trainer.baseHash]);
   const records: CellRecord[] = [];
   for (const [i, cell] of cells.entries()) {
     const known = readCell(out, cell, frozen);
@@ -84,13 +91,12 @@ async function attempt(
   }
 }
 
-async function prepareData({
-  data,
-  out,
-  profile,
-}: ReplayOptions): Promise<{ data: string; hashes: string[] }> {
+async function prepareData(
+  { data, out, profile }: ReplayOptions,
+  datasets: Map<DatasetName, BenchmarkDataset>,
+): Promise<{ data: string; hashes: string[] }> {
   if (data !== undefined) {
-    if (existsSync(data)) return { data, hashes: [] };
+    if (existsSync(data)) return { data, hashes: await openAll(data, profile, datasets) };
     throw new FedloomError("F2002", `Cannot replay on "${data}": no such directory`, { data });
   }
   const made = join(out, "data");
@@ -100,4 +106,25 @@ async function prepareData({
     hashes.push((await makeStandin(standin, made, { profile: profile.data, seed: DATA_SEED })).sha256);
   }
   return { data: made, hashes };
+}
+
+/** Hashes of the profile's datasets in a directory; one that cannot be opened counts as absent, and its cells say why. */
+async function openAll(
+  data: string,
+  { cells, protocols }: ReplayProfile,
+  datasets: Map<DatasetName, BenchmarkDataset>,
+): Promise<string[]> {
+  const names = [...new Set(cells.map(({ dataset }) => dataset))].sort();
+  const hashes: string[] = [];
+  for (const name of names) {
+    try {
+      const dataset = await openBenchmarkDataset(name, data, protocols[name].testLimit);
+      datasets.set(name, dataset);
+      hashes.push(dataset.sha256);
+    } catch (error) {
+      if (!(error instanceof FedloomError)) throw error;
+      hashes.push("absent");
+    }
+  }
+  return hashes;
 }

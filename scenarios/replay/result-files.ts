@@ -17,12 +17,21 @@ export type CellRecord =
 
 const pathOf = (out: string, cell: Cell): string => join(out, "cells", `${cellId(cell)}.json`);
 
-/** @returns undefined where the cell has not run, or ran under another frozen section */
+/** @returns undefined where the cell has not run, ran under another frozen section, or its file is damaged: it runs again */
 export function readCell(out: string, cell: Cell, frozen: string): CellRecord | undefined {
   const path = pathOf(out, cell);
   if (!existsSync(path)) return undefined;
-  const record = JSON.parse(readFileSync(path, "utf8")) as CellRecord; // written by writeCell, whole or not at all
-  return record.frozen === frozen ? record : undefined;
+  const record = recordIn(readFileSync(path, "utf8"));
+  return record?.frozen === frozen ? record : undefined;
+}
+
+/** A power loss may leave a file empty or cut, though no crash of ours does. */
+function recordIn(text: string): CellRecord | undefined {
+  try {
+    return JSON.parse(text) as CellRecord; // what is whole JSON in this folder was written by writeCell
+  } catch {
+    return undefined;
+  }
 }
 
 /** Replaces the file in one step: a killed replay leaves whole cells only. */

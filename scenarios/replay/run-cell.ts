@@ -1,6 +1,7 @@
 /** Runs one cell: trains as its method says, scores on the test set, and tells what it took. */
 import type { Adapter } from "../../adapters/adapter.ts";
 import type { Clock } from "../../base/clock.ts";
+import { FedloomError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Shard } from "../../client/inventory.ts";
 import { type RunConfig, runConfig } from "../../config/run.ts";
@@ -54,7 +55,15 @@ export async function runCell(cell: Cell, tools: CellTools): Promise<CellResult>
   const method = methodNamed(cell.method);
   const startedMs = tools.clock.monotonic();
   const measured = await measure(cell, method, tools);
+  requireNumber(measured.metrics, tools);
   return { cell, ...measured, seconds: (tools.clock.monotonic() - startedMs) / 1000 };
+}
+
+/** @throws FedloomError F6023 where the table would get no number */
+function requireNumber(metrics: Measured["metrics"], { dataset: { name, shape } }: CellTools): void {
+  const value = metrics[shape.main];
+  if (value !== undefined && Number.isFinite(value)) return;
+  throw new FedloomError("F6023", `Cannot score ${name}: ${shape.main} is ${value ?? "missing"}`, { name });
 }
 
 function measure(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
@@ -144,7 +153,11 @@ export function evaluatedRounds(rounds: number, last: number): ReadonlySet<numbe
   );
 }
 
-export function configOf(cell: Cell, method: Method, { protocol, model }: CellTools): RunConfig {
+export function configOf(
+  cell: Cell,
+  method: Method,
+  { protocol, model }: Pick<CellTools, "protocol" | "model">,
+): RunConfig {
   const { clients, adapter, batch, learningRate } = protocol;
   const rounds = method.oneShot ? 1 : protocol.rounds;
   const perRound = method.oneShot ? clients : protocol.perRound;

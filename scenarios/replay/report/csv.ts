@@ -22,5 +22,5 @@ export function csvReport(records: readonly CellRecord[]): string {
 
 function field(value: string | number): string {
   const text = String(value);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

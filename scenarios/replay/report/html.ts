@@ -4,7 +4,7 @@ import { methodNamed } from "../methods.ts";
 import type { CellResult } from "../run-cell.ts";
 import { chart, escaped, linesOf } from "./chart.ts";
 import type { ReportFacts } from "./facts.ts";
-import { entryText, factRows, signed } from "./markdown.ts";
+import { cellText, factRows, failureLines, signed } from "./markdown.ts";
 import type { DatasetTable, Gain, TableRow } from "./tables.ts";
 
 /** Pictures of partitions by "dataset setting", as SVG. */
@@ -32,6 +32,7 @@ export function htmlReport(
 ${facts.drawn ? `<p class="note">The datasets are drawn stand-ins and the model is small: numbers compare methods with each other. The published numbers stand beside them to show which way things lean there; they are of another model on the real data.</p>` : ""}
 ${tables.map((table) => datasetSection(table, results, pictures)).join("\n")}
 ${gainSection(gains)}
+${failureSection(tables)}
 <h2>How it was run</h2>
 <table class="facts">${factRows(facts)
     .map(([name, value]) => `<tr><th>${escaped(name)}</th><td>${escaped(value)}</td></tr>`)
@@ -76,9 +77,10 @@ function resultTable({ settings, rows }: DatasetTable): string {
 function resultRow({ method, entries, failures, meanRank }: TableRow, columns: readonly string[]): string {
   const cells = columns.map((column) => {
     const failure = failures.get(column);
-    if (failure !== undefined) return `<td class="failed" title="${escaped(failure)}">failed</td>`;
     const entry = entries.get(column) ?? entries.get("all");
-    return `<td${entry?.rank === 1 ? ' class="best"' : ""}>${escaped(entryText(entry))}</td>`;
+    const text = escaped(cellText(entry, failure !== undefined));
+    if (failure !== undefined) return `<td class="failed" title="${escaped(failure)}">${text}</td>`;
+    return `<td${entry?.rank === 1 ? ' class="best"' : ""}>${text}</td>`;
   });
   return `<tr class="${method.kind}"><th>${escaped(method.title)}</th>${cells.join("")}<td>${meanRank?.toFixed(1) ?? ""}</td></tr>`;
 }
@@ -119,6 +121,11 @@ function gainSection(gains: readonly Gain[]): string {
   return `<h2>What the added strategies give</h2>
 <p class="legend">Difference to the same rule without them, seed by seed, in points.</p>
 <table><thead><tr><th>method</th><th>against</th><th>dataset</th><th>setting</th><th>difference</th><th>seeds</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
+}
+
+function failureSection(tables: readonly DatasetTable[]): string {
+  const lines = failureLines(tables).map((line) => `<li>${escaped(line)}</li>`);
+  return lines.length === 0 ? "" : `<h2>Failed cells</h2><ul>${lines.join("")}</ul>`;
 }
 
 const STYLE = `

@@ -56,6 +56,12 @@ export function entryText(entry: Entry | undefined): string {
   return `${entry.mean.toFixed(1)}${deviation}${published}`;
 }
 
+/** A failed seed does not hide the numbers of the others. */
+export function cellText(entry: Entry | undefined, failed: boolean): string {
+  if (!failed) return entryText(entry);
+  return entry === undefined ? "failed" : `${entryText(entry)}, a seed failed`;
+}
+
 function section({ dataset, shape, settings, rows }: DatasetTable): string[] {
   const columns = settings.map(settingName);
   return [
@@ -67,7 +73,7 @@ function section({ dataset, shape, settings, rows }: DatasetTable): string[] {
     `|---|${columns.map(() => "---:|").join("")}---:|`,
     ...rows.map(({ method, entries, failures, meanRank }) => {
       const cells = columns.map((column) =>
-        failures.has(column) ? "failed" : entryText(entries.get(column) ?? entries.get("all")),
+        cellText(entries.get(column) ?? entries.get("all"), failures.has(column)),
       );
       return `| ${method.title} | ${cells.join(" | ")} | ${meanRank?.toFixed(1) ?? ""} |`;
     }),
@@ -94,11 +100,18 @@ function gainSection(gains: readonly Gain[]): string[] {
 
 export const signed = (value: number): string => `${value >= 0 ? "+" : ""}${value.toFixed(1)}`;
 
-function failures(tables: readonly DatasetTable[]): string[] {
-  const lines = tables.flatMap(({ dataset, rows }) =>
+/** "crisis-mmd, missing-0.5, FedYogi: the reason", one line each. */
+export function failureLines(tables: readonly DatasetTable[]): string[] {
+  return tables.flatMap(({ dataset, rows }) =>
     rows.flatMap(({ method, failures: failed }) =>
-      [...failed].map(([column, reason]) => `- ${dataset}, ${column}, ${method.title}: ${reason}`),
+      [...failed].map(
+        ([column, reason]) => `${dataset}, ${column}, ${method.title}: ${reason.replaceAll(/\s+/g, " ")}`,
+      ),
     ),
   );
+}
+
+function failures(tables: readonly DatasetTable[]): string[] {
+  const lines = failureLines(tables).map((line) => `- ${line}`);
   return lines.length === 0 ? [] : ["## Failed cells", "", ...lines, ""];
 }

@@ -1,0 +1,163 @@
+import { describe, expect, test } from "vitest";
+import { DATASET_NAMES } from "../../../scenarios/fedmllm/scenario.ts";
+import { type Cell, cellId, selectCells, settingName } from "../../../scenarios/replay/cell.ts";
+import { METHODS, methodNamed } from "../../../scenarios/replay/methods.ts";
+import {
+  frozenHash,
+  PROFILES,
+  profileNamed,
+  type ReplayProfile,
+} from "../../../scenarios/replay/profiles.ts";
+import { publishedNumber } from "../../../scenarios/replay/published-numbers.ts";
+import { configOf, evaluatedRounds } from "../../../scenarios/replay/run-cell.ts";
+
+const aligned = { scenario: "aligned", level: 0.5 } as const;
+const missing = { scenario: "missing", level: 0.3 } as const;
+const CELLS: readonly Cell[] = [
+  { dataset: "hateful-memes", method: "zero-shot", seed: 0 },
+  { dataset: "hateful-memes", setting: aligned, method: "fedavg", seed: 0 },
+  { dataset: "hateful-memes", setting: missing, method: "fedavg", seed: 0 },
+  { dataset: "hateful-memes", setting: missing, method: "fedavg", seed: 1 },
+  { dataset: "hateful-memes", setting: missing, method: "fedavg+prompt", seed: 0 },
+  { dataset: "crisis-mmd", setting: missing, method: "fedyogi", seed: 0 },
+];
+const chosen = (glob: string | undefined): string[] => selectCells(CELLS, glob).map(cellId);
+
+test("a cell's id names dataset, setting, method and seed", () => {
+  expect(cellId(CELLS[0]!)).toBe("hateful-memes/all/zero-shot/seed-0");
+  expect(cellId(CELLS[4]!)).toBe("hateful-memes/missing-0.3/fedavg+prompt/seed-0");
+});
+
+test.each([
+  [undefined, [0, 1, 2, 3, 4, 5]],
+  ["hateful-memes/missing-0.3/fedavg/seed-1", [3]],
+  ["hateful-memes", [0, 1, 2, 3, 4]], // what follows an id's beginning is free
+  ["*/missing-*/fedavg", [2, 3]], // "*" does not take "+prompt" along: parts match whole
+  ["*/missing-*/fedavg*", [2, 3, 4]],
+  ["**/seed-1", [3]],
+  ["*/fedavg", []], // "*" stays within its part
+  ["hateful-memes/missing-0.3/fedavg+prompt", [4]], // "+" and "." are no expression's
+  ["hateful-memes/missing-0?3", []],
+] as const)("the glob %s chooses cells %j", (glob, numbers) => {
+  if (numbers.length === 0) expect(() => chosen(glob)).toThrow(`Cannot replay cells "${glob}"`);
+  else expect(chosen(glob)).toEqual(numbers.map((i) => cellId(CELLS[i]!)));
+});
+
+test("a glob that nothing matches is refused with the parts that there are", () => {
+  expect(() => chosen("slake/**")).toThrow(
+    expect.objectContaining({
+      code: "F6020",
+      message: expect.stringMatching(
+        /none of 6 .* datasets hateful-memes, crisis-mmd; settings all, aligned-0.5, missing-0.3; methods zero-shot, fedavg, fedavg\+prompt, fedyogi$/,
+      ),
+    }),
+  );
+});
+
+test.each([
+  [8, 3, [2, 4, 6, 7, 8]], // every ceil(8/4) = 2nd, and the last three
+  [15, 3, [4, 8, 12, 13, 14, 15]],
+  [1, 3, [1]],
+  [2, 5, [1, 2]],
+  [40, 5, [10, 20, 30, 36, 37, 38, 39, 40]],
+])("of %d rounds with %d last ones these are scored: %j", (rounds, last, scored) => {
+  expect([...evaluatedRounds(rounds, last)]).toEqual(scored);
+});
+
+test("the standard profile has all thirty cells of the table: 12 + 12 settings, and 6 for the medical sets", () => {
+  const { cells } = profileNamed("standard");
+  const pairs = new Set(
+    cells.flatMap(({ dataset, setting, method }) =>
+      setting !== undefined && method === "fedyogi" ? [`${dataset} ${settingName(setting)}`] : [],
+    ),
+  );
+  const counts = DATASET_NAMES.map((name) => [...pairs].filter((pair) => pair.startsWith(name)).length);
+  expect(counts).toEqual([12, 12, 6]);
+});
+
+describe.each(PROFILES)("the profile $name", ({ cells, seeds, protocols }) => {
+  test("has each cell once, with methods that exist, seeds that it names and the three baselines", () => {
+    expect(new Set(cells.map(cellId)).size).toBe(cells.length);
+    for (const { method, seed } of cells) {
+      expect(methodNamed(method).name).toBe(method);
+      expect(seeds).toContain(seed);
+    }
+    for (const baseline of ["zero-shot", "local", "centralized"]) {
+      expect(cells.some(({ method }) => method === baseline)).toBe(true);
+    }
+  });
+
+  test("gives every cell a run configuration that parses, with the cohort's size within the clients", () => {
+    const once = new Map(cells.map((cell) => [`${cell.dataset} ${cell.method}`, cell]));
+    for (const cell of once.values()) {
+      const protocol = protocols[cell.dataset];
+      const config = configOf(cell, methodNamed(cell.method), { protocol, model: "m" });
+      expect(config.cohort.perRound).toBeLessThanOrEqual(protocol.clients);
+      expect(config.rounds * config.cohort.perRound * config.training.max_steps).toBeGreaterThanOrEqual(
+        protocol.rounds * protocol.perRound * protocol.localSteps,
+      );
+    }
+  });
+});
+
+test("an unknown profile or method is refused with the known ones", () => {
+  expect(() => profileNamed("huge")).toThrow('Cannot replay profile "huge": known are quick, standard, full');
+  expect(() => methodNamed("fedyoga")).toThrow('did you mean "fedyogi"?');
+});
+
+test("methods have names of their own, and each published rule is one of them", () => {
+  expect(new Set(METHODS.map(({ name }) => name)).size).toBe(METHODS.length);
+  const published = METHODS.flatMap((method) => method.published ?? []);
+  expect(published.sort()).toEqual(["FedAdagrad", "FedAdam", "FedAvgM", "FedYogi"]);
+});
+
+test.each([
+  // FORMULAS of the benchmark, tables 1 to 4 of the source: row and column by hand.
+  ["hateful-memes", "cross", 5, "FedAdam", 74.44],
+  ["hateful-memes", "aligned", 5, "FedYogi", 75.74],
+  ["crisis-mmd", "missing", 0.5, "FedAvgM", 31.72],
+  ["crisis-mmd", "hybrid", 0.4, "FedAdagrad", 53.84],
+  ["medical", "hybrid", 0.4, "FedYogi", 63.08],
+] as const)("the published number of %s in %s %d for %s is %d", (dataset, scenario, level, row, number) => {
+  expect(publishedNumber(dataset, { scenario, level }, row)).toBe(number);
+});
+
+test("where the source gives no number there is none", () => {
+  expect(publishedNumber("medical", { scenario: "cross", level: 5 }, "FedAdam")).toBeUndefined();
+  expect(publishedNumber("medical", aligned, "FedYogi")).toBeUndefined();
+  expect(publishedNumber("hateful-memes", { scenario: "missing", level: 0.6 }, "FedYogi")).toBeUndefined();
+  expect(publishedNumber("crisis-mmd", missing, "FedAvg")).toBeUndefined();
+});
+
+describe("the frozen section's hash", () => {
+  const profile = profileNamed("quick");
+  const hash = frozenHash(profile, ["data", "model"]);
+  const protocol = profile.protocols["hateful-memes"];
+  const withProtocol = (change: object): ReplayProfile => ({
+    ...profile,
+    protocols: { ...profile.protocols, "hateful-memes": { ...protocol, ...change } },
+  });
+
+  test.each([
+    ["a protocol", withProtocol({ rounds: 9 })],
+    ["an adapter's rank", withProtocol({ adapter: { ...protocol.adapter, rank: 4 } })],
+    ["the cells", { ...profile, cells: profile.cells.slice(1) }],
+    ["the size of the data", { ...profile, data: "full" }],
+  ] as const)("changes with %s", (_, changed) => {
+    expect(frozenHash(changed, ["data", "model"])).not.toBe(hash);
+  });
+
+  test("changes with data and model, and with which is which", () => {
+    expect(frozenHash(profile, ["other", "model"])).not.toBe(hash);
+    expect(frozenHash(profile, ["model", "data"])).not.toBe(hash);
+  });
+
+  test("does not change with words, nor with the order of keys", () => {
+    const turned = Object.fromEntries(Object.entries(protocol).reverse());
+    const reordered = withProtocol({});
+    const protocols = Object.fromEntries(
+      Object.entries({ ...reordered.protocols, "hateful-memes": turned }).reverse(),
+    ) as ReplayProfile["protocols"]; // Object.fromEntries forgets the keys' names
+    expect(frozenHash({ ...profile, protocols, about: "other words" }, ["data", "model"])).toBe(hash);
+  });
+});
