@@ -4,7 +4,14 @@
  */
 
 import type { Readable, Writable } from "node:stream";
-import { type DescMessage, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  toBinary,
+} from "@bufbuild/protobuf";
 import {
   type ChannelCredentials,
   Client,
@@ -43,11 +50,10 @@ function serializer(schema: DescMessage): (message: Message) => Buffer {
 }
 
 /** grpc-js's definition of one method: its path and how messages become bytes. */
-function methodOf(name: MethodName): Codec {
-  const method = FleetService.method[name];
-  const kind: string = method.methodKind;
+function methodOf(method: DescMethod): Codec {
+  const kind = method.methodKind;
   return {
-    path: `/${FleetService.typeName}/${method.name}`,
+    path: `/${method.parent.typeName}/${method.name}`,
     requestStream: kind === "client_streaming" || kind === "bidi_streaming",
     responseStream: kind === "server_streaming" || kind === "bidi_streaming",
     requestSerialize: serializer(method.input),
@@ -57,15 +63,22 @@ function methodOf(name: MethodName): Codec {
   };
 }
 
+/** grpc-js's definition of a service, by the names of its methods in TypeScript. */
+export function methodsOf(service: DescService): Record<string, Codec> {
+  return Object.fromEntries(service.methods.map((method) => [method.localName, methodOf(method)]));
+}
+
+const { method } = FleetService;
+
 export const FLEET_METHODS = {
-  connect: methodOf("connect"),
-  fetchBlob: methodOf("fetchBlob"),
-  statBlob: methodOf("statBlob"),
-  pushBlob: methodOf("pushBlob"),
-  submitResult: methodOf("submitResult"),
-  reportFailure: methodOf("reportFailure"),
-  enroll: methodOf("enroll"),
-  renew: methodOf("renew"),
+  connect: methodOf(method.connect),
+  fetchBlob: methodOf(method.fetchBlob),
+  statBlob: methodOf(method.statBlob),
+  pushBlob: methodOf(method.pushBlob),
+  submitResult: methodOf(method.submitResult),
+  reportFailure: methodOf(method.reportFailure),
+  enroll: methodOf(method.enroll),
+  renew: methodOf(method.renew),
 } satisfies Record<MethodName, Codec>;
 
 /** Aborts when the peer cancels the call or its connection is gone. */

@@ -7,6 +7,7 @@ import { addFleet, type ServerCall } from "../../proto/service.ts";
 import type { Coordinator } from "../coordinator.ts";
 import type { Certified, Gate } from "../identity/gate.ts";
 import { hostOf, isLoopback, namesOf } from "../listening.ts";
+import { addHealth } from "./health.ts";
 
 export interface GrpcEdge {
   /** "127.0.0.1:7443": what clients join. */
@@ -35,6 +36,7 @@ export async function serveGrpc(coordinator: Coordinator, listen: string, gate?:
     return { address, provenName: gate.check(address, certified(call)) };
   };
   const server = new Server(SERVER_OPTIONS);
+  addHealth(server);
   addFleet(
     server,
     (call) => coordinator.fleet(peerOf(call)),

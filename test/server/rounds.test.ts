@@ -1,12 +1,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { credentials } from "@grpc/grpc-js";
+import { create } from "@bufbuild/protobuf";
+import { Client, credentials, status } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { readPeft } from "../../adapters/peft.ts";
 import { float32, tensorSet } from "../../adapters/tensor.ts";
 import { type Aggregator, openAggregator } from "../../aggregators/aggregator.ts";
-import { connectFleet } from "../../proto/service.ts";
+import {
+  Health,
+  HealthCheckRequestSchema,
+  HealthCheckResponse_ServingStatus,
+} from "../../proto/gen/grpc/health/v1/health_pb.ts";
+import { connectFleet, methodsOf } from "../../proto/service.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
 import type { ModelPort } from "../../server/ports.ts";
 import { FakeClient, type FakeOptions } from "./fake-client.ts";
@@ -109,4 +115,27 @@ test("a large round is aggregated in threads, to the same adapter", async () => 
   };
   expect(await adapterOf({ aggregator: watched })).toBe(await adapterOf({}));
   expect(rounds).toEqual([1]);
+});
+
+test("a probe that speaks gRPC's health protocol is answered", async () => {
+  const coordinator = await coordinatorIn(undefined);
+  const edge = await serveGrpc(coordinator, "127.0.0.1:0");
+  const client = new Client(edge.address, credentials.createInsecure());
+  later(async () => {
+    client.close();
+    edge.close();
+    await coordinator.close();
+  });
+  const { path, requestSerialize, responseDeserialize } = methodsOf(Health).check!;
+  const check = (service: string): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      const request = create(HealthCheckRequestSchema, { service });
+      client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, answer) =>
+        error === null ? resolve(answer) : reject(error),
+      );
+    });
+  const serving = { status: HealthCheckResponse_ServingStatus.SERVING };
+  expect(await check("")).toMatchObject(serving);
+  expect(await check("fedloom.v1.FleetService")).toMatchObject(serving);
+  await expect(check("another.Service")).rejects.toMatchObject({ code: status.NOT_FOUND });
 });
