@@ -12,6 +12,7 @@ import { openState } from "../client/state.ts";
 import { connectFleet } from "../proto/service.ts";
 import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
+import { requireDevice } from "./doctor/provider.ts";
 import { identityOf } from "./identity.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
 import { openShard, type Part } from "./shard.ts";
@@ -64,6 +65,7 @@ async function runClient(options: ClientOptions) {
   const credentials: Credentials = identity === undefined ? INSECURE : { kind: "tls", ...identity };
   const state = openState(options.state, options.name ?? identity?.name);
   try {
+    if (options.trainer === "onnx") await requireDevice(options.device);
     const trainer = await openTrainer(options.trainer, options);
     const fleet = connectFleet(address, channelCredentials(credentials));
     try {

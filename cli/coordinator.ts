@@ -7,6 +7,7 @@ import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, collect, wholeNumber } from "./cli.ts";
 import { runDirectory, serve } from "./coordinator/serve.ts";
 import { viewNow, watchRun } from "./coordinator/watch.ts";
+import { requireDevice } from "./doctor/provider.ts";
 import type { ExitCode } from "./exit-codes.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
 import { DEFAULT_HTTP } from "./operator.ts";
@@ -59,6 +60,7 @@ async function runCoordinator(options: CoordinatorOptions, output: Output): Prom
   const { state, listen, http, publicName: names, device, threads } = options;
   // Read before anything is opened: a run file that is wrong should leave nothing behind.
   const file = options.run === undefined ? undefined : await loadRunFile(options.run, options.set);
+  await requireDevice(device);
   const engine = { device, ...(threads === undefined ? {} : { threads }) };
   const { coordinator, address, httpUrl, close } = await serve({ state, listen, http, names, engine, log });
   try {

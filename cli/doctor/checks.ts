@@ -1,13 +1,11 @@
 /** What `doctor` looks at: each check says what is there or, for a no, why and which command mends it. */
-import { spawn } from "node:child_process";
 import { existsSync, statfsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { arch, cpus, platform, totalmem } from "node:os";
-import { dirname, extname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-import { messageOf } from "../../base/errors.ts";
-import { demoModelDirectory } from "../demo/assets.ts";
+import { dirname, join } from "node:path";
+import { DEVICES, type Device } from "../trainers.ts";
 import { bytes, duration } from "../units.ts";
+import { tryProvider } from "./provider.ts";
 
 export interface Check {
   readonly name: string;
@@ -22,8 +20,6 @@ export interface Check {
 
 /** Least memory for the demo: a coordinator and four clients, measured at about 250 MiB each. */
 const DEMO_MEMORY_BYTES = 1.5 * 2 ** 30;
-/** A provider that starts takes a second or two; one that hangs is given up. */
-const PROVIDER_TIMEOUT_MS = 60_000;
 
 const require = createRequire(import.meta.url);
 
@@ -31,10 +27,13 @@ export async function allChecks(stateDirectory: string): Promise<Check[]> {
   return [
     nodeCheck(),
     packageCheck("onnxruntime-node", { required: true, what: "training engine" }),
-    await providerCheck("cpu"),
-    await providerCheck("cuda"),
-    await providerCheck("webgpu"),
-    packageCheck("@tensorflow/tfjs", { required: false, what: "trainer tfjs" }),
+    ...(await Promise.all(DEVICES.map(providerCheck))),
+    {
+      name: "trainer tfjs",
+      ok: false,
+      required: false,
+      finding: "this version has none; the trainers onnx and command are there",
+    },
     packageCheck("sharp", { required: true, what: "pictures" }),
     memoryCheck(),
     diskCheck(stateDirectory),
@@ -85,94 +84,14 @@ function versionOf(name: string): string {
   throw new TypeError(`Package "${name}" has no package.json with its name`);
 }
 
-async function providerCheck(provider: "cpu" | "cuda" | "webgpu"): Promise<Check> {
-  const name = `device ${provider}`;
-  const required = provider === "cpu";
+async function providerCheck(provider: Device): Promise<Check> {
   const outcome = await tryProvider(provider);
-  if (outcome.works)
-    return { name, ok: true, required, finding: `ran the shipped vision encoder in ${duration(outcome.ms)}` };
-  return { name, ok: false, required, ...explained(provider, outcome.reason) };
-}
-
-type Outcome = { works: true; ms: number } | { works: false; reason: string };
-
-function tryProvider(provider: string): Promise<Outcome> {
-  const script = fileURLToPath(new URL(`./try-provider${extname(import.meta.url)}`, import.meta.url));
-  const graph = join(demoModelDirectory(), "onnx", "vision_encoder.onnx");
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script, provider, graph], {
-      timeout: PROVIDER_TIMEOUT_MS,
-      killSignal: "SIGKILL",
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    child.on("error", (error) => resolve({ works: false, reason: messageOf(error) }));
-    child.on("close", (code, signal) => {
-      const said = outcomeFrom(stdout.trim().split("\n").at(-1) ?? "");
-      if (said?.works) resolve(said);
-      else
-        resolve({
-          works: false,
-          reason: [said?.reason ?? `ended with ${signal ?? code}`, stderr].join("\n"),
-        });
-    });
-  });
-}
-
-function outcomeFrom(line: string): Outcome | undefined {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
+  const check = { name: `device ${provider}`, required: provider === "cpu" };
+  if (!outcome.works) {
+    const { finding, remedy } = outcome;
+    return { ...check, ok: false, finding, ...(remedy === undefined ? {} : { remedy }) };
   }
-}
-
-/** The runtime's own words, long and full of its source paths, as one short reason and a remedy. */
-function explained(provider: string, reason: string): { finding: string; remedy?: string } {
-  if (
-    provider === "cuda" &&
-    /libonnxruntime_providers_(shared|cuda)/.test(reason) &&
-    /No such file/.test(reason)
-  ) {
-    if (platform() !== "linux" || arch() !== "x64") {
-      return {
-        finding: `onnxruntime-node has no CUDA provider for ${platform()} ${arch()}; use --device webgpu`,
-      };
-    }
-    const missing = /: (lib(?:cu|nv)[\w.-]+\.so[\d.]*): cannot open/.exec(reason)?.[1];
-    if (missing !== undefined) {
-      return {
-        finding: `${missing} is missing: the CUDA 12 runtime and cuDNN 9 are wanted`,
-        remedy: "apt-get install cuda-libraries-12-8 libcudnn9-cuda-12",
-      };
-    }
-    const script = join(dirname(require.resolve("onnxruntime-node")), "..", "script", "install.js");
-    return {
-      finding: "the CUDA provider is not installed: npm leaves it out while install scripts are off",
-      remedy: `node ${relative(process.cwd(), script)} --onnxruntime-node-install=cuda12`,
-    };
-  }
-  if (provider === "webgpu" && /libvulkan/.test(reason)) {
-    return {
-      finding: "no Vulkan loader (libvulkan.so.1)",
-      remedy: "apt-get install libvulkan1 mesa-vulkan-drivers",
-    };
-  }
-  if (provider === "webgpu" && /No supported adapters/.test(reason)) {
-    return {
-      finding: "a Vulkan loader is there, but no driver for a graphics card; install the card's driver",
-    };
-  }
-  if (/CUDA driver|no CUDA-capable device/i.test(reason))
-    return { finding: "no CUDA device or driver; see nvidia-smi" };
-  const first = reason.split("\n").find((line) => line.trim() !== "") ?? "it gave no reason";
-  return { finding: first.length > 160 ? `${first.slice(0, 160)}...` : first };
+  return { ...check, ok: true, finding: `ran the shipped vision encoder in ${duration(outcome.ms)}` };
 }
 
 function memoryCheck(): Check {

@@ -8,6 +8,7 @@ import type { RunConfig } from "../../config/run.ts";
 import { type Fleet, type FleetOptions, startFleet } from "../../scenarios/fleet/fleet.ts";
 import { runDirectory } from "../coordinator/serve.ts";
 import { watchRun } from "../coordinator/watch.ts";
+import { requireDevice } from "../doctor/provider.ts";
 import type { ExitCode } from "../exit-codes.ts";
 import { openLogFile } from "../logging.ts";
 import type { Output } from "../output.ts";
@@ -28,6 +29,7 @@ export async function runLocally(
   const ending = onEnding();
   await mkdir(out, { recursive: true });
   const log = openLogFile(join(out, "run.log"));
+  await requireDevice(engine.device);
   const trainer = await openTrainer("onnx", { ...engine, model: config.model });
   try {
     const fleet = await startOrGoOn({ config, trainer, device: engine.device, log, state: out });

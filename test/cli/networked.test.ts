@@ -7,6 +7,9 @@ import { demoModelDirectory } from "../../cli/demo/assets.ts";
 import { writeDemoData } from "../../cli/demo/data.ts";
 import { fedloom, type Running, start } from "./process.ts";
 
+/** Seven to ten processes start in such a test, one after another; beside other tests on two cores each takes seconds. */
+const TIMEOUT_MS = 240_000;
+
 const model = demoModelDirectory();
 let directory: string;
 
@@ -69,86 +72,96 @@ async function addressesOf(coordinator: Running): Promise<{ clients: string; ope
   return JSON.parse(line);
 }
 
-test("a coordinator and a client are ended by Ctrl-C, started again with the same command, and the run goes on", async () => {
-  const run = ["--run", join(directory, "run.yaml"), "--until-done"];
-  const first = startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...run);
-  const { clients, operators } = await addressesOf(first);
-  const [harbor, archive] = [startClient(clients, "harbor"), startClient(clients, "archive")];
-  await first.until(/\n +1 +2\/2/);
+test(
+  "a coordinator and a client are ended by Ctrl-C, started again with the same command, and the run goes on",
+  async () => {
+    const run = ["--run", join(directory, "run.yaml"), "--until-done"];
+    const first = startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...run);
+    const { clients, operators } = await addressesOf(first);
+    const [harbor, archive] = [startClient(clients, "harbor"), startClient(clients, "archive")];
+    await first.until(/\n +1 +2\/2/);
 
-  harbor.child.kill("SIGINT");
-  const left = await harbor.ended;
-  expect(left.code).toBe(130);
-  expect(left.stderr).toContain("started again with the same --state, it goes on where it was");
+    harbor.child.kill("SIGINT");
+    const left = await harbor.ended;
+    expect(left.code).toBe(130);
+    expect(left.stderr).toContain("started again with the same --state, it goes on where it was");
 
-  first.child.kill("SIGINT");
-  const stopped = await first.ended;
-  expect(stopped.code).toBe(130);
-  expect(stopped.stderr).toMatch(/Ended with run \w+ in round \d; the same command goes on from here/);
+    first.child.kill("SIGINT");
+    const stopped = await first.ended;
+    expect(stopped.code).toBe(130);
+    expect(stopped.stderr).toMatch(/Ended with run \w+ in round \d; the same command goes on from here/);
 
-  const second = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
-  await addressesOf(second);
-  const back = startClient(clients, "harbor");
-  const listed = JSON.parse((await fedloom("ls", "--coordinator", operators, "--json")).stdout);
-  expect(listed).toMatchObject({ schema: "fedloom.ls/1", runs: [{ name: "colors", rounds: 4 }] });
+    const second = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
+    await addressesOf(second);
+    const back = startClient(clients, "harbor");
+    const listed = JSON.parse((await fedloom("ls", "--coordinator", operators, "--json")).stdout);
+    expect(listed).toMatchObject({ schema: "fedloom.ls/1", runs: [{ name: "colors", rounds: 4 }] });
 
-  const done = await second.ended;
-  expect(done.code).toBe(0);
-  expect(done.stdout).toContain("finished: 4 of 4 rounds");
-  const files = join(directory, "state", "runs", listed.runs[0].id);
-  const rounds = readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n");
-  expect(rounds.map((line) => JSON.parse(line).round)).toEqual([1, 2, 3, 4]);
+    const done = await second.ended;
+    expect(done.code).toBe(0);
+    expect(done.stdout).toContain("finished: 4 of 4 rounds");
+    const files = join(directory, "state", "runs", listed.runs[0].id);
+    const rounds = readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n");
+    expect(rounds.map((line) => JSON.parse(line).round)).toEqual([1, 2, 3, 4]);
 
-  // A finished run is not begun again by the command that made it.
-  const third = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
-  expect((await third.ended).code).toBe(0);
-  for (const client of [back, archive]) client.child.kill("SIGTERM");
-  expect((await back.ended).code).toBe(143);
-}, 120_000);
+    // A finished run is not begun again by the command that made it.
+    const third = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
+    expect((await third.ended).code).toBe(0);
+    for (const client of [back, archive]) client.child.kill("SIGTERM");
+    expect((await back.ended).code).toBe(143);
+  },
+  TIMEOUT_MS,
+);
 
-test("an operator starts a run, follows, lists, stops, resumes and exports it", async () => {
-  const coordinator = startCoordinator("operated");
-  const { clients, operators } = await addressesOf(coordinator);
-  const at = ["--coordinator", operators];
-  expect((await fedloom("ls", ...at)).stdout).toContain("No runs yet; 0 clients connected");
+test(
+  "an operator starts a run, follows, lists, stops, resumes and exports it",
+  async () => {
+    const coordinator = startCoordinator("operated");
+    const { clients, operators } = await addressesOf(coordinator);
+    const at = ["--coordinator", operators];
+    expect((await fedloom("ls", ...at)).stdout).toContain("No runs yet; 0 clients connected");
 
-  const detached = await fedloom("run", join(directory, "run.yaml"), ...at, "--detach", "--json");
-  const { run } = JSON.parse(detached.stdout);
-  const joined = ["harbor", "studio"].map((name) => startClient(clients, name, `operated-${name}`));
-  const followed = start(["log", run, "--follow", ...at]);
-  await followed.until(/round 1 {2}published/);
+    const detached = await fedloom("run", join(directory, "run.yaml"), ...at, "--detach", "--json");
+    const { run } = JSON.parse(detached.stdout);
+    const joined = ["harbor", "studio"].map((name) => startClient(clients, name, `operated-${name}`));
+    const followed = start(["log", run, "--follow", ...at]);
+    await followed.until(/round 1 {2}published/);
 
-  const stopped = await fedloom("stop", "colors", "--now", ...at);
-  expect(stopped.stdout).toContain(`go on with: fedloom resume ${run}`);
-  const resumed = await fedloom("resume", run.slice(0, 4), ...at);
-  expect(resumed.stdout).toMatch(/goes on with round \d of 4/);
-  await expect
-    .poll(async () => JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs[0].status, {
-      timeout: 60_000,
-    })
-    .toBe("finished");
+    const stopped = await fedloom("stop", "colors", "--now", ...at);
+    expect(stopped.stdout).toContain(`go on with: fedloom resume ${run}`);
+    const resumed = await fedloom("resume", run.slice(0, 4), ...at);
+    expect(resumed.stdout).toMatch(/goes on with round \d of 4/);
+    await expect
+      .poll(async () => JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs[0].status, {
+        timeout: 120_000,
+      })
+      .toBe("finished");
 
-  const peft = join(directory, "exported");
-  const exported = await fedloom("export", run, "--peft", peft, "--json", ...at);
-  const summary = JSON.parse(readFileSync(join(directory, "operated", "runs", run, "summary.json"), "utf8"));
-  expect(JSON.parse(exported.stdout).sha256).toBe(summary.adapter.sha256);
-  expect(JSON.parse(readFileSync(join(peft, "adapter_config.json"), "utf8"))).toMatchObject({
-    peft_type: "LORA",
-    r: 4,
-  });
-  expect((await fedloom("export", run, "--peft", peft, ...at)).stderr).toContain("it holds other files");
+    const peft = join(directory, "exported");
+    const exported = await fedloom("export", run, "--peft", peft, "--json", ...at);
+    const summary = JSON.parse(
+      readFileSync(join(directory, "operated", "runs", run, "summary.json"), "utf8"),
+    );
+    expect(JSON.parse(exported.stdout).sha256).toBe(summary.adapter.sha256);
+    expect(JSON.parse(readFileSync(join(peft, "adapter_config.json"), "utf8"))).toMatchObject({
+      peft_type: "LORA",
+      r: 4,
+    });
+    expect((await fedloom("export", run, "--peft", peft, ...at)).stderr).toContain("it holds other files");
 
-  const only = (await fedloom("log", run, "--client", "studio", "--round", "2", ...at)).stdout;
-  expect(only).toMatch(/update received studio/);
-  expect(only).not.toMatch(/harbor:|round 1 /);
+    const only = (await fedloom("log", run, "--client", "studio", "--round", "2", ...at)).stdout;
+    expect(only).toMatch(/update received studio/);
+    expect(only).not.toMatch(/harbor:|round 1 /);
 
-  const wrong = await fedloom("export", "nothing", "--peft", join(directory, "x"), ...at);
-  expect(wrong).toMatchObject({ code: 5, stderr: expect.stringContaining('Cannot find run "nothing"') });
-  for (const { child } of [...joined, coordinator]) child.kill("SIGINT");
-  await Promise.all([...joined, coordinator].map(({ ended }) => ended));
-}, 120_000);
+    const wrong = await fedloom("export", "nothing", "--peft", join(directory, "x"), ...at);
+    expect(wrong).toMatchObject({ code: 5, stderr: expect.stringContaining('Cannot find run "nothing"') });
+    for (const { child } of [...joined, coordinator]) child.kill("SIGINT");
+    await Promise.all([...joined, coordinator].map(({ ended }) => ended));
+  },
+  TIMEOUT_MS,
+);
 
-describe("what is wrong is said in one sentence with a code", () => {
+describe("what is wrong is said in one sentence with a code", { timeout: TIMEOUT_MS }, () => {
   test("a port in use", async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
