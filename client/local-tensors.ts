@@ -1,6 +1,6 @@
 /**
- * Tensors that never travel: personal ones, which a strategy leaves with each client, and the memory of a codec,
- * which is what it has not sent yet.
+ * Tensors that never travel: personal ones, which a strategy leaves with each client, the memory of a codec, which
+ * is what it has not sent yet, and an optimizer's state, where the run keeps it.
  *
  * They are kept by run and round: a task of round t starts from those of the latest round before t, so that a
  * task that was cut off and is trained again gives the same bits.
@@ -11,7 +11,7 @@ import { layoutOf, readSafetensors, saveSafetensors } from "../adapters/safetens
 import { type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { sha256 } from "../base/hash.ts";
 
-export type LocalKind = "personal" | "codec-memory";
+export type LocalKind = "personal" | "codec-memory" | "optimizer";
 
 export interface LocalTensors {
   /** Those of the latest round before `round`; undefined where the client has none yet. */

@@ -1,7 +1,7 @@
 /**
  * A training task: the trainer's result becomes an update on the client's disk.
  *
- * The order matters for crashes: personal tensors, then the update's blobs, then (in work.ts) the note that names
+ * The order matters for crashes: tensors that stay, then the update's blobs, then (in work.ts) the note that names
  * them. All of it is a function of the task and of what lay there before its round, so that a task that is trained
  * again leaves the same bytes.
  */
@@ -39,6 +39,8 @@ export async function train(
   const examples = wordedAs(shard, options.prompt).train;
   if (examples.length === 0) throw noExamples("train");
   const personal = state.local.before("personal", task.runId, task.round);
+  const keepsOptimizer = options.training.keep_optimizer_state;
+  const optimizerState = keepsOptimizer ? state.local.before("optimizer", task.runId, task.round) : undefined;
   control.onPhase("train");
   let prepared = 0;
   const {
@@ -57,6 +59,8 @@ export async function train(
         adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
         options: training,
         corrections,
+        extras: [...(options.extras ?? []), ...(keepsOptimizer ? ["optimizer"] : [])],
+        ...(optimizerState === undefined ? {} : { optimizerState }),
       },
       examples,
       {
@@ -74,7 +78,10 @@ export async function train(
   );
   control.signal.throwIfAborted();
   failpoint("client.trained");
-  return keepUpdate(task, options, { global, globalSha256 }, trained, state);
+  // The optimizer's state stays here, three times as large as what is sent.
+  const { optimizer, ...extras } = trained.extras;
+  if (optimizer !== undefined) state.local.save("optimizer", task.runId, task.round, optimizer);
+  return keepUpdate(task, options, { global, globalSha256 }, { ...trained, extras }, state);
 }
 
 function keepUpdate(

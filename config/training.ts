@@ -20,6 +20,8 @@ export const trainingOptions = z.strictObject({
   adam_beta2: z.number().min(0).lt(1).default(0.999),
   adam_epsilon: z.number().positive().default(1e-8),
   momentum: z.number().min(0).lt(1).default(0),
+  /** Goes on with the optimizer's state of the client's last task in the run; else every task starts afresh. */
+  keep_optimizer_state: z.boolean().default(false),
   /** Longest example in tokens; a longer one is refused. */
   max_length: z.int().positive().default(1024),
 });

@@ -4,10 +4,10 @@
  */
 import { appendFileSync } from "node:fs";
 import type { Adapter } from "../adapters/adapter.ts";
-import { float32, type Tensor, tensorSet } from "../adapters/tensor.ts";
+import { float32, type Tensor, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { createRng } from "../base/rng.ts";
 import type { Example } from "../data/example.ts";
-import type { Trainer, TrainResult } from "../training/trainer.ts";
+import type { Trainer, TrainResult, TrainTask } from "../training/trainer.ts";
 
 export const TOY_BASE = "7".repeat(64);
 
@@ -98,7 +98,9 @@ export function createToyTrainer(options: ToyOptions = {}): Trainer {
           audio: 0,
         },
         metrics: { loss, lossFirst, lossLast: loss, learningRateMean: 0.1 },
-        extras: {},
+        extras: task.extras?.includes("optimizer")
+          ? { optimizer: stepsSoFar(task.optimizerState, steps) }
+          : {},
       };
     },
     async predict(_task, examples) {
@@ -106,6 +108,12 @@ export function createToyTrainer(options: ToyOptions = {}): Trainer {
     },
     async close() {},
   };
+}
+
+/** The toy's whole optimizer state: how many steps it took. */
+function stepsSoFar(before: TrainTask["optimizerState"], steps: number): TensorSet {
+  const taken = (before?.get("steps")?.data[0] as number | undefined) ?? 0; // F32
+  return tensorSet([["steps", float32([1], [taken + steps])]]);
 }
 
 function move(
