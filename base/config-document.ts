@@ -65,8 +65,13 @@ export function parseConfig(name: string, text: string, overrides: readonly stri
 
 /** One error for all problems of a configuration, each already `file:line:column: what is wrong`. */
 export function configError(problems: readonly string[]): FedloomError {
-  return new FedloomError("F1001", problems.join("\n"), { problems });
+  const more = problems.length - MAX_SHOWN;
+  const shown = more > 0 ? [...problems.slice(0, MAX_SHOWN), `and ${more} more`] : problems;
+  return new FedloomError("F1001", shown.join("\n"), { problems });
 }
+
+/** A file that is no YAML at all has a problem a line; the first ones tell enough. */
+const MAX_SHOWN = 12;
 
 function keyOf(pair: unknown): string | undefined {
   return isPair(pair) && isScalar(pair.key) ? String(pair.key.value) : undefined;

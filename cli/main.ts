@@ -50,6 +50,16 @@ export async function main(argv: readonly string[]): Promise<ExitCode> {
     return cli.exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // --help and --version
+    const group = cli.program.commands.find((command) => command.name() === argv[0]);
+    if (
+      error instanceof CommanderError &&
+      error.code === "commander.help" &&
+      argv.length === 1 &&
+      group !== undefined
+    ) {
+      group.outputHelp(); // "fedloom model" alone: what there is below it
+      return 0;
+    }
     const reported = error instanceof CommanderError ? usageError(error, argv) : error;
     reportError(reported, { json: argv.includes("--json"), verbose: argv.includes("--verbose") });
     return exitCodeOf(reported);

@@ -23,7 +23,7 @@ export interface SqliteStore extends Store {
 
 /** @throws FedloomError F4002 where another coordinator has it open, F4003 on network disks, F4015 for a newer schema */
 export function openSqliteStore(directory: string): SqliteStore {
-  mkdirSync(directory, { recursive: true });
+  write(directory, () => mkdirSync(directory, { recursive: true }));
   refuseNetworkDisk(directory);
   const db = open(join(directory, FILE), directory);
   const insertRun = db.prepare("INSERT INTO runs (id, key, config, created_at_ms) VALUES (?, ?, ?, ?)");

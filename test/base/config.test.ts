@@ -170,6 +170,13 @@ test("a file that is not there is an error with a code", async () => {
   });
 });
 
+test("of a file that is no YAML only the first problems are shown, all are in the details", () => {
+  const text = Array.from({ length: 40 }, (_, i) => `word ${i}: [`).join("\n");
+  const lines = problems(text);
+  expect(lines.length).toBeLessThan(15);
+  expect(lines.at(-1)).toMatch(/^and \d+ more$/);
+});
+
 test("an empty file is an empty map", () => {
   expect(problems("")).toEqual(['run.yaml:1:1: missing key "name": it must be text']);
 });

@@ -42,6 +42,12 @@ test("without a command there is help, as with --help, and both are a success", 
   for (const code of Object.keys(EXIT_CODES)) expect(bare.stdout).toMatch(new RegExp(`^ +${code}  `, "m"));
 });
 
+test("a group of commands alone shows what is in it", async () => {
+  const { code, stdout } = await fedloom("model");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/inspect.*check/s);
+});
+
 test("every error code has an exit code that follows its family", () => {
   for (const code of Object.keys(ERROR_CODES) as Code[]) {
     expect(exitCodeOf(new FedloomError(code, "x"))).toBe(Number(code[1]) + 1);

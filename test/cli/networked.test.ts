@@ -183,6 +183,13 @@ describe("what is wrong is said in one sentence with a code", { timeout: TIMEOUT
     expect(stderr).toMatch(/Cannot listen on 0\.0\.0\.0:0: .*TLS.* \(F4014\)/);
   });
 
+  test("a state directory that cannot be", async () => {
+    const file = join(directory, "run.yaml"); // a file, where a directory is wanted
+    const { code, stderr } = await fedloom("coordinator", "--state", join(file, "state"), "--log", "json");
+    expect(code).toBe(5);
+    expect(stderr).toMatch(/ENOTDIR.* \(F4004\)/);
+  });
+
   test("a run file with an unknown key and a wrong type, by line and column; nothing is left behind", async () => {
     const file = join(directory, "wrong.yaml");
     writeFileSync(file, "name: x\nmodel: m\nruonds: 3\nrounds: three\ncohort: { perRound: 2 }\n");
