@@ -14,11 +14,12 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
 import { sizeOf } from "../adapters/tensor.ts";
-import { parseName } from "../adapters/tensor-names.ts";
+import { type FactorPair, parseName } from "../adapters/tensor-names.ts";
 import { differenceOf } from "./differences.ts";
 import { PART, partOf } from "./kernels.ts";
+import { modulesOf } from "./modules.ts";
 import { canSlice, type Floats, havingTensor } from "./parts.ts";
-import { productError } from "./product-error.ts";
+import { productErrors } from "./product-error.ts";
 import type { AggregateResult, Updates } from "./strategy.ts";
 
 /** Sums over some of an adapter's tensors. */
@@ -40,12 +41,12 @@ interface ModuleSums {
 
 const NO_SUMS: ModuleSums = { conflict: 0, coordinates: 0, error: 0, size: 0 };
 
-/** Longest stack of factors whose product error is measured every round: its QR costs rows times the square of this. */
-const LONGEST_STACK = 256;
+/** Multiplications that measuring product errors may cost a round, about a second of one thread. */
+const PRODUCT_ERROR_BUDGET = 1e9;
 
 /**
- * @param result of the round; its product error is left out for cohorts whose factors stack too high, and for rules
- *   that put the rest into the base
+ * @param result of the round; the product error is measured on as many modules as the budget allows, evenly chosen,
+ *   and left out for rules that put the rest into the base
  */
 export function measure(
   global: Adapter,
@@ -89,12 +90,23 @@ export function measure(
     modules[module] = { ...sums, conflict: sums.conflict + conflict / present.length, coordinates };
   }
   const examples = updates.clients.map((info) => info.examples);
-  if (baseDelta === undefined && n * global.config.rank <= LONGEST_STACK) {
-    for (const [module, { error, size }] of productError(next, updates, examples).modules) {
-      modules[module] = { ...(modules[module] ?? NO_SUMS), error, size };
-    }
+  const pairs = baseDelta === undefined ? affordable(global, n) : [];
+  for (const [module, { error, size }] of productErrors(next, updates, examples, pairs)) {
+    modules[module] = { ...(modules[module] ?? NO_SUMS), error, size };
   }
   return { squared, withMean, meanSquared, modules };
+}
+
+/** Every n-th module, so that Gram matrices of the clients' stacked factors stay within the budget. */
+function affordable(global: Adapter, clients: number): FactorPair[] {
+  const { pairs } = modulesOf(global.tensors.keys());
+  const cost = pairs.reduce((sum, { a, b }) => {
+    const [rank, width] = global.tensors.get(a)!.shape as [number, number];
+    const stacked = (clients + 2) * rank;
+    return sum + 2 * stacked * stacked * (width + global.tensors.get(b)!.shape[0]!);
+  }, 0);
+  const every = Math.max(1, Math.ceil(cost / PRODUCT_ERROR_BUDGET));
+  return every > pairs.length ? [] : pairs.filter((_, at) => at % every === 0);
 }
 
 /** All of it at once, for updates that are at hand. */

@@ -52,6 +52,6 @@ export function squaredProductDistance(x: ScaledFactors, y: ScaledFactors): numb
   return sameRank ? Math.max(0, productDot(difference, difference)) : stackedNorm(difference) ** 2;
 }
 
-function minus(x: Matrix, y: Matrix): Matrix {
+export function minus(x: Matrix, y: Matrix): Matrix {
   return { ...x, data: x.data.map((value, i) => value - y.data[i]!) };
 }

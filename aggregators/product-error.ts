@@ -1,51 +1,104 @@
 /**
  * How far the global factors are from the mean of the clients' products: the error that comes from averaging A
- * and B apart.
+ * and B apart, or from cutting a mean of products to its rank.
  *
  *   ||Σ p_k s_k B_k A_k − s B A||_F / ||Σ p_k s_k B_k A_k||_F
+ *
+ * For equal scales, Σ p_k B_k A_k − B̄ Ā = Σ p_k (B_k − B̄)(A_k − Ā): the error is measured on these small
+ * differences by Gram traces, and is exact to the last digits however near the products are.
  */
 import type { Adapter } from "../adapters/adapter.ts";
-import { stackedNorm, stackFactors } from "../adapters/lora-algebra.ts";
-import { moduleFactors, modulesOf, scaledFactors } from "./modules.ts";
+import { type Factors, productDot, stackFactors } from "../adapters/lora-algebra.ts";
+import { type Matrix, matrix } from "../adapters/matrix.ts";
+import type { FactorPair } from "../adapters/tensor-names.ts";
+import { addScaled } from "./differences.ts";
+import {
+  minus,
+  moduleFactors,
+  modulesOf,
+  productDifference,
+  type ScaledFactors,
+  scaledFactors,
+} from "./modules.ts";
 import type { Updates } from "./strategy.ts";
 import { sum } from "./weights.ts";
 
-export interface ProductError {
-  /** Over all modules together. */
-  readonly total: number;
-  readonly byModule: ReadonlyMap<string, number>;
-  /** Squared norms of the error and of the exact mean. */
-  readonly modules: ReadonlyMap<string, { readonly error: number; readonly size: number }>;
+/** Squared norms of the error and of the exact mean. */
+export interface SquaredError {
+  readonly error: number;
+  readonly size: number;
 }
 
-/** Cost for m clients of rank r: a QR of out x (m+1) r and one of in x (m+1) r for each module. */
-export function productError(global: Adapter, updates: Updates, weights: readonly number[]): ProductError {
-  const modules = new Map<string, { error: number; size: number }>();
-  let errorSquared = 0;
-  let exactSquared = 0;
-  for (const pair of modulesOf(global.tensors.keys()).pairs) {
+/** Of the modules that at least one counted client sent. */
+export function productErrors(
+  global: Adapter,
+  updates: Updates,
+  weights: readonly number[],
+  pairs: readonly FactorPair[] = modulesOf(global.tensors.keys()).pairs,
+): Map<string, SquaredError> {
+  const errors = new Map<string, SquaredError>();
+  for (const pair of pairs) {
     const present = updates.clients.flatMap((_, k) => {
       const sent = weights[k] === 0 ? undefined : moduleFactors(updates, k, pair);
       return sent === undefined ? [] : [{ ...sent, weight: weights[k]! }];
     });
     if (present.length === 0) continue;
     const total = sum(present.map(({ weight }) => weight));
+    const shares = present.map(({ weight }) => weight / total);
+    const own = scaledFactors(global.config, pair, global.tensors.get(pair.a)!, global.tensors.get(pair.b)!);
     const exact = stackFactors(
       present.map(({ factors }) => factors),
-      present.map(({ weight, scale }) => (weight / total) * scale),
+      present.map(({ scale }, k) => shares[k]! * scale),
     );
-    const own = scaledFactors(global.config, pair, global.tensors.get(pair.a)!, global.tensors.get(pair.b)!);
-    const error = stackedNorm(stackFactors([exact, own.factors], [1, -own.scale]));
-    const norm = stackedNorm(exact);
-    modules.set(pair.module, { error: error ** 2, size: norm ** 2 });
-    errorSquared += error ** 2;
-    exactSquared += norm ** 2;
+    const error = differenceOf(present, shares, own, exact);
+    errors.set(pair.module, { error: squared(error), size: squared(exact) });
   }
-  const relative = (squaredError: number, squaredSize: number) =>
-    squaredError === 0 ? 0 : Math.sqrt(squaredError / squaredSize);
-  return {
-    total: relative(errorSquared, exactSquared),
-    byModule: new Map([...modules].map(([module, { error, size }]) => [module, relative(error, size)])),
-    modules,
+  return errors;
+}
+
+export function relativeError(errors: Iterable<SquaredError>): number {
+  let [error, size] = [0, 0];
+  for (const module of errors) {
+    error += module.error;
+    size += module.size;
+  }
+  return error === 0 ? 0 : Math.sqrt(error / size);
+}
+
+function differenceOf(
+  present: readonly ScaledFactors[],
+  shares: readonly number[],
+  own: ScaledFactors,
+  exact: Factors,
+): Factors {
+  const [first] = present;
+  const alike = present.every(
+    ({ factors, scale }) => scale === own.scale && factors.a.rows === own.factors.a.rows,
+  );
+  if (first === undefined || !alike) return stackFactors([exact, own.factors], [1, -own.scale]);
+  const mean = {
+    a: meanOf(
+      present.map(({ factors }) => factors.a),
+      shares,
+    ),
+    b: meanOf(
+      present.map(({ factors }) => factors.b),
+      shares,
+    ),
   };
+  const apart = present.map(({ factors }) => ({ a: minus(factors.a, mean.a), b: minus(factors.b, mean.b) }));
+  return stackFactors(
+    [...apart, productDifference({ factors: mean, scale: own.scale }, own)],
+    [...shares.map((share) => share * own.scale), 1],
+  );
+}
+
+function squared(product: Factors): number {
+  return Math.max(0, productDot(product, product));
+}
+
+function meanOf(matrices: readonly Matrix[], shares: readonly number[]): Matrix {
+  const mean = matrix(matrices[0]!.rows, matrices[0]!.cols);
+  for (const [k, { data }] of matrices.entries()) addScaled(mean.data, data, shares[k]!);
+  return mean;
 }

@@ -1,4 +1,4 @@
-import { productError } from "../product-error.ts";
+import { productErrors, relativeError } from "../product-error.ts";
 import { defineStrategy } from "../strategy.ts";
 import { weightsOf } from "../weights.ts";
 import { fedAvg, meanNeeds } from "./fedavg.ts";
@@ -25,8 +25,8 @@ export const fedIt = defineStrategy({
       ...average,
       aggregate(state, context, updates) {
         const result = average.aggregate(state, context, updates);
-        const { total } = productError(result.global, updates, weightsOf(config.weights, updates.clients));
-        return { ...result, report: { ...result.report, productError: total } };
+        const errors = productErrors(result.global, updates, weightsOf(config.weights, updates.clients));
+        return { ...result, report: { ...result.report, productError: relativeError(errors.values()) } };
       },
     };
   },

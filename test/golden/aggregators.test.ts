@@ -11,7 +11,7 @@ import { type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts
 import { factorName } from "../../adapters/tensor-names.ts";
 import { buildStrategy } from "../../aggregators/build.ts";
 import { handOut } from "../../aggregators/hand-out.ts";
-import { productError } from "../../aggregators/product-error.ts";
+import { productErrors, relativeError } from "../../aggregators/product-error.ts";
 import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
 import { variateOf } from "../../aggregators/strategies/scaffold.ts";
@@ -288,7 +288,7 @@ function runLora(golden: Case, { strategy }: Reading, checked: Set<string>): voi
       else if (what === "effective") check(plus(plus(base, side(path)), product(result.global, path)));
       else if (what === "exact_mean_product") check(mean());
       else if (what === "relative_product_error") {
-        check([productError(result.global, updates, examples).byModule.get(path)!]);
+        check([relativeError([productErrors(result.global, updates, examples).get(path)!])]);
       } else if (what === "stacked_A" || what === "stacked_B") {
         checked.add(`${path}.${key}`); // where p and s sit is free (README): the product decides
       } else throw new Error(`${golden.name}: unknown expectation "${key}"`);
