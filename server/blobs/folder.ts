@@ -3,7 +3,7 @@
  *
  * A file gets its name after its bytes were hashed and synced; its directory is synced before anyone is told.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -49,9 +49,10 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
   const hot = new HotBlobs(bytes);
 
   async function verify(blob: BlobRef): Promise<void> {
-    if ((await sizeOf(pathOf(blob.sha256))) === undefined) throw missingBlob(blob.sha256);
+    const size = await sizeOf(pathOf(blob.sha256));
+    if (size === undefined) throw missingBlob(blob.sha256);
     const hash = createHash("sha256");
-    for await (const chunk of chunksOf(pathOf(blob.sha256), 0)) hash.update(chunk);
+    await hashFile(pathOf(blob.sha256), size, hash);
     if (hash.digest("hex") !== blob.sha256) throw damagedBlob(blob.sha256);
   }
 
@@ -65,7 +66,7 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     const path = partialOf(owner, blob.sha256);
     checkOffset(owner, blob, offset, (await sizeOf(path)) ?? 0);
     const hash = createHash("sha256");
-    if (offset > 0) for await (const chunk of chunksOf(path, 0)) hash.update(chunk);
+    if (offset > 0) await hashFile(path, offset, hash);
     let size = offset;
     await withFile(path, "a", async (file) => {
       for await (const chunk of untilAborted(chunks, signal)) {
@@ -143,6 +144,19 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       await Promise.all(own.map((name) => rm(join(partials, name), { force: true })));
     },
   };
+}
+
+/** Into one buffer again and again, no larger than the file: most blobs are small, and all of them are hashed. */
+async function hashFile(path: string, size: number, hash: Hash): Promise<void> {
+  const buffer = Buffer.allocUnsafe(Math.min(Math.max(size, 1), CHUNK_BYTES));
+  await withFile(path, "r", async (file) => {
+    for (let at = 0; ; ) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      hash.update(buffer.subarray(0, bytesRead));
+    }
+  });
 }
 
 async function* chunksOf(path: string, offset: number): AsyncGenerator<Uint8Array> {
