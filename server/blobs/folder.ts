@@ -32,10 +32,10 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     const folder = join(directory, hash.slice(0, 2));
     await onDisk(folder, async () => {
       failpoint("server.blob-synced");
-      await mkdir(folder, { recursive: true });
+      const made = await mkdir(folder, { recursive: true });
       await rename(temporary, pathOf(hash));
       await syncFolder(folder);
-      await syncFolder(directory);
+      if (made !== undefined) await syncFolder(directory);
       failpoint("server.blob-renamed");
     });
   }

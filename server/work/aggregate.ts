@@ -4,6 +4,7 @@
  */
 
 import type { Adapter } from "../../adapters/adapter.ts";
+import { withoutCore } from "../../adapters/core.ts";
 import { bytesByGroup } from "../../adapters/encoded-update.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
 import { viewSafetensors } from "../../adapters/safetensors.ts";
@@ -46,13 +47,13 @@ export async function readGlobal(
   return { global: decodeAdapter(files, what), origin };
 }
 
-/** Global adapter and side factors as one ordinary adapter: what is evaluated and exported. */
+/** Global adapter, its cores and side factors as one ordinary adapter: what is evaluated and exported. */
 export async function readWhole(
   blobs: Blobs,
   { global, baseDelta }: { readonly global: AdapterRef; readonly baseDelta?: AdapterRef | undefined },
   what: string,
 ): Promise<Adapter> {
-  const adapter = await readAdapter(blobs, global, what);
+  const adapter = withoutCore(await readAdapter(blobs, global, what));
   if (baseDelta === undefined) return adapter;
   return stackOnBase(adapter, (await readAdapter(blobs, baseDelta, `side factors of ${what}`)).tensors);
 }
