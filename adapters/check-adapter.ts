@@ -48,6 +48,10 @@ function checkFactor(
     throw wrong(what, `tensor "${name}" belongs to a module that target_modules does not name`);
   }
   const rank = rankOf(config, module);
+  if (part === "lora_R") {
+    if (shape.length === 2 && shape[0] === rank && shape[1] === rank) return;
+    throw wrong(what, `tensor "${name}" must have shape [${rank}, ${rank}], got [${shape.join(", ")}]`);
+  }
   const rankFirst = part === "lora_A" || part === "lora_embedding_A";
   if (shape.length !== 2 || shape[rankFirst ? 0 : 1] !== rank) {
     const wanted = rankFirst ? `[${rank}, …]` : `[…, ${rank}]`;
@@ -72,6 +76,7 @@ function checkWhole(
 const PARTNER = {
   lora_A: "lora_B",
   lora_B: "lora_A",
+  lora_R: "lora_B",
   lora_embedding_A: "lora_embedding_B",
   lora_embedding_B: "lora_embedding_A",
 } as const;

@@ -12,6 +12,7 @@ import { FedloomError, messageOf } from "../base/errors.ts";
 import { SHA256_HEX } from "../base/hash.ts";
 import type { Adapter, AdapterConfig } from "./adapter.ts";
 import { checkAdapter } from "./check-adapter.ts";
+import { withoutCore } from "./core.ts";
 import { replaceFile } from "./durable-file.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
 import { formatPeftConfig, MAX_CONFIG_BYTES, parsePeftConfig } from "./peft-config.ts";
@@ -86,7 +87,8 @@ export function writePeft(directory: string, adapter: Adapter, facts: CardFacts 
       { cause },
     );
   }
-  const { config, model } = encodeAdapter(adapter);
+  // PEFT knows factors alone: what lies on disk is the adapter with its cores folded in.
+  const { config, model } = encodeAdapter(withoutCore(adapter));
   replaceFile(join(directory, "README.md"), (write) => write(Buffer.from(modelCard(adapter, facts))));
   replaceFile(join(directory, CONFIG_FILE), (write) => write(config));
   replaceFile(join(directory, MODEL_FILE), (write) => write(model));

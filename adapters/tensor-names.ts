@@ -3,7 +3,14 @@
 /** Every name in an adapter file begins so: PeftModel.base_model is a LoraModel whose .model is the user's. */
 const PREFIX = "base_model.model.";
 
-export type Part = "lora_A" | "lora_B" | "lora_embedding_A" | "lora_embedding_B" | "weight" | "bias";
+export type Part =
+  | "lora_A"
+  | "lora_B"
+  | "lora_R"
+  | "lora_embedding_A"
+  | "lora_embedding_B"
+  | "weight"
+  | "bias";
 
 export interface TensorName {
   /** Path in the base model: "model.layers.0.self_attn.q_proj". */
@@ -20,6 +27,7 @@ const ENDINGS: readonly { readonly ending: string; readonly part: Part; readonly
   { ending: ".base_layer.bias", part: "bias", baseLayer: true },
   { ending: ".lora_A.weight", part: "lora_A", baseLayer: false },
   { ending: ".lora_B.weight", part: "lora_B", baseLayer: false },
+  { ending: ".lora_R.weight", part: "lora_R", baseLayer: false },
   { ending: ".lora_embedding_A", part: "lora_embedding_A", baseLayer: false },
   { ending: ".lora_embedding_B", part: "lora_embedding_B", baseLayer: false },
   { ending: ".weight", part: "weight", baseLayer: false },
@@ -43,7 +51,7 @@ export function formatName({ module, part, baseLayer }: TensorName): string {
 }
 
 /** Name of a factor of a linear layer. */
-export function factorName(modulePath: string, part: "lora_A" | "lora_B"): string {
+export function factorName(modulePath: string, part: "lora_A" | "lora_B" | "lora_R"): string {
   return formatName({ module: modulePath, part, baseLayer: false });
 }
 

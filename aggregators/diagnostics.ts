@@ -133,21 +133,26 @@ export function reportOf(updates: Updates["clients"], parts: readonly Measured[]
     spread += Math.max(0, squared - 2 * withMean + meanNorm ** 2) / updates.length;
   }
   if (meanNorm > 0) report.drift = Math.sqrt(spread) / meanNorm;
-  const modules = new Map(parts.flatMap((part) => Object.entries(part.modules)));
-  const whole = [...modules.values()].reduce(
-    (total, { conflict, coordinates, error, size }) => ({
-      conflict: total.conflict + conflict,
-      coordinates: total.coordinates + coordinates,
-      error: total.error + error,
-      size: total.size + size,
-    }),
-    NO_SUMS,
-  );
+  // A module's factors are measured together; a core or a saved weight of it may come from another part.
+  const modules = new Map<string, ModuleSums>();
+  for (const [module, sums] of parts.flatMap((part) => Object.entries(part.modules))) {
+    modules.set(module, added(modules.get(module) ?? NO_SUMS, sums));
+  }
+  const whole = [...modules.values()].reduce(added, NO_SUMS);
   for (const [suffix, { conflict, coordinates, error, size }] of [["", whole] as const, ...named(modules)]) {
     if (coordinates > 0) report[`signConflict${suffix}`] = conflict / coordinates;
     if (size > 0) report[`productError${suffix}`] = Math.sqrt(error / size);
   }
   return report;
+}
+
+function added(total: ModuleSums, { conflict, coordinates, error, size }: ModuleSums): ModuleSums {
+  return {
+    conflict: total.conflict + conflict,
+    coordinates: total.coordinates + coordinates,
+    error: total.error + error,
+    size: total.size + size,
+  };
 }
 
 function named(modules: ReadonlyMap<string, ModuleSums>): (readonly [string, ModuleSums])[] {

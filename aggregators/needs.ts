@@ -12,6 +12,8 @@ export interface RunFacts {
   readonly mergedIntoQuantizedBase: boolean;
   readonly secureAggregation: boolean;
   readonly asynchronous: boolean;
+  /** The run's adapter has cores; not looked at where it is absent. */
+  readonly core?: boolean;
 }
 
 /**
@@ -35,6 +37,10 @@ export function checkNeeds(name: string, needs: Needs, run: RunFacts): void {
       needs.quantizedBase !== true &&
       "it changes the base model, and a quantized base cannot take the change exactly",
     run.asynchronous && needs.asynchronous !== true && "it takes only updates of the current round",
+    run.core === false &&
+      needs.core === true &&
+      "it trains a core between the factors: set adapter.core to true",
+    run.core === true && needs.core !== true && "it trains the factors, and adapter.core fixes them",
     needs.rounds !== undefined &&
       run.rounds > needs.rounds &&
       `it is made for ${needs.rounds} ${needs.rounds === 1 ? "round" : "rounds"}, got ${run.rounds}`,

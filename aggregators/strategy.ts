@@ -149,6 +149,8 @@ export interface Needs {
   readonly quantizedBase?: boolean;
   /** Returns a `baseDelta`: clients must be able to add side factors to the frozen base. */
   readonly changesBase?: boolean;
+  /** Trains a core between fixed factors: the run's adapter must have one (`adapter.core`), and only then may it. */
+  readonly core?: boolean;
   /** Takes updates that started from an older global adapter. */
   readonly asynchronous?: boolean;
   /** Rounds that the rule is made for; one for one-shot rules. */

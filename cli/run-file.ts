@@ -37,6 +37,7 @@ function checkStrategy(config: RunConfig, document: ConfigDocument): void {
     mergedIntoQuantizedBase: false,
     secureAggregation: false,
     asynchronous: false,
+    core: config.adapter.core,
   });
 }
 

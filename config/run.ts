@@ -22,6 +22,8 @@ const adapter = z.strictObject({
   alpha: z.number().positive().default(8),
   dropout: z.number().min(0).lt(1).default(0),
   rslora: z.boolean().default(false),
+  /** A core R [rank, rank] between fixed factors, for strategies that train it alone (fed-sb). */
+  core: z.boolean().default(false),
   targets: z
     .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
     .default(["q_proj", "k_proj", "v_proj", "o_proj"]),

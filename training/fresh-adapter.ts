@@ -1,6 +1,6 @@
 /**
  * A fresh LoRA adapter, as PEFT makes one: A Kaiming-uniform with a = √5, which is uniform in ±1/√in, B zero, so
- * that the model starts out unchanged.
+ * that the model starts out unchanged. With a core, B is uniform in ±1/√r and the core zero, to the same end.
  *
  * Source: He et al. 2015, https://arxiv.org/abs/1502.01852; initialization of torch.nn.Linear
  */
@@ -29,7 +29,7 @@ const HEADS = /(^|\.)(lm_head|classifier|score)$/;
  * @throws FedloomError F2113 where the request's targets name no module
  */
 export function freshAdapter(
-  { train = "decoder", ...wanted }: AdapterRequest,
+  { train = "decoder", core = false, ...wanted }: AdapterRequest,
   modules: readonly TargetModule[],
   saved: TensorSet,
   base: string,
@@ -63,9 +63,14 @@ export function freshAdapter(
         const bound = 1 / Math.sqrt(inputs);
         const draw = rng.fork(path);
         const a = Float32Array.from({ length: rank * inputs }, () => (2 * draw.uniform() - 1) * bound);
+        const b = new Float32Array(out * rank);
+        if (core) for (let i = 0; i < b.length; i++) b[i] = (2 * draw.uniform() - 1) / Math.sqrt(rank);
         return [
           [factorName(path, "lora_A"), float32([rank, inputs], a)] as const,
-          [factorName(path, "lora_B"), float32([out, rank], new Float32Array(out * rank))] as const,
+          [factorName(path, "lora_B"), float32([out, rank], b)] as const,
+          ...(core
+            ? [[factorName(path, "lora_R"), float32([rank, rank], new Float32Array(rank * rank))] as const]
+            : []),
         ];
       }),
     ]),

@@ -1,7 +1,9 @@
 /** The trainer that runs ONNX graphs: model directory and examples in, adapter out, in this process. */
 import type { Adapter } from "../adapters/adapter.ts";
+import { corePairs, withoutCore } from "../adapters/core.ts";
 import { stackOnBase } from "../adapters/side-factors.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
+import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
 import { openClassifier } from "./classifier.ts";
 import type { Form, OpenForm } from "./form.ts";
@@ -13,6 +15,7 @@ import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openModelDirectory, type Precision } from "./models/model-directory.ts";
 import { assertNoDropout, overBase } from "./over-base.ts";
+import { overCore } from "./over-core.ts";
 import type { Progress, Trainer } from "./trainer.ts";
 
 export interface OnnxTrainerOptions extends GeneratorOptions {
@@ -61,17 +64,30 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
       assertSameBase(task.adapter, hash);
       const side = task.corrections?.base;
       if (side !== undefined) assertNoDropout(task.adapter);
+      const cored = corePairs(task.adapter.tensors.keys()).length > 0;
+      if (side !== undefined && cored) {
+        throw new FedloomError(
+          "F2138",
+          "Cannot train over a base with side factors: the adapter must have no cores (lora_R)",
+        );
+      }
       const stacked = side && stackOnBase(task.adapter, side);
-      const { learner } = await forms.of(stacked ?? task.adapter);
+      const { learner } = await forms.of(stacked ?? withoutCore(task.adapter));
       const rows: R[] = [];
       for (const example of examples) {
         assertNotAborted(control.signal, "Training");
         rows.push(await form.trainingRow(example, task.options.max_length));
         control.onProgress?.(PREPARING);
       }
-      return trainLoop(task, rows, stacked ? overBase(learner, stacked) : learner, clock, control);
+      const own = stacked
+        ? overBase(learner, stacked)
+        : cored
+          ? overCore(learner, task.adapter.tensors)
+          : learner;
+      return trainLoop(task, rows, own, clock, control);
     },
-    async predict({ adapter, ...task }, examples, { signal }) {
+    async predict({ adapter: given, ...task }, examples, { signal }) {
+      const adapter = given && withoutCore(given);
       if (adapter !== undefined) assertSameBase(adapter, hash);
       const open = await forms.of(adapter);
       return open.predict(adapter?.tensors ?? new Map(), task, examples, signal);

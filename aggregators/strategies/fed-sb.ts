@@ -10,14 +10,14 @@ export const CORE_PATTERN = "\\.lora_R(\\.weight)?$";
  *
  *   W = W0 + s B R A      R̄ = Σ p_k R_k      Σ p_k B R_k A = B R̄ A: exact, r² numbers a module
  *
- * The adapter must hold a `lora_R` for each module, which is its trainer's to make; A and B come from the SVD of a
- * first gradient estimate in the paper, and may be any common pair.
+ * `adapter: { core: true }` gives each module its R. A and B come from the SVD of a first gradient estimate in the
+ * paper, and may be any common pair; here both are drawn.
  *
  * Source: Singhal et al. 2025, https://arxiv.org/abs/2502.15436
  */
 export const fedSb = defineStrategy({
   name: "fed-sb",
-  needs: meanNeeds,
+  needs: { ...meanNeeds, core: true },
   config: oneFactorOptions,
   presets: { paper: {} },
   build: (config) => ({

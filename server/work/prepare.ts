@@ -22,6 +22,7 @@ export function strategyOf(config: RunConfig): BuiltStrategy {
     mergedIntoQuantizedBase: false,
     secureAggregation: false,
     asynchronous: false,
+    core: config.adapter.core,
   });
   return built;
 }

@@ -1,0 +1,97 @@
+/**
+ * The demo's task with every strategy of the list: seven clients, real training, the coordinator with its journal
+ * and blobs on disk. What a strategy asks of clients goes over the wire's messages and comes back.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { readPeft } from "../../../adapters/peft.ts";
+import { buildStrategy } from "../../../aggregators/build.ts";
+import { STRATEGIES } from "../../../aggregators/index.ts";
+import { silentLog } from "../../../base/log.ts";
+import { demoModelDirectory } from "../../../cli/demo/assets.ts";
+import { writePooledData } from "../../../cli/demo/data.ts";
+import { runConfig } from "../../../config/run.ts";
+import { examplesOf } from "../../../data/dataset.ts";
+import type { Example } from "../../../data/example.ts";
+import { openDataset } from "../../../data/open-dataset.ts";
+import { startFleet } from "../../../scenarios/fleet/fleet.ts";
+import { clientName } from "../../../scenarios/fleet/shards.ts";
+import { openOnnxTrainer } from "../../../training/onnx-trainer.ts";
+import type { Trainer } from "../../../training/trainer.ts";
+
+/** Bulyan needs 4 f + 3 updates for f = 1. */
+const CLIENTS = 7;
+const EXAMPLES = 4;
+/** Sessions are opened for each rank and shape, and the machine may be busy. */
+const SLOW_MS = 240_000;
+
+let folder: string;
+let train: readonly Example[];
+let trainer: Trainer;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "fedloom-strategies-"));
+  await writePooledData(join(folder, "data"), 1);
+  train = examplesOf(await openDataset(join(folder, "data")), "train");
+  trainer = await openOnnxTrainer({ model: demoModelDirectory(), threads: 1 });
+}, SLOW_MS);
+
+afterAll(async () => {
+  await trainer.close();
+  rmSync(folder, { recursive: true });
+});
+
+test.each(STRATEGIES.map(({ name }) => name))(
+  "%s trains through the coordinator to a new, finite adapter",
+  async (name) => {
+    const { needs } = buildStrategy({ name }, []);
+    const rounds = Math.min(2, needs.rounds ?? 2);
+    const state = join(folder, name);
+    const fleet = await startFleet({
+      config: runConfig.parse({
+        name,
+        model: "-",
+        adapter: { rank: 2, alpha: 4, targets: ["q_proj", "v_proj"], core: needs.core === true },
+        rounds,
+        seed: 1,
+        cohort: { perRound: CLIENTS, quorum: CLIENTS },
+        strategy: { name },
+        training: { learning_rate: 5e-3, max_steps: 2, per_device_train_batch_size: 2 },
+      }),
+      trainer,
+      device: "cpu",
+      log: silentLog,
+      state,
+      clients: Array.from({ length: CLIENTS }, (_, i) => ({
+        id: clientName(i, CLIENTS),
+        shard: { train: train.slice(i * EXAMPLES, (i + 1) * EXAMPLES), heldOut: [] },
+      })),
+    });
+    const { run } = fleet.engine;
+    const files = join(state, "runs", run.id);
+    try {
+      await fleet.ended;
+    } finally {
+      await fleet.close();
+    }
+    expect(fleet.engine.run.stopped?.reason).toBeUndefined();
+    expect(fleet.engine.run.phase).toBe("finished");
+    expect(fleet.engine.rounds.map(({ ok, failed }) => [ok, failed])).toEqual(
+      Array.from({ length: rounds }, () => [CLIENTS, 0]),
+    );
+    expect(readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n")).toHaveLength(rounds);
+    expect(existsSync(join(files, "summary.json"))).toBe(true);
+    const { tensors } = readPeft(join(files, "adapter"));
+    const values = [...tensors.values()].flatMap(({ data }) => Array.from(data as ArrayLike<number>));
+    expect(values.every(Number.isFinite)).toBe(true);
+    // B began at zero: whatever the rule, a rank-2 product of zero would mean that nothing was learned.
+    const moved = [...tensors].some(
+      ([key, { data }]) => key.includes("lora_B") && data.some((value) => value !== 0),
+    );
+    const movedElsewhere = needs.changesBase === true || name === "fedsa-lora";
+    expect(moved || movedElsewhere).toBe(true);
+  },
+  SLOW_MS,
+);
