@@ -9,13 +9,17 @@ import type { Run } from "./run/state.ts";
  * A blob goes when it was seen without a reference this long ago and still has none: what was just uploaded or just
  * aggregated is referred to a moment later. A client whose upload went too early is asked for it again.
  */
-export const SUSPECT_MS = 10 * 60_000;
+export const SUSPECT_MS = 2 * 60_000;
+
+/** A sweep looks at every blob there is: not more often than this, however short the rounds are. */
+export const SWEEP_EVERY_MS = 60_000;
 
 export class Sweeper {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
   readonly #suspectSinceMs = new Map<string, number>();
   #sweeping = false;
+  #sweptAtMs: number | undefined;
 
   constructor(blobs: Blobs, clock: Clock) {
     this.#blobs = blobs;
@@ -24,11 +28,12 @@ export class Sweeper {
 
   /** @param inUse hashes beside those of the runs: of tasks that are handed out */
   async sweep(runs: readonly Run[], inUse: Iterable<string>): Promise<number> {
-    if (this.#sweeping) return 0;
+    const now = this.#clock.monotonic();
+    if (this.#sweeping || (this.#sweptAtMs !== undefined && now - this.#sweptAtMs < SWEEP_EVERY_MS)) return 0;
     this.#sweeping = true;
+    this.#sweptAtMs = now;
     try {
       const live = new Set([...runs.flatMap((run) => [...hashesOf(run)]), ...inUse]);
-      const now = this.#clock.monotonic();
       const there = await this.#blobs.list();
       for (const known of this.#suspectSinceMs.keys())
         if (live.has(known)) this.#suspectSinceMs.delete(known);

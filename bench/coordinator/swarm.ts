@@ -5,6 +5,9 @@ import { SubmitResultRequestSchema } from "../../proto/gen/fedloom/v1/fleet_pb.t
 import { connectFleet } from "../../proto/service.ts";
 import { FakeClient } from "../../test/server/fake-client.ts";
 
+/** As often as the coordinator asks for. */
+const HEARTBEAT_MS = 10_000;
+
 const options: { readonly address: string; readonly clients: number } = JSON.parse(process.argv[2]!);
 process.on("disconnect", () => process.exit(0));
 
@@ -33,10 +36,12 @@ function join(id: string, k: number): void {
       return true;
     },
   });
+  const beat = setInterval(() => client.say({ case: "heartbeat", value: { sequence: 0n } }), HEARTBEAT_MS);
   // The coordinator is killed on purpose: come back at once.
   client.ended
     .catch(() => undefined)
     .finally(() => {
+      clearInterval(beat);
       fleet.close();
       setTimeout(() => join(id, k), 20);
     });
