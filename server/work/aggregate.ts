@@ -9,7 +9,6 @@ import { bytesByGroup } from "../../adapters/encoded-update.ts";
 import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
 import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
-import { sizeOf } from "../../adapters/tensor.ts";
 import type { Aggregator } from "../../aggregators/aggregator.ts";
 import { diagnose } from "../../aggregators/diagnostics.ts";
 import { groupOf } from "../../aggregators/groups.ts";
@@ -67,12 +66,6 @@ export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<Adap
 const INLINE_BYTES = 16 * 2 ** 20;
 
 /**
- * Rounds whose diagnostics would cost more than this are aggregated without them: the stacked factors of n clients
- * are decomposed, elements x n² x rank multiplications, about a second at this bound. Aggregating costs elements x n.
- */
-const MAX_DIAGNOSTIC_WORK = 1e8;
-
-/**
  * @param aggregator threads for large rounds; without it everything happens in this one
  * @throws FedloomError F4005 for damaged blobs, F3103 for too few updates, F3114 where the result is not finite
  */
@@ -85,9 +78,7 @@ export async function aggregate(
   const { global, origin } = await readGlobal(blobs, input.global, `round ${input.round}`);
   const state = decodeState(await blobs.bytes(input.state));
   const { round, totalClients, config } = input;
-  const elements = [...global.tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0);
-  const diagnostics = elements * input.updates.size ** 2 * global.config.rank <= MAX_DIAGNOSTIC_WORK;
-  const common = { built, state, round, global, seed: config.seed, totalClients, diagnostics };
+  const common = { built, state, round, global, seed: config.seed, totalClients };
   const bytes = [...input.updates.values()].reduce((sum, { adapter }) => sum + adapter.model.size, 0);
   const { file } = blobs;
   const result =
@@ -114,7 +105,6 @@ async function aggregateHere(
     for (const [client, update] of updates) opened.push(await openUpdate(blobs, client, update, origin));
     const collected = collectUpdates(opened.map(({ entry }) => entry));
     const result = aggregateUpdates(common.built, common.state, contextOf(common), collected);
-    if (common.diagnostics === false) return result;
     return { ...result, report: { ...diagnose(common.global, result, collected), ...result.report } };
   } finally {
     for (const update of opened) update.close();
