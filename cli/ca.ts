@@ -12,10 +12,10 @@ export function registerCa(cli: Cli): void {
       ca,
     )
     .requiredOption("--state <dir>", "the coordinator's state directory")
-    .action((options: CommonOptions & { readonly state: string }) => {
+    .action(async (options: CommonOptions & { readonly state: string }) => {
       const { state } = options;
       const before = authorityExists(state);
-      const { fingerprint } = openAuthority(state, systemClock);
+      const { fingerprint } = await openAuthority(state, systemClock);
       cli
         .output(options)
         .result("ca/1", { state, fingerprint, made: !before }, [

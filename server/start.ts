@@ -62,7 +62,7 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
     // Once there is an authority, sites must be enrolled, on loopback too.
     const gate = authorityExists(state)
       ? await Gate.open({
-          authority: openAuthority(state, systemClock),
+          authority: await openAuthority(state, systemClock),
           registry: store.registry,
           clock: systemClock,
           log,

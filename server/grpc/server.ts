@@ -59,13 +59,13 @@ export async function serveGrpc(coordinator: Coordinator, listen: string, gate?:
   const port = await bindWide(
     server,
     listen,
-    gate === undefined ? ServerCredentials.createInsecure() : tls(gate, host),
+    gate === undefined ? ServerCredentials.createInsecure() : await tls(gate, host),
   );
   return { address: `${host}:${port}`, close: () => server.forceShutdown() };
 }
 
-function tls({ authority, names }: Gate, host: string): ServerCredentials {
-  const { certificate, key } = authority.server([...namesOf(host), ...names]);
+async function tls({ authority, names }: Gate, host: string): Promise<ServerCredentials> {
+  const { certificate, key } = await authority.server([...namesOf(host), ...names]);
   const root = Buffer.from(authority.pem);
   // The authority travels along: a site that joins knows it by its fingerprint.
   const pair = { cert_chain: Buffer.from(certificate + authority.pem), private_key: Buffer.from(key) };

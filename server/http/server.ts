@@ -39,7 +39,8 @@ export async function serveHttp(coordinator: Coordinator, listen: string, gate?:
     gate,
   });
   const listener = getRequestListener(app.fetch);
-  const server = local || gate === undefined ? createServer(listener) : secureServer(gate, host, listener);
+  const server =
+    local || gate === undefined ? createServer(listener) : await secureServer(gate, host, listener);
   port = await listenOn(server, host.replace(/^\[|\]$/g, ""), port, listen);
   return {
     url: `${local ? "http" : "https"}://${host}:${port}`,
@@ -51,8 +52,12 @@ export async function serveHttp(coordinator: Coordinator, listen: string, gate?:
   };
 }
 
-function secureServer({ authority, names }: Gate, host: string, listener: RequestListener): Server {
-  const { certificate, key } = authority.server([...namesOf(host), ...names]);
+async function secureServer(
+  { authority, names }: Gate,
+  host: string,
+  listener: RequestListener,
+): Promise<Server> {
+  const { certificate, key } = await authority.server([...namesOf(host), ...names]);
   return createSecureServer({ cert: certificate + authority.pem, key }, listener);
 }
 

@@ -26,9 +26,9 @@ export interface Authority {
   /** SHA-256 of the authority's certificate in DER, as join tokens carry it. */
   readonly fingerprint: string;
   /** @param hosts names and addresses that clients reach the coordinator by */
-  server(hosts: readonly string[]): { readonly certificate: string; readonly key: string };
+  server(hosts: readonly string[]): Promise<{ readonly certificate: string; readonly key: string }>;
   /** @returns PEM */
-  issueClient(name: string, publicKey: KeyObject): string;
+  issueClient(name: string, publicKey: KeyObject): Promise<string>;
 }
 
 export function authorityExists(state: string): boolean {
@@ -36,7 +36,7 @@ export function authorityExists(state: string): boolean {
 }
 
 /** Makes the authority where there is none; an existing one is left as it is. */
-export function openAuthority(state: string, clock: Clock): Authority {
+export async function openAuthority(state: string, clock: Clock): Promise<Authority> {
   const directory = join(state, "ca");
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const path = (name: string): string => join(directory, name);
@@ -46,7 +46,7 @@ export function openAuthority(state: string, clock: Clock): Authority {
     const issuer = { name, key: privateKey };
     const made = { name, publicKey, use: "authority", nowMs: clock.now(), lifetimeMs: AUTHORITY_MS } as const;
     // The key comes last: an authority exists when its key does.
-    writeFileSync(path("authority.pem"), issueCertificate(issuer, made));
+    writeFileSync(path("authority.pem"), await issueCertificate(issuer, made));
     writeKey(path("authority.key"), privateKey);
   }
   const pem = readFileSync(path("authority.pem"), "utf8");
@@ -66,11 +66,11 @@ export function openAuthority(state: string, clock: Clock): Authority {
   return {
     pem,
     fingerprint: sha256(certificate.raw),
-    server(hosts) {
+    async server(hosts) {
       if (!serves(path("server.pem"), path("server.key"), certificate, hosts, clock.now())) {
         const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
         const use = { name: "fedloom coordinator", publicKey, use: "server", hosts } as const;
-        const issued = issueCertificate(issuer, { ...use, nowMs: clock.now(), lifetimeMs: SERVER_MS });
+        const issued = await issueCertificate(issuer, { ...use, nowMs: clock.now(), lifetimeMs: SERVER_MS });
         writeFileSync(path("server.pem"), issued);
         writeKey(path("server.key"), privateKey);
       }

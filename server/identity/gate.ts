@@ -151,7 +151,7 @@ export class Gate {
         const publicKey = this.#keyOf(peer, clientId, key);
         if (!(await this.registry.useToken(hash, now)))
           throw refuse("the join token was used before; ask for a new one");
-        const certificatePem = this.authority.issueClient(clientId, publicKey);
+        const certificatePem = await this.authority.issueClient(clientId, publicKey);
         await this.#put({ name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS });
         await this.#note(clientId, `enrolled from ${peer.address}`);
         return create(EnrollResponseSchema, { certificatePem, authorityPem: this.authority.pem });
@@ -164,7 +164,7 @@ export class Gate {
             `Cannot renew the certificate of "${clientId.slice(0, 64)}" for ${peer.address}: it is not that site`,
           );
         }
-        const certificatePem = this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
+        const certificatePem = await this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
         await this.#put({ ...site, notAfterMs: this.#clock.now() + CLIENT_MS });
         await this.#note(clientId, `renewed its certificate from ${peer.address}`);
         return create(RenewResponseSchema, { certificatePem });

@@ -16,7 +16,7 @@ import { config, finished, later, model, temporaryDirectory, until } from "./set
 const never = new AbortController().signal;
 
 async function secured(state = temporaryDirectory()) {
-  openAuthority(state, systemClock);
+  await openAuthority(state, systemClock);
   const running = await startCoordinator({
     state,
     log: silentLog,
@@ -177,7 +177,7 @@ test("a viewer's token looks, an operator's acts, and another one does neither",
 
 test("a coordinator behind a router is reached by its public name too", async () => {
   const state = temporaryDirectory();
-  const authority = openAuthority(state, systemClock);
+  const authority = await openAuthority(state, systemClock);
   const names = ["fed.example.org", "203.0.113.7"];
   const listening = { listen: "127.0.0.1:0", names };
   const running = await startCoordinator({ state, log: silentLog, model, ...listening });
