@@ -75,7 +75,8 @@ export const bench: Bench = {
 const TEXT = `Updates of ${MIB} MiB: float32 factors of rank ${RANK} for projections of ${HIDDEN} x ${HIDDEN}. fedloom reads them
 from files (in the page cache) in THREADS worker threads, sums in float64 and checks that the result is finite; numpy and
 Flower have all of them in memory beforehand and use one thread. Median of the rounds after the first. Peak memory is that
-of the whole process, runtime included; for mean-like rules it does not grow with the number of clients.`;
+of the whole process, runtime and global adapter included; for mean-like rules it grows with the number of clients by
+the headers of their files, not by their tensors.`;
 
 async function others(log: (line: string) => void): Promise<Table[]> {
   const python = process.env.BENCH_PYTHON;
