@@ -2,6 +2,7 @@
  * What a round costs beside training: clients that train nothing, over gRPC on loopback, coordinator and clients in
  * a process each. Also: how long from nothing to the first round, and back to work after kill -9.
  */
+import { loadavg } from "node:os";
 import { inDirectory, start, startSwarm } from "./coordinator/processes.ts";
 import type { Bench } from "./report.ts";
 
@@ -12,6 +13,7 @@ export const bench: Bench = {
   title: "Coordinator: a round without training",
   usage: [`--cases CLIENTSxMIB,...   (default ${DEFAULT_CASES})`],
   async run(args, log) {
+    const load = loadavg()[0] ?? 0;
     const at = args.indexOf("--cases");
     const cases = (at < 0 ? DEFAULT_CASES : args[at + 1]!)
       .split(",")
@@ -26,7 +28,7 @@ export const bench: Bench = {
     const { firstRoundS, recoveryS, sameAdapter } = await measureRecovery();
     return {
       text: [
-        `FedAvg over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process.`,
+        `FedAvg over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
         `From starting the coordinator's process and two clients to the end of round 1: ${firstRoundS.toFixed(2)} s. From starting it again after \`kill -9\` in round 2 of 4 to the next finished round: ${recoveryS.toFixed(2)} s, final adapter ${sameAdapter ? "equal to" : "DIFFERENT FROM"} the undisturbed run's.`,
       ].join("\n\n"),
       tables: [

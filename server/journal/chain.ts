@@ -11,8 +11,17 @@ export interface Link {
   readonly hash: string;
 }
 
-/** What the first event's hash begins from: the run itself, so that its configuration is covered too. */
-export function chainStart({ id, key, config, createdAtMs }: RunRow): string {
+/**
+ * What the first event's hash begins from: the run itself, so that its configuration is covered too.
+ *
+ * @param row as it was written: a newer fedloom reads more into an old configuration, and must not hash that
+ */
+export function chainStart({
+  id,
+  key,
+  config,
+  createdAtMs,
+}: Omit<RunRow, "config"> & { readonly config: unknown }): string {
   return sha256(canonicalJson({ id, key, config, createdAtMs }));
 }
 

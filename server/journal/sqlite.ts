@@ -33,12 +33,11 @@ export function openSqliteStore(directory: string): SqliteStore {
   const selectEvents = db.prepare("SELECT seq, at_ms, event, hash FROM events WHERE run = ? ORDER BY seq");
   const selectLast = db.prepare("SELECT seq, hash FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1");
 
-  const rowOf = (run: string): RunRow => {
+  const startOf = (run: string): string => {
     const found = selectRun.get(run);
     if (found === undefined) throw contradiction(`there is no run "${run}"`);
-    return toRow(found);
+    return chainStart(asWritten(found));
   };
-
   const insert = (run: string, before: string, events: readonly StoredEvent[]): void => {
     let hash = before;
     for (const event of events) {
@@ -74,7 +73,7 @@ export function openSqliteStore(directory: string): SqliteStore {
       const last = selectLast.get(run);
       const held = last === undefined ? 0 : Number(last.seq);
       if (held !== after) throw contradiction(`run "${run}" has ${held} events, not ${after}`);
-      const before = last === undefined ? chainStart(rowOf(run)) : String(last.hash);
+      const before = last === undefined ? startOf(run) : String(last.hash);
       commit(() => insert(run, before, events));
       failpoint("server.event-appended");
     },
@@ -87,7 +86,7 @@ export function openSqliteStore(directory: string): SqliteStore {
           hash: String(row.hash),
         }),
       );
-      return readChain(run, chainStart(rowOf(run)), links).slice(after);
+      return readChain(run, startOf(run), links).slice(after);
     },
     close: async () => db.close(),
   };
@@ -155,10 +154,15 @@ function resultCode(error: unknown): number {
 }
 
 function toRow(row: Record<string, unknown>): RunRow {
+  const written = asWritten(row);
+  return { ...written, config: runConfig.parse(written.config) };
+}
+
+function asWritten(row: Record<string, unknown>): Omit<RunRow, "config"> & { readonly config: unknown } {
   return {
     id: String(row.id),
     key: String(row.key),
-    config: runConfig.parse(JSON.parse(String(row.config))),
+    config: JSON.parse(String(row.config)),
     createdAtMs: Number(row.created_at_ms),
   };
 }
