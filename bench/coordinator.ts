@@ -28,7 +28,7 @@ export const bench: Bench = {
     const { firstRoundS, recoveryS, sameAdapter } = await measureRecovery();
     return {
       text: [
-        `FedAvg over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
+        `FedAvg without diagnostics over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
         `From starting the coordinator's process and two clients to the end of round 1: ${firstRoundS.toFixed(2)} s. From starting it again after \`kill -9\` in round 2 of 4 to the next finished round: ${recoveryS.toFixed(2)} s, final adapter ${sameAdapter ? "equal to" : "DIFFERENT FROM"} the undisturbed run's.`,
       ].join("\n\n"),
       tables: [

@@ -95,6 +95,8 @@ export const runConfig = z
     /** How updates travel. */
     codec: z.string().min(1).default("fp32"),
     evaluation: evaluation.optional(),
+    /** Measure each round's updates: who moved how far, who pulls against the rest, what averaging loses. About a second for large adapters. */
+    diagnostics: z.boolean().default(true),
     /** Global adapters that stay on disk beside the first and the newest. */
     keep: z
       .strictObject({ last: z.int().positive().default(3), every: z.int().positive().optional() })

@@ -65,6 +65,7 @@ const engine = await coordinator.submitRun({
     name: "bench",
     model: "none",
     rounds: options.rounds,
+    diagnostics: false,
     cohort: { perRound: options.clients, quorum: options.clients, deadline: "1h", idle: "10m" },
   }),
 });

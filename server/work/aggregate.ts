@@ -63,7 +63,7 @@ export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<Adap
 }
 
 /** Updates of less in all are aggregated where they are: a thread would cost more than it frees. */
-const INLINE_BYTES = 16 * 2 ** 20;
+const INLINE_BYTES = 2 ** 20;
 
 /**
  * @param aggregator threads for large rounds; without it everything happens in this one
@@ -78,7 +78,8 @@ export async function aggregate(
   const { global, origin } = await readGlobal(blobs, input.global, `round ${input.round}`);
   const state = decodeState(await blobs.bytes(input.state));
   const { round, totalClients, config } = input;
-  const common = { built, state, round, global, seed: config.seed, totalClients };
+  const { seed, diagnostics } = config;
+  const common = { built, state, round, global, seed, totalClients, diagnostics };
   const bytes = [...input.updates.values()].reduce((sum, { adapter }) => sum + adapter.model.size, 0);
   const { file } = blobs;
   const result =
@@ -105,6 +106,7 @@ async function aggregateHere(
     for (const [client, update] of updates) opened.push(await openUpdate(blobs, client, update, origin));
     const collected = collectUpdates(opened.map(({ entry }) => entry));
     const result = aggregateUpdates(common.built, common.state, contextOf(common), collected);
+    if (common.diagnostics === false) return result;
     return { ...result, report: { ...diagnose(common.global, result, collected), ...result.report } };
   } finally {
     for (const update of opened) update.close();
