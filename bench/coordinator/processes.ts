@@ -14,9 +14,11 @@ export interface ServerProcess {
   next<Kind extends ServerLine["kind"]>(kind: Kind): Promise<LineOf<Kind>>;
 }
 
-export function start(options: ServerOptions): ServerProcess {
+/** @param flags of Node for the coordinator's process */
+export function start(options: ServerOptions, flags: readonly string[] = []): ServerProcess {
   const child = fork(join(import.meta.dirname, "server.ts"), [JSON.stringify(options)], {
     stdio: ["ignore", "pipe", "inherit", "ipc"],
+    execArgv: [...flags],
   });
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
   return {
