@@ -21,13 +21,14 @@ export const bench: Bench = {
     const at = args.indexOf("--rounds");
     const rounds = at < 0 ? DEFAULT_ROUNDS : Number(args[at + 1]);
     const rss = await inDirectory(async (state) => {
-      const server = start({
+      const settings = {
         state,
         listen: "127.0.0.1:0",
         clients: CLIENTS,
         payloadMib: PAYLOAD_MIB,
         rounds,
-      });
+      };
+      const server = start(settings, [`--max-old-space-size=${HEAP_MIB}`]);
       const { address } = await server.next("listening");
       const swarm = startSwarm(address, CLIENTS);
       const seen: number[] = [];
