@@ -10,7 +10,7 @@ import { cellOf } from "../scenarios/replay/report/tables.ts";
 import { REPORT_FILES, writeReport } from "../scenarios/replay/report/write.ts";
 import type { CellRecord } from "../scenarios/replay/result-files.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
-import { demoModelDirectory } from "./demo/assets.ts";
+import { embeddedModelDirectory } from "./demo/assets.ts";
 import { openLogFile } from "./logging.ts";
 import { packageVersion } from "./package.ts";
 import { DEVICES, type Device, openTrainer } from "./trainers.ts";
@@ -51,7 +51,7 @@ export function registerReplay(cli: Cli): void {
       }
       const {
         out = join("replays", `fedmllm-${profile.name}`),
-        model = demoModelDirectory(),
+        model = embeddedModelDirectory(),
         device,
         threads,
       } = options;

@@ -16,8 +16,8 @@ const { values } = parseArgs({
   options: {
     out: { type: "string", default: "pretrain" },
     seed: { type: "string", default: "fedloom-nano" },
-    "alignment-steps": { type: "string", default: "600" },
-    "lesson-steps": { type: "string", default: "6000" },
+    "alignment-steps": { type: "string", default: "500" },
+    "lesson-steps": { type: "string", default: "5500" },
     threads: { type: "string", default: "2" },
   },
 });

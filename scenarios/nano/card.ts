@@ -55,8 +55,8 @@ them that are true by construction. No real picture, no text of a person, no out
 ## Training
 
 From random weights, by this project's own engine on onnxruntime: first the vision encoder learns to name what each
-cell shows, then the rest learns from lessons (${step} steps of 16), the encoder frozen. One processor core, ${(seconds / 60).toFixed(0)} minutes
-in all. \`npm run pretrain\` repeats it, \`node scripts/publish-nano.ts\` writes this directory.
+cell shows, then the rest learns from lessons (${step} steps of 16), the encoder frozen. ${(seconds / 60).toFixed(0)} minutes of one to two
+processor cores in all. \`npm run pretrain\` trains such a model, \`node scripts/publish-nano.ts\` writes this directory.
 
 ## Scores
 
