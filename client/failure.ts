@@ -9,11 +9,17 @@ export function coded(error: unknown): FedloomError {
     : new FedloomError("F5101", messageOf(error), {}, { cause: error });
 }
 
-/** Messages of our own errors hold no data; of any other error only the class is told. */
-export function shareable(error: FedloomError): string {
-  if (error.code !== "F5101") return error.message;
+/**
+ * Messages of our own errors hold no data; of any other error only the class is told. With the last lines of the
+ * client's log, where its policy lets them out.
+ */
+export function shareable(error: FedloomError, logLines: readonly string[] = []): string {
   const kind = error.cause instanceof Error ? error.cause.name : "Error";
-  return `The client met an error of class ${kind}; its own log has the text`;
+  const told =
+    error.code === "F5101"
+      ? `The client met an error of class ${kind}; its own log has the text`
+      : error.message;
+  return logLines.length === 0 ? told : `${told}; its last log lines: ${logLines.join(" | ")}`;
 }
 
 export function tooLate({ taskId, deadlineMs }: Task): FedloomError {

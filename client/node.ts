@@ -14,6 +14,7 @@ import { type Hello, HelloSchema } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { ownVersion } from "../proto/version.ts";
 import type { Trainer } from "../training/trainer.ts";
 import { type Shard, takeInventory } from "./inventory.ts";
+import { tailLog } from "./log-tail.ts";
 import type { Standing, StandingEvents } from "./standing.ts";
 import type { ClientState } from "./state.ts";
 import { createWorkList } from "./work-list.ts";
@@ -31,6 +32,8 @@ export interface NodeOptions {
   /** For the jitter between attempts only. */
   readonly rng: Rng;
   readonly log: Log;
+  /** Lines of the log that may leave this machine with the report of a failure; none where it is absent. */
+  readonly shareLogLines?: number;
   /** Ends the node; work in hand is dropped and begins anew at the next start. */
   readonly signal: AbortSignal;
 }
@@ -42,7 +45,8 @@ export interface NodeOptions {
  *   coordinator refuses the client with
  */
 export async function runNode(options: NodeOptions): Promise<void> {
-  const { state, shard, trainer, log } = options;
+  const { state, shard, trainer } = options;
+  const { log, lines: logLines } = tailLog(options.log, options.shareLogLines ?? 0);
   if (shard.train.length + shard.heldOut.length === 0) {
     throw new FedloomError("F5103", `Cannot start client "${state.clientId}": its data holds no examples`);
   }
@@ -95,7 +99,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
   );
 
   try {
-    const worker = createWorker(options, standing, ending.signal);
+    const worker = createWorker({ ...options, log, logLines }, standing, ending.signal);
     await worker.dropDamaged();
     for await (const item of work) {
       await (item.kind === "task" ? worker.perform(item.task, item.signal) : worker.deliverKept(item));

@@ -41,11 +41,13 @@ export function createWorker(
     readonly fleet: Fleet;
     readonly rng: Rng;
     readonly log: Log;
+    /** What goes out with the report of a failure. */
+    logLines(): readonly string[];
   },
   standing: Standing,
   ending: AbortSignal,
 ): Worker {
-  const { fleet, state, clock, rng, log } = options;
+  const { fleet, state, clock, rng, log, logLines } = options;
   const persistence: Persistence = {
     clock,
     rng,
@@ -107,7 +109,7 @@ export function createWorker(
       taskId: task.taskId,
       phase,
       code: error.code,
-      message: shareable(error),
+      message: shareable(error, logLines()),
     });
     return untilAnswered(() => fleet.reportFailure(request, ending), ending, persistence);
   };

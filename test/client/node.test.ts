@@ -64,6 +64,15 @@ function start(fleet: FakeFleet, more: Partial<NodeOptions> = {}): Running {
   return { done, lines, state, stop };
 }
 
+/** Looks at what no event tells of. @throws Error after ten seconds */
+async function eventually(holds: () => boolean): Promise<void> {
+  const startedMs = performance.now();
+  while (!holds()) {
+    if (performance.now() - startedMs > 10_000) throw new Error(`Never came true: ${holds}`);
+    await new Promise(setImmediate);
+  }
+}
+
 function updateOf(fleet: FakeFleet, { adapterConfig, adapterModel }: SubmitResultRequest) {
   return decodeAdapter(
     { config: fleet.blobs.get(adapterConfig!.sha256)!, model: fleet.blobs.get(adapterModel!.sha256)! },
@@ -195,6 +204,24 @@ test("the text of an error without a code stays in the client's own log", async 
   expect(node.lines.join("\n")).toContain("patient 4711");
 });
 
+test("a site that shares its log sends the last lines with the report of a failure", async () => {
+  const fleet = createFakeFleet();
+  const trainer = createToyTrainer({
+    beforeStep() {
+      throw new FedloomError("F2001", "Cannot read the picture");
+    },
+  });
+  const node = start(fleet, { trainer, shareLogLines: 2 });
+  await fleet.until(() => fleet.hellos.length === 1);
+  fleet.offer(fleet.trainTask("t1", toyAdapter()));
+  await fleet.until(() => fleet.failures.length === 1);
+  await node.stop();
+  expect(fleet.failures[0]!.message).toBe(
+    "Cannot read the picture; its last log lines: info: Task received task=t1 run=run round=1 | " +
+      "error: Task failed in train task=t1 run=run round=1 code=F2001 reason=Cannot read the picture",
+  );
+});
+
 test("a task for another base model is refused with both hashes", async () => {
   const fleet = createFakeFleet();
   const node = start(fleet);
@@ -296,7 +323,7 @@ test("a finished result outlives its process and is offered, not trained, again"
   };
   const first = start(fleet, { state, trainer });
   fleet.offer(fleet.trainTask("t1", toyAdapter()));
-  while (state.kept().length === 0) await new Promise(setImmediate);
+  await eventually(() => state.kept().length > 0);
   await first.stop();
   expect(state.kept()).toHaveLength(1);
 
@@ -317,7 +344,7 @@ test("a kept result that was damaged on disk is dropped by name and its task tra
   };
   const first = start(fleet, { state });
   fleet.offer(fleet.trainTask("t1", toyAdapter()));
-  while (state.kept().length === 0) await new Promise(setImmediate);
+  await eventually(() => state.kept().length > 0);
   await first.stop();
   state.blobs.prune(new Set()); // what a damaged disk may do
 
@@ -391,6 +418,26 @@ test("personal tensors stay, and the next round starts from them", async () => {
   expect(node.state.local.before("personal", "run", 3)!.get(name)!.data).toEqual(kept.get(name)!.data);
 });
 
+test("the optimizer's state stays, and the next round goes on from it, where the run says so", async () => {
+  const fleet = createFakeFleet();
+  const node = start(fleet);
+  const offer = (id: string, round: number, keep: boolean) =>
+    fleet.offer(
+      fleet.trainTask(id, toyAdapter(), { round }, { training: { keep_optimizer_state: keep } as never }),
+    );
+  const steps = (before: number) =>
+    node.state.local.before("optimizer", "run", before)?.get("steps")?.data[0];
+  offer("t1", 1, true);
+  await fleet.until(() => fleet.submitted.length === 1);
+  offer("t2", 2, true);
+  await fleet.until(() => fleet.submitted.length === 2);
+  offer("t3", 3, false);
+  await fleet.until(() => fleet.submitted.length === 3);
+  await node.stop();
+  expect([steps(2), steps(3), steps(4)]).toEqual([3, 6, 6]);
+  expect(fleet.submitted.map(({ extras }) => extras)).toEqual([{}, {}, {}]);
+});
+
 test.each([
   ["client.state-write", 1],
   ["client.blob-append", 3],
@@ -428,7 +475,7 @@ test("a coordinator that does not know the task yet gets the result when it offe
   });
   const task = fleet.trainTask("t1", toyAdapter());
   fleet.offer(task);
-  while (!node.lines.some((line) => line.includes("Result unasked"))) await new Promise(setImmediate);
+  await eventually(() => node.lines.some((line) => line.includes("Result unasked")));
   expect(node.state.kept()).toHaveLength(1);
   unknowing = false;
   fleet.offer(task);
@@ -446,7 +493,7 @@ test("a finished result whose task is closed is offered for the record, without 
   };
   const first = start(fleet, { state });
   fleet.offer(fleet.trainTask("t1", toyAdapter()));
-  while (state.kept().length === 0) await new Promise(setImmediate);
+  await eventually(() => state.kept().length > 0);
   await first.stop();
 
   const later = createFakeFleet();
@@ -515,7 +562,7 @@ test("a task that arrives again after its result was accepted is not trained aga
   });
   const task = fleet.trainTask("t1", toyAdapter());
   fleet.offer(task);
-  while (!node.lines.some((line) => line.includes("Result accepted"))) await new Promise(setImmediate);
+  await eventually(() => node.lines.some((line) => line.includes("Result accepted")));
   // A new connection was handed the task just before the result arrived over the old one.
   fleet.offer(task);
   fleet.offer(fleet.trainTask("t2", toyAdapter()));
@@ -529,7 +576,7 @@ test("a coordinator that has lost an accepted result gets the task done anew", a
   const node = start(fleet);
   const task = fleet.trainTask("t1", toyAdapter());
   fleet.offer(task);
-  while (!node.lines.some((line) => line.includes("Result accepted"))) await new Promise(setImmediate);
+  await eventually(() => node.lines.some((line) => line.includes("Result accepted")));
   let lost = true;
   fleet.before = (call) => {
     if (call === "submitResult" && lost) {
