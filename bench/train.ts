@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { Device } from "../training/onnx/engine.ts";
+import type { Device } from "../training/onnx/runtime.ts";
 import type { Bench } from "./report.ts";
 import { CASES, type Sample, type Spec, type TrainCase } from "./train/cases.ts";
 import { SMOLVLM_256M, writeDecoder } from "./train/decoder.ts";

@@ -2,10 +2,13 @@
 import { FedloomError } from "../base/errors.ts";
 import { type Decoding, openDecoding } from "./onnx/decoding.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
-import type { Device, Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
+import type { Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
 import { openEngine } from "./onnx/open.ts";
+import type { Device, Runtime } from "./onnx/runtime.ts";
 
 export interface RuntimeOptions {
+  /** What runs the programs; onnxruntime where absent. Whoever opened it closes it. */
+  readonly runtime?: Runtime;
   readonly device?: Device;
   /** Threads of the runtime; its own choice where absent. Results are equal to the bit for an equal number only. */
   readonly threads?: number;

@@ -1,5 +1,6 @@
 /** What is measured: batches of a decoder, and how both sides are started for them. */
-import type { Device, EngineOptions } from "../../training/onnx/engine.ts";
+import type { EngineOptions } from "../../training/onnx/engine.ts";
+import type { Device } from "../../training/onnx/runtime.ts";
 import type { DecoderShape } from "./decoder.ts";
 
 export interface TrainCase {

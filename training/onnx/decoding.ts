@@ -4,7 +4,7 @@
  * session serves every length.
  */
 import { type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import { openSession } from "./edge/session.ts";
+import { onnxRuntime } from "./edge/session.ts";
 import type { EngineOptions } from "./engine.ts";
 import { decodeModel, encodeModel } from "./format/codec.ts";
 import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "./format/schema.ts";
@@ -36,16 +36,18 @@ const INT = 2;
 const INTS = 7;
 
 /**
- * @returns undefined where the graph has no cache, or where a layer with LoRA is not a node of its own: in a branch
- *   or in a function
+ * @returns undefined where the graph has no cache, where a layer with LoRA is not a node of its own (in a branch or
+ *   in a function), or where the runtime takes no shapes that are free
  */
 export async function openDecoding({
   headSize,
+  runtime = onnxRuntime,
   ...options
 }: EngineOptions & {
   /** Width of an attention head, for graphs that state it by a symbol. */
   readonly headSize?: number | undefined;
 }): Promise<Decoding | undefined> {
+  if (runtime.openModel === undefined) return undefined;
   const { graph: whole } = loadGraph(options.file);
   const caches = whole.inputs
     .filter(({ name }) => name.startsWith("past_key_values."))
@@ -68,7 +70,7 @@ export async function openDecoding({
   const names = new Set(graph.node?.map(nameOf));
   if (!pairs.every(({ module }) => names.has(module.node))) return undefined;
   const bytes = encodeModel({ ...model, graph: withPlainLora(graph, pairs) });
-  const session = await openSession(bytes, {
+  const session = await runtime.openModel(bytes, {
     folder: options.file.folder,
     device: options.device ?? "cpu",
     threads: options.threads,

@@ -12,6 +12,7 @@
  */
 import type { Tensor, TensorSet } from "../../adapters/tensor.ts";
 import type { GraphInput } from "./graph.ts";
+import type { Device, Runtime } from "./runtime.ts";
 
 /** A graph file and how to reach its bytes; edge/files.ts makes one from a path. */
 export interface GraphFile {
@@ -53,8 +54,6 @@ export interface LoraSpec {
   readonly scale: number;
 }
 
-export type Device = "cpu" | "cuda" | "webgpu";
-
 export interface EngineOptions {
   readonly file: GraphFile;
   readonly lora: readonly LoraSpec[];
@@ -78,6 +77,8 @@ export interface EngineOptions {
   readonly dropout?: number;
   /** LoRA targets by module path where the graph's names do not tell (mapping file of the model directory). */
   readonly mapping?: Readonly<Record<string, ModuleLocation>>;
+  /** What runs the programs; onnxruntime where absent. */
+  readonly runtime?: Runtime;
   readonly device?: Device;
   /** Threads of the runtime; its own choice where absent. */
   readonly threads?: number;

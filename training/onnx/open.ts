@@ -3,7 +3,7 @@ import { compareNames, type Tensor, type TensorSet, tensor, tensorSet } from "..
 import { FedloomError } from "../../base/errors.ts";
 import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
 import { dropoutMask } from "./edge/masks.ts";
-import { openSession, type Session } from "./edge/session.ts";
+import { onnxRuntime } from "./edge/session.ts";
 import type { Batch, Engine, EngineOptions, LinearModule, ParameterSpec, StepResult } from "./engine.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
@@ -15,9 +15,9 @@ import { withoutDeadNodes } from "./lower/dead.ts";
 import { inlineFunctions } from "./lower/functions.ts";
 import { upgrade } from "./lower/upgrade.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
-import type { Value } from "./program.ts";
+import type { Program, Value } from "./program.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
-import { saveProgram } from "./save.ts";
+import type { Session } from "./runtime.ts";
 import { DataNeeded } from "./specialize.ts";
 import { findModules } from "./targets/find.ts";
 import { matchModule } from "./targets/match.ts";
@@ -280,8 +280,7 @@ class GraphEngine implements Engine {
       try {
         if (needed !== undefined) throw needed;
         const program = compile(dropping ?? this.#graph, plan, inputs, known);
-        const bytes = saveProgram(program, this.#graph.opsets.get("") ?? 1);
-        const session = await this.#open(bytes);
+        const session = await this.#open(program);
         this.#masks.set(
           session,
           program.inputs.filter(({ name }) => name.startsWith(MASK)),
@@ -310,7 +309,7 @@ class GraphEngine implements Engine {
     const plan: Plan = { kind: "forward", output: name, wanted: [] };
     const graph = withoutDeadNodes(this.#graph, [name]);
     const program = compile(graph, plan, inputs, known);
-    const session = await this.#open(saveProgram(program, graph.opsets.get("") ?? 1));
+    const session = await this.#open(program);
     try {
       const results = await session.run(tensorSet(session.inputs.map((n) => [n, feeds.get(n)!] as const)));
       const { dtype, shape, data } = results.get(NAMES.output)!;
@@ -320,9 +319,16 @@ class GraphEngine implements Engine {
     }
   }
 
-  #open(bytes: Uint8Array): Promise<Session> {
-    const { file, device = "cpu", threads, mode = "lean" } = this.#options;
-    return openSession(bytes, { folder: file.folder, device, threads, packWeights: mode === "fast" });
+  #open(program: Program): Promise<Session> {
+    const { file, device = "cpu", threads, mode = "lean", runtime = onnxRuntime } = this.#options;
+    const opset = this.#graph.opsets.get("") ?? 1;
+    return runtime.open(program, {
+      folder: file.folder,
+      opset,
+      device,
+      threads,
+      packWeights: mode === "fast",
+    });
   }
 
   async #keep(key: string, session: Session): Promise<Session> {

@@ -8,9 +8,10 @@ import { float32, type Tensor, type TensorSet, tensor, tensorSet } from "../../.
 import { createRng, type Rng } from "../../../base/rng.ts";
 import { Builder } from "../../../training/onnx/builder.ts";
 import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
-import { openSession, type Session } from "../../../training/onnx/edge/session.ts";
+import { openSession } from "../../../training/onnx/edge/session.ts";
 import type { Attributes, Graph } from "../../../training/onnx/graph.ts";
 import type { Program } from "../../../training/onnx/program.ts";
+import type { Session } from "../../../training/onnx/runtime.ts";
 import { saveProgram } from "../../../training/onnx/save.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
 

@@ -1,24 +1,15 @@
 /** The runtime: opens a serialized graph and runs it. The only file of the engine that knows onnxruntime. */
 import ort from "onnxruntime-node";
-import { type DType, type Tensor, type TensorSet, tensor, tensorSet } from "../../../adapters/tensor.ts";
+import { type DType, type Tensor, tensor, tensorSet } from "../../../adapters/tensor.ts";
 import { FedloomError, messageOf } from "../../../base/errors.ts";
-import type { Device } from "../engine.ts";
+import type { Device, Runtime, Session, SessionOptions } from "../runtime.ts";
+import { saveProgram } from "../save.ts";
 
-export interface SessionOptions {
-  /** Folder that external weights lie in. */
-  readonly folder: string;
-  readonly device: Device;
-  readonly threads?: number | undefined;
-  /** Keeps a copy of each weight in the order that the processor's kernels like best. */
-  readonly packWeights: boolean;
-}
-
-export interface Session {
-  run(inputs: TensorSet, outputs?: readonly string[]): Promise<TensorSet>;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  close(): Promise<void>;
-}
+/** What an engine takes where it is told nothing else. */
+export const onnxRuntime: Runtime = {
+  open: (program, { opset, ...options }) => openSession(saveProgram(program, opset), options),
+  openModel: openSession,
+};
 
 const RUNTIME_TYPES: Partial<Record<DType, ort.Tensor.Type>> = {
   F32: "float32",
