@@ -7,7 +7,7 @@ import type { Rng } from "../../base/rng.ts";
 import { readJson } from "../../training/models/json-file.ts";
 import type { Composite } from "../../training/onnx/composite.ts";
 import type { Batch } from "../../training/onnx/engine.ts";
-import { prepareGraph } from "../../training/onnx/open.ts";
+import { prepareGraph } from "../../training/onnx/prepare.ts";
 import type { ModelGraphs } from "./graphs.ts";
 
 export interface Proof {

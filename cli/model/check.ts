@@ -16,7 +16,7 @@ import { trainingOptions } from "../../config/training.ts";
 import { loraSpecs } from "../../training/lora-specs.ts";
 import { type Composite, openComposite } from "../../training/onnx/composite.ts";
 import type { Batch } from "../../training/onnx/engine.ts";
-import { prepareGraph } from "../../training/onnx/open.ts";
+import { prepareGraph } from "../../training/onnx/prepare.ts";
 import type { Device } from "../../training/onnx/runtime.ts";
 import { createOptimizer } from "../../training/optimizers.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "../cli.ts";

@@ -5,7 +5,7 @@ import { writeTargets } from "../../training/onnx/edge/targets-file.ts";
 import type { GraphFile, LinearModule } from "../../training/onnx/engine.ts";
 import { estimateTraining } from "../../training/onnx/estimate-training.ts";
 import type { Graph } from "../../training/onnx/graph.ts";
-import { prepareGraph } from "../../training/onnx/open.ts";
+import { prepareGraph } from "../../training/onnx/prepare.ts";
 import { supportOf } from "../../training/onnx/support.ts";
 import { byteSize } from "../../training/onnx/weight.ts";
 import type { Cli, CommonOptions } from "../cli.ts";

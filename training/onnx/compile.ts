@@ -35,6 +35,8 @@ export interface Plan {
   readonly output: string;
   /** Rows of the output that are computed; all of them where absent. */
   readonly rows?: number | undefined;
+  /** The loss of each row in place of their sum: rows of several clients. */
+  readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
   readonly wanted: readonly string[];
 }
@@ -88,7 +90,7 @@ export function compile(
     const labels = builder.input(NAMES.labels, "I64", [count, 1]);
     const weights = builder.input(NAMES.weights, "F32", [count, 1]);
     const loss = crossEntropy(logits, labels, weights, g);
-    outputs.set(NAMES.loss, loss.sum);
+    outputs.set(NAMES.loss, plan.apart === true ? loss.rows : loss.sum);
     const dLogits = g.cast(g.mul(loss.dLogits, scale), output.type);
     seeds.set(output, g.reshape(dLogits, output.shape));
   } else {

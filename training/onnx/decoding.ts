@@ -11,7 +11,7 @@ import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "./forma
 import type { GraphInput } from "./graph.ts";
 import { loadGraph } from "./load.ts";
 import { factorName, type LoraPair } from "./lora.ts";
-import { prepareGraph } from "./open.ts";
+import { prepareGraph } from "./prepare.ts";
 import { matchModule } from "./targets/match.ts";
 
 export interface Decoding {

@@ -112,6 +112,12 @@ export interface Batch {
   readonly seed?: string;
 }
 
+/** One client's part of a step that several take together. */
+export interface Share {
+  readonly batch: Batch;
+  readonly parameters: TensorSet;
+}
+
 export interface StepResult {
   /** Sum of the cross-entropy over all labels, and their number. Their quotient is the mean loss. */
   readonly lossSum: number;
@@ -135,6 +141,12 @@ export interface Engine {
   readonly absent: readonly string[];
   /** Loss and gradients, whatever they are: whoever trains looks whether they are finite. */
   step(batch: Batch, parameters: TensorSet): Promise<StepResult>;
+  /**
+   * What `step` gives for each share, but for rounding, in one pass over the frozen weights: rows of different clients
+   * meet different LoRA factors in one batch. One share is `step` to the bit. Taken one by one where whole weights are
+   * trained, or where the batches differ in more than rows and tokens.
+   */
+  stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]>;
   /**
    * The chosen output. With `rows`, indices into its flattened leading axes ([B, S] or [B]), only those
    * rows, [rows.length, ...]: the projection onto the vocabulary then runs on them alone.

@@ -4,7 +4,7 @@ import { compile } from "./compile.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import { completeInputs, rowBucket } from "./inputs.ts";
 import { factorName, withLora } from "./lora.ts";
-import type { PreparedGraph } from "./open.ts";
+import type { PreparedGraph } from "./prepare.ts";
 
 export interface TrainingShape {
   readonly batch: number;

@@ -4,6 +4,9 @@
  *
  * A packed projection (q, k, v in one matrix) takes the pairs of all its modules in one: their A stand one
  * under the other, and each B holds its own columns of ranks and its own rows of outputs.
+ *
+ * With factors of k clients, A is [k, rank, in] and B [k, out, rank]: the rows of x are k equal blocks one under the
+ * other, each multiplied with its own client's factors, while the layer itself sees them as one batch.
  */
 import type { LinearModule, LoraSpec } from "./engine.ts";
 import { type Attributes, type Graph, type GraphInput, type GraphNode, int, ints, string } from "./graph.ts";
@@ -17,8 +20,13 @@ export interface LoraPair {
 export const factorName = (path: string, factor: "A" | "B"): string =>
   `base_model.model.${path}.lora_${factor}.weight`;
 
-/** The graph with the pairs' factors among its inputs. Pairs of one node must not share columns. */
-export function withLora(graph: Graph, pairs: readonly LoraPair[]): Graph {
+/**
+ * The graph with the pairs' factors among its inputs. Pairs of one node must not share columns.
+ *
+ * @param clients whose factors the inputs hold; with one, they have no axis for it
+ */
+export function withLora(graph: Graph, pairs: readonly LoraPair[], clients = 1): Graph {
+  const leading = clients === 1 ? [] : [clients];
   const byNode = Map.groupBy(pairs, (pair) => pair.module.node);
   const inputs: GraphInput[] = [...graph.inputs];
   const weights = new Map(graph.weights);
@@ -26,15 +34,28 @@ export function withLora(graph: Graph, pairs: readonly LoraPair[]): Graph {
     const own = byNode.get(node.name);
     if (own === undefined) return [node];
     for (const { module, spec } of own) {
-      inputs.push({ name: factorName(spec.path, "A"), type: "F32", shape: [spec.rank, module.in] });
-      inputs.push({ name: factorName(spec.path, "B"), type: "F32", shape: [module.out, spec.rank] });
+      inputs.push({
+        name: factorName(spec.path, "A"),
+        type: "F32",
+        shape: [...leading, spec.rank, module.in],
+      });
+      inputs.push({
+        name: factorName(spec.path, "B"),
+        type: "F32",
+        shape: [...leading, module.out, spec.rank],
+      });
     }
-    return besides(node, own, weights);
+    return besides(node, own, weights, clients);
   });
   return { ...graph, nodes, inputs, weights };
 }
 
-function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<string, Weight>): GraphNode[] {
+function besides(
+  node: GraphNode,
+  pairs: readonly LoraPair[],
+  weights: Map<string, Weight>,
+  clients: number,
+): GraphNode[] {
   const made: GraphNode[] = [];
   const root = `lora/${node.name}`;
   const op = (name: string, kind: string, inputs: readonly string[], attributes: Attributes = {}): string => {
@@ -46,6 +67,8 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
     weights.set(`${root}/${name}`, weight);
     return `${root}/${name}`;
   };
+  const together = clients > 1;
+  const turned = together ? [0, 2, 1] : [1, 0];
   const y = node.outputs[0]!;
   const x = node.inputs[0]!;
   const scales = new Set(pairs.map(({ spec }) => spec.scale));
@@ -63,9 +86,9 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
       "A",
       "Concat",
       ordered.map(({ spec }) => factorName(spec.path, "A")),
-      { axis: int(0) },
+      { axis: int(together ? 1 : 0) },
     );
-    b = stackedB(ordered, op, constant);
+    b = stackedB(ordered, together, op, constant);
   }
   const dropped = made.length; // dropout acts on the branch's input
   const branch = op("x", "LoraInput", [x]);
@@ -74,7 +97,11 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
     domain: "fedloom",
     attributes: { module: string(pairs[0]!.spec.path) },
   };
-  const z = op("z", "MatMul", [branch, op("At", "Transpose", [a], { perm: ints([1, 0]) })]);
+  const blocks = [BigInt(clients), -1n, BigInt(pairs[0]!.module.in)];
+  const rows = together
+    ? op("rows", "Reshape", [branch, constant("blocks", weightOf("I64", [3], BigInt64Array.from(blocks)))])
+    : branch;
+  const z = op("z", "MatMul", [rows, op("At", "Transpose", [a], { perm: ints(turned) })]);
   const ranks = pairs.reduce((sum, { spec }) => sum + spec.rank, 0);
   const scale =
     scales.size === 1
@@ -85,8 +112,9 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
           Float32Array.from(pairs.flatMap(({ spec }) => new Array<number>(spec.rank).fill(spec.scale))),
         );
   const scaled = op("scaled", "Mul", [z, constant("scale", scale)]);
-  const delta = op("delta", "MatMul", [scaled, op("Bt", "Transpose", [b], { perm: ints([1, 0]) })]);
   const base = `${y}/base`;
+  const product = op("delta", "MatMul", [scaled, op("Bt", "Transpose", [b], { perm: ints(turned) })]);
+  const delta = together ? op("whole", "Reshape", [product, op("shape", "Shape", [base])]) : product;
   return [
     { ...node, outputs: [base, ...node.outputs.slice(1)] },
     ...made,
@@ -104,6 +132,7 @@ function besides(node: GraphNode, pairs: readonly LoraPair[], weights: Map<strin
 /** Each B padded with zeros to all outputs and all ranks, and summed. */
 function stackedB(
   pairs: readonly LoraPair[],
+  together: boolean,
   op: (name: string, kind: string, inputs: readonly string[], attributes?: Attributes) => string,
   constant: (name: string, weight: Weight) => string,
 ): string {
@@ -112,13 +141,14 @@ function stackedB(
   let rank = 0;
   const padded = pairs.map(({ module, spec }, i) => {
     const [from, to] = module.columns ?? [0, module.out];
-    const pads = [from, rank, total - to, ranks - rank - spec.rank];
+    const first = together ? [0] : [];
+    const pads = [...first, from, rank, ...first, total - to, ranks - rank - spec.rank];
     rank += spec.rank;
     const list = constant(
       `pads${i}`,
       weightOf(
         "I64",
-        [4],
+        [pads.length],
         BigInt64Array.from(pads, (p) => BigInt(p)),
       ),
     );

@@ -11,6 +11,8 @@ import type { Maths } from "./maths.ts";
 import type { Value } from "./program.ts";
 
 export interface Loss {
+  /** Of each row, weighted, [n, 1]. */
+  readonly rows: Value;
   /** Sum over the rows, [1]. */
   readonly sum: Value;
   /** Its gradient with respect to the logits, float32. */
@@ -27,10 +29,11 @@ export function crossEntropy(logits: Value, labels: Value, weights: Value, g: Ma
   const p = g.op("Softmax", [x], { axis: int(-1) });
   const logSum = g.sub(g.reduceMax(x, [1]), g.op("Log", [g.reduceMax(p, [1])]));
   const atLabel = g.op("GatherElements", [x, labels], { axis: int(1) });
-  const sum = g.reduceSum(g.mul(g.sub(logSum, atLabel), weights), [0, 1], false);
+  const rows = g.mul(g.sub(logSum, atLabel), weights);
+  const sum = g.reduceSum(rows, [0, 1], false);
   const dx = g.op("ScatterElements", [g.mul(p, weights), labels, g.neg(weights)], {
     axis: int(1),
     reduction: string("add"),
   });
-  return { sum: g.reshape(sum, [1]), dLogits: dx };
+  return { rows, sum: g.reshape(sum, [1]), dLogits: dx };
 }

@@ -1,106 +1,53 @@
 /** Opens a graph for training: finds its modules, puts LoRA beside them, and runs what compile.ts makes. */
-import { compareNames, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
+import { type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
 import { dropoutMask } from "./edge/masks.ts";
 import { onnxRuntime } from "./edge/session.ts";
-import type { Batch, Engine, EngineOptions, LinearModule, ParameterSpec, StepResult } from "./engine.ts";
+import type {
+  Batch,
+  Engine,
+  EngineOptions,
+  LinearModule,
+  ParameterSpec,
+  Share,
+  StepResult,
+} from "./engine.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
-import { loadGraph } from "./load.ts";
-import { factorName, type LoraPair, withLora } from "./lora.ts";
-import { splitAttention } from "./lower/attention.ts";
-import { resolveBranches } from "./lower/branches.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
-import { inlineFunctions } from "./lower/functions.ts";
-import { upgrade } from "./lower/upgrade.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
+import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
-import { NEWEST_OPSET } from "./rules/rule.ts";
 import type { Session } from "./runtime.ts";
 import { DataNeeded } from "./specialize.ts";
-import { findModules } from "./targets/find.ts";
-import { matchModule } from "./targets/match.ts";
 import {
-  initialValue,
-  savedModule,
-  type TrainedWeight,
-  trainedInitializers,
-  withTrained,
-} from "./trained.ts";
+  type Block,
+  ofClient,
+  rowsOfClient,
+  type Stack,
+  stackBlocks,
+  stackMasks,
+  stackParameters,
+} from "./together.ts";
+import { initialValue } from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
-/** Training always takes the branch without a cache. */
-const FIXED_INPUTS = new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(0))]]);
-
 const MAX_SESSIONS = 8;
-
-/** A graph of a file, ready for LoRA: functions inlined, branches taken, only what the output needs. */
-export interface PreparedGraph {
-  readonly graph: Graph;
-  readonly output: string;
-  readonly modules: readonly LinearModule[];
-  /** Whether it reads pictures or sounds instead of tokens. */
-  readonly isEncoder: boolean;
-}
-
-export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "mapping">): PreparedGraph {
-  const loaded = inlineFunctions(loadGraph(options.file));
-  const resolved = resolveBranches(loaded, FIXED_INPUTS);
-  const output = options.output ?? resolved.outputs[0]!;
-  if (!resolved.outputs.includes(output))
-    throw new FedloomError(
-      "F2110",
-      `Cannot use "${options.file.name}": it must have output "${output}", got ${resolved.outputs.map((o) => `"${o}"`).join(", ")}`,
-    );
-  const graph = upgrade(splitAttention(withoutDeadNodes(resolved, [output])), NEWEST_OPSET);
-  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
-  return { graph, output, modules: findModules(graph, options.mapping), isEncoder };
-}
 
 /** @throws FedloomError F2101, F2110, F2111, F2113 as the graph and the options deserve */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   return new GraphEngine(options, placeParameters(options, prepareGraph(options)));
 }
 
-interface Placed extends PreparedGraph {
-  readonly parameters: readonly ParameterSpec[];
-  readonly absent: readonly string[];
-  readonly trained: readonly TrainedWeight[];
-  /** The graph as it was, which has the initial values. */
-  readonly weights: ReadonlyMap<string, Weight>;
-}
-
-/** The graph with everything trained among its inputs. */
-function placeParameters(options: EngineOptions, prepared: PreparedGraph): Placed {
-  const absent: string[] = [];
-  const find = (path: string): LinearModule | undefined => {
-    const module = matchModule(path, prepared.modules, prepared.isEncoder);
-    if (module === undefined) absent.push(path);
-    return module;
-  };
-  const pairs = options.lora.flatMap((spec): LoraPair[] => {
-    const module = find(spec.path);
-    return module === undefined ? [] : [{ module, spec }];
-  });
-  const saved = (options.saved ?? []).flatMap((path) => {
-    const module = find(path);
-    return module === undefined ? [] : savedModule(prepared.graph, module, path);
-  });
-  const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];
-  const factors = pairs.flatMap(({ module, spec }): ParameterSpec[] => [
-    { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
-    { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
-  ]);
-  const parameters = [...factors, ...trained.map(({ parameter }) => parameter)];
-  return {
-    ...prepared,
-    graph: withTrained(withLora(prepared.graph, pairs), trained),
-    parameters: parameters.sort((a, b) => compareNames(a.name, b.name)),
-    absent,
-    trained,
-    weights: prepared.graph.weights,
-  };
+/** What a run of the graph is fed beside the plan's own inputs. */
+interface Pass {
+  /** Whose factors the parameters hold, in front of their own axes where there are several. */
+  readonly clients: number;
+  readonly inputs: TensorSet;
+  readonly parameters: TensorSet;
+  /** Dropout masks; absent where nothing is dropped. */
+  readonly maskOf: ((name: string, shape: readonly number[]) => Tensor) | undefined;
 }
 
 class GraphEngine implements Engine {
@@ -109,21 +56,21 @@ class GraphEngine implements Engine {
   readonly parameters: readonly ParameterSpec[];
   readonly absent: readonly string[];
   readonly #options: EngineOptions;
-  readonly #placed: Placed;
+  readonly #placed: PlacedGraph;
   readonly #graph: Graph;
   readonly #output: string;
-  /** With dropout on its LoRA branches, for training with a seed. */
-  readonly #dropping: Graph | undefined;
+  readonly #graphs = new Map<string, Graph>();
+  /** Inputs of each adapted module. */
+  readonly #widths: ReadonlyMap<string, number>;
   /** By shapes and plan, the longest unused first. */
   readonly #sessions = new Map<string, Session>();
   readonly #masks = new WeakMap<Session, readonly Value[]>();
 
-  constructor(options: EngineOptions, placed: Placed) {
+  constructor(options: EngineOptions, placed: PlacedGraph) {
     this.#options = options;
     this.#placed = placed;
     this.#graph = placed.graph;
-    const { dropout = 0 } = options;
-    this.#dropping = dropout > 0 ? withMasks(placed.graph, 1 - dropout) : undefined;
+    this.#widths = new Map(placed.pairs.map(({ module, spec }) => [spec.path, module.in]));
     this.#output = placed.output;
     const names = new Set(placed.parameters.map(({ name }) => name));
     this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
@@ -140,11 +87,36 @@ class GraphEngine implements Engine {
   }
 
   async step(batch: Batch, parameters: TensorSet): Promise<StepResult> {
-    const { objective } = this.#options;
+    return (await this.stepTogether([{ batch, parameters }]))[0]!;
+  }
+
+  async stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]> {
+    const { objective, dropout = 0 } = this.#options;
     if (objective === "none") throw new TypeError("An engine without an objective has no step");
-    const { rows, labels } = labelledRows(batch, objective);
-    const inputs = this.#inputs(batch);
-    const total = batch.labels!.data.length;
+    const blocks = shares.map(({ batch }) => {
+      const labelled = labelledRows(batch, objective);
+      return { labelled, inputs: this.#inputs(batch), labelShape: batch.labels!.shape }; // labelled rows have labels
+    });
+    const seeds = shares.map(({ batch }) => batch.seed);
+    const drops = dropout > 0 && seeds.some((seed) => seed !== undefined);
+    const alike = shares.length === 1 || !drops || seeds.every((seed) => seed !== undefined);
+    const stack = alike && this.#placed.trained.length === 0 ? stackBlocks(blocks) : undefined;
+    if (stack === undefined && shares.length > 1) {
+      const results: StepResult[] = [];
+      for (const { batch, parameters } of shares) results.push(await this.step(batch, parameters));
+      return results;
+    }
+    return this.#stepStacked(shares, stack ?? stackBlocks(blocks)!, blocks, drops);
+  }
+
+  async #stepStacked(
+    shares: readonly Share[],
+    stack: Stack,
+    blocks: readonly Block[],
+    drops: boolean,
+  ): Promise<readonly StepResult[]> {
+    const { rows, labels } = stack.labelled;
+    const total = stack.slots * stack.rows * stack.length;
     const bucket = rowBucket(rows.length);
     const all = bucket >= total;
     const count = all ? total : bucket;
@@ -158,19 +130,54 @@ class GraphEngine implements Engine {
       weightData[place] = 1;
       rowData[place] = BigInt(rows[i]!);
     });
+    const apart = stack.slots > 1;
     const plan: Plan = {
       kind: "loss",
       output: this.#output,
       rows: all ? undefined : count,
       wanted: this.#wanted(),
+      ...(apart && { apart }),
     };
-    const results = await this.#run(plan, inputs, batch.seed, parameters, [
-      [NAMES.labels, tensor("I64", [count, 1], labelData)],
-      [NAMES.weights, tensor("F32", [count, 1], weightData)],
-      [NAMES.rows, tensor("I64", [count], rowData)],
-    ]);
-    const lossSum = results.get(NAMES.loss)!.data[0] as number; // F32
-    return { lossSum, labels: rows.length, ...this.#gradients(results) };
+    const maskOf = (name: string, shape: readonly number[]): Tensor => {
+      const keep = 1 - (this.#options.dropout ?? 0);
+      const draw = (client: number, own: readonly number[]): Tensor =>
+        dropoutMask(shares[client]!.batch.seed ?? "", name, own, keep);
+      if (!apart) return draw(0, shape);
+      const shapes = blocks.map(({ labelShape }) => labelShape);
+      return stackMasks(stack, shape, this.#widths.get(name.slice(MASK.length))!, shapes, draw);
+    };
+    const own = shares.map(({ parameters }) => this.#checked(parameters));
+    const results = await this.#run(
+      plan,
+      {
+        clients: stack.slots,
+        inputs: stack.inputs,
+        parameters: apart ? stackParameters(this.parameters, own, stack.slots) : own[0]!,
+        maskOf: drops ? maskOf : undefined,
+      },
+      [
+        [NAMES.labels, tensor("I64", [count, 1], labelData)],
+        [NAMES.weights, tensor("F32", [count, 1], weightData)],
+        [NAMES.rows, tensor("I64", [count], rowData)],
+      ],
+    );
+    const losses = results.get(NAMES.loss)!.data as Float32Array; // F32
+    let next = 0;
+    return blocks.map(({ labelled, inputs }, client) => {
+      let lossSum = apart ? 0 : losses[0]!;
+      if (apart) for (const _ of labelled.rows) lossSum += losses[places[next++]!]!;
+      const { gradients, inputGradients } = this.#gradients(results);
+      return {
+        lossSum,
+        labels: labelled.rows.length,
+        gradients: apart ? mapSet(gradients, (_, whole) => ofClient(client, whole)) : gradients,
+        inputGradients: apart
+          ? mapSet(inputGradients, (name, whole) =>
+              rowsOfClient(client, inputs.get(name)!, whole, stack.rows),
+            )
+          : inputGradients,
+      };
+    });
   }
 
   async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
@@ -178,7 +185,7 @@ class GraphEngine implements Engine {
     const count = rows === undefined ? undefined : rowBucket(rows.length);
     const plan: Plan = { kind: "forward", output: this.#output, rows: count, wanted: [] };
     const rowData = BigInt64Array.from({ length: count ?? 0 }, (_, i) => BigInt(rows?.[i] ?? 0));
-    const results = await this.#run(plan, inputs, batch.seed, parameters, [
+    const results = await this.#run(plan, this.#passOf(batch, inputs, parameters), [
       [NAMES.rows, tensor("I64", [count ?? 0], rowData)],
     ]);
     const output = results.get(NAMES.output)!;
@@ -193,9 +200,8 @@ class GraphEngine implements Engine {
     outputGradient: Tensor,
   ): Promise<Pick<StepResult, "gradients" | "inputGradients">> {
     const plan: Plan = { kind: "backward", output: this.#output, wanted: this.#wanted() };
-    const results = await this.#run(plan, this.#inputs(batch), batch.seed, parameters, [
-      [NAMES.outputGradient, outputGradient],
-    ]);
+    const pass = this.#passOf(batch, this.#inputs(batch), parameters);
+    const results = await this.#run(plan, pass, [[NAMES.outputGradient, outputGradient]]);
     return this.#gradients(results);
   }
 
@@ -230,20 +236,31 @@ class GraphEngine implements Engine {
     };
   }
 
-  async #run(
-    plan: Plan,
-    inputs: TensorSet,
-    seed: string | undefined,
-    parameters: TensorSet,
-    extra: readonly (readonly [string, Tensor])[],
-  ): Promise<TensorSet> {
-    const feeds = new Map([...inputs, ...this.#checked(parameters), ...extra]);
-    const dropping = seed === undefined ? undefined : this.#dropping;
-    const session = await this.#sessionFor(plan, inputs, feeds, dropping);
-    const keep = 1 - (this.#options.dropout ?? 0);
-    for (const { name, shape } of this.#masks.get(session) ?? [])
-      feeds.set(name, dropoutMask(seed ?? "", name, shape, keep));
+  #passOf({ seed }: Batch, inputs: TensorSet, parameters: TensorSet): Pass {
+    const { dropout = 0 } = this.#options;
+    const maskOf =
+      seed === undefined || dropout === 0
+        ? undefined
+        : (name: string, shape: readonly number[]) => dropoutMask(seed, name, shape, 1 - dropout);
+    return { clients: 1, inputs, parameters: this.#checked(parameters), maskOf };
+  }
+
+  async #run(plan: Plan, pass: Pass, extra: readonly (readonly [string, Tensor])[]): Promise<TensorSet> {
+    const feeds = new Map([...pass.inputs, ...pass.parameters, ...extra]);
+    const session = await this.#sessionFor(plan, pass, feeds);
+    for (const { name, shape } of this.#masks.get(session) ?? []) feeds.set(name, pass.maskOf!(name, shape));
     return session.run(tensorSet(session.inputs.map((name) => [name, feeds.get(name)!] as const)));
+  }
+
+  /** With the factors of so many clients, and with dropout on its LoRA branches or without. */
+  #graphFor(clients: number, dropping: boolean): Graph {
+    const key = `${clients} ${dropping}`;
+    const known = this.#graphs.get(key);
+    if (known !== undefined) return known;
+    const plain = clients === 1 ? this.#placed.graph : this.#placed.place(clients);
+    const graph = dropping ? withMasks(plain, 1 - (this.#options.dropout ?? 0)) : plain;
+    this.#graphs.set(key, graph);
+    return graph;
   }
 
   #checked(parameters: TensorSet): TensorSet {
@@ -262,12 +279,12 @@ class GraphEngine implements Engine {
 
   async #sessionFor(
     plan: Plan,
-    inputs: TensorSet,
+    { inputs, clients, maskOf }: Pick<Pass, "inputs" | "clients" | "maskOf">,
     feeds: TensorSet,
-    dropping: Graph | undefined,
   ): Promise<Session> {
+    const dropping = maskOf !== undefined;
     const shapes = [...inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
-    let key = `${plan.kind} ${plan.rows} ${dropping === undefined ? "" : "dropout "}${shapes}`;
+    let key = `${plan.kind} ${plan.rows} ${clients} ${dropping ? "dropout " : ""}${shapes}`;
     const known = new Map<string, Weight>();
     for (;;) {
       const open = this.#sessions.get(key);
@@ -279,7 +296,7 @@ class GraphEngine implements Engine {
       const needed = this.#needed.get(key);
       try {
         if (needed !== undefined) throw needed;
-        const program = compile(dropping ?? this.#graph, plan, inputs, known);
+        const program = compile(this.#graphFor(clients, dropping), plan, inputs, known);
         const session = await this.#open(program);
         this.#masks.set(
           session,
@@ -341,6 +358,10 @@ class GraphEngine implements Engine {
     }
     return session;
   }
+}
+
+function mapSet(set: TensorSet, change: (name: string, tensor: Tensor) => Tensor): TensorSet {
+  return new Map([...set].map(([name, value]) => [name, change(name, value)]));
 }
 
 /** The asked rows of an output that holds them in order (and some more), or of one that holds all rows. */

@@ -1,0 +1,90 @@
+/** A graph made ready for training: functions inlined, branches taken, modules found, everything trained among its inputs. */
+import { compareNames } from "../../adapters/tensor.ts";
+import { FedloomError } from "../../base/errors.ts";
+import type { EngineOptions, LinearModule, ParameterSpec } from "./engine.ts";
+import type { Graph } from "./graph.ts";
+import { loadGraph } from "./load.ts";
+import { factorName, type LoraPair, withLora } from "./lora.ts";
+import { splitAttention } from "./lower/attention.ts";
+import { resolveBranches } from "./lower/branches.ts";
+import { withoutDeadNodes } from "./lower/dead.ts";
+import { inlineFunctions } from "./lower/functions.ts";
+import { upgrade } from "./lower/upgrade.ts";
+import { NEWEST_OPSET } from "./rules/rule.ts";
+import { findModules } from "./targets/find.ts";
+import { matchModule } from "./targets/match.ts";
+import { savedModule, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
+import { type Weight, weightOf } from "./weight.ts";
+
+/** Training always takes the branch without a cache. */
+const FIXED_INPUTS = new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(0))]]);
+
+/** A graph of a file, ready for LoRA: functions inlined, branches taken, only what the output needs. */
+export interface PreparedGraph {
+  readonly graph: Graph;
+  readonly output: string;
+  readonly modules: readonly LinearModule[];
+  /** Whether it reads pictures or sounds instead of tokens. */
+  readonly isEncoder: boolean;
+}
+
+export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "mapping">): PreparedGraph {
+  const loaded = inlineFunctions(loadGraph(options.file));
+  const resolved = resolveBranches(loaded, FIXED_INPUTS);
+  const output = options.output ?? resolved.outputs[0]!;
+  if (!resolved.outputs.includes(output))
+    throw new FedloomError(
+      "F2110",
+      `Cannot use "${options.file.name}": it must have output "${output}", got ${resolved.outputs.map((o) => `"${o}"`).join(", ")}`,
+    );
+  const graph = upgrade(splitAttention(withoutDeadNodes(resolved, [output])), NEWEST_OPSET);
+  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
+  return { graph, output, modules: findModules(graph, options.mapping), isEncoder };
+}
+
+/** A graph with parameters. */
+export interface PlacedGraph extends PreparedGraph {
+  readonly parameters: readonly ParameterSpec[];
+  readonly absent: readonly string[];
+  readonly trained: readonly TrainedWeight[];
+  readonly pairs: readonly LoraPair[];
+  /** The graph with the factors of several clients. */
+  place(clients: number): Graph;
+  /** The graph as it was, which has the initial values. */
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+/** @throws FedloomError F2113 for weights that cannot be trained */
+export function placeParameters(options: EngineOptions, prepared: PreparedGraph): PlacedGraph {
+  const absent: string[] = [];
+  const find = (path: string): LinearModule | undefined => {
+    const module = matchModule(path, prepared.modules, prepared.isEncoder);
+    if (module === undefined) absent.push(path);
+    return module;
+  };
+  const pairs = options.lora.flatMap((spec): LoraPair[] => {
+    const module = find(spec.path);
+    return module === undefined ? [] : [{ module, spec }];
+  });
+  const saved = (options.saved ?? []).flatMap((path) => {
+    const module = find(path);
+    return module === undefined ? [] : savedModule(prepared.graph, module, path);
+  });
+  const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];
+  const factors = pairs.flatMap(({ module, spec }): ParameterSpec[] => [
+    { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
+    { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
+  ]);
+  const parameters = [...factors, ...trained.map(({ parameter }) => parameter)];
+  const place = (clients: number): Graph => withTrained(withLora(prepared.graph, pairs, clients), trained);
+  return {
+    ...prepared,
+    graph: place(1),
+    place,
+    pairs,
+    parameters: parameters.sort((a, b) => compareNames(a.name, b.name)),
+    absent,
+    trained,
+    weights: prepared.graph.weights,
+  };
+}
