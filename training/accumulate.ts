@@ -1,6 +1,6 @@
 /** The gradient of a whole step: the sum over its micro-batches, divided by the labels of all of them. */
 import type { TensorSet } from "../adapters/tensor.ts";
-import { assertNotAborted, type Learner, type Losses, type Row } from "./learner.ts";
+import { assertNotAborted, type Gradients, type Losses, type Portion, type Row } from "./learner.ts";
 import type { Parameter } from "./optimizers/rule.ts";
 
 export interface StepGradients extends Losses {
@@ -10,28 +10,30 @@ export interface StepGradients extends Losses {
 
 /** Buffers for all steps of a task: nothing large is allocated at a step. */
 export class Accumulator<R extends Row> {
-  readonly #learner: Learner<R>;
   readonly #sums: ReadonlyMap<string, Float32Array>;
 
-  constructor(learner: Learner<R>, parameters: readonly Parameter[]) {
-    this.#learner = learner;
+  constructor(parameters: readonly Parameter[]) {
     this.#sums = new Map(parameters.map(({ name, data }) => [name, new Float32Array(data.length)]));
   }
 
-  /** @param seedOf seed of the dropout masks of a micro-batch */
-  async step(
+  /**
+   * Asks for the gradients of one micro-batch after the other.
+   *
+   * @param seedOf seed of the dropout masks of a micro-batch
+   */
+  *step(
     batches: readonly (readonly R[])[],
     weights: TensorSet,
     seedOf: (part: number) => string,
     signal: AbortSignal | undefined,
-  ): Promise<StepGradients> {
+  ): Generator<Portion<R>, StepGradients, Gradients> {
     for (const sum of this.#sums.values()) sum.fill(0);
     const gradients = new Map<string, Float32Array>();
     let lossSum = 0;
     let labels = 0;
     for (const [part, batch] of batches.entries()) {
       assertNotAborted(signal, "Training");
-      const result = await this.#learner.gradients(batch, weights, seedOf(part));
+      const result = yield { rows: batch, parameters: weights, seed: seedOf(part) };
       lossSum += result.lossSum;
       labels += result.labels;
       for (const [name, sum] of this.#sums) {

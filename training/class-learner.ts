@@ -3,8 +3,8 @@ import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import { fitInputs } from "./fit-inputs.ts";
 import type { ImageRef, Images } from "./images.ts";
-import type { Gradients, Learner, Losses, Row } from "./learner.ts";
-import type { Engine } from "./onnx/engine.ts";
+import type { Gradients, Learner, Losses, Portion, Row } from "./learner.ts";
+import type { Engine, Share } from "./onnx/engine.ts";
 import { logSoftmax } from "./softmax.ts";
 import { attentionMask, paddedIds, paddedLength } from "./text-rows.ts";
 
@@ -34,15 +34,22 @@ export class ClassLearner implements Learner<ClassRow> {
   }
 
   async gradients(rows: readonly ClassRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {
-    const labels = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
-    return this.#options.engine.step(
-      {
+    const portion = { rows, parameters, ...(seed === undefined ? {} : { seed }) };
+    return (await this.gradientsTogether([portion]))[0]!;
+  }
+
+  async gradientsTogether(portions: readonly Portion<ClassRow>[]): Promise<readonly Gradients[]> {
+    const shares: Share[] = [];
+    for (const { rows, parameters, seed } of portions) {
+      const labels = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
+      const batch = {
         inputs: await this.#inputs(rows),
         labels: { dtype: "I64", shape: [rows.length], data: labels },
         ...(seed === undefined ? {} : { seed }),
-      },
-      parameters,
-    );
+      } as const;
+      shares.push({ batch, parameters });
+    }
+    return this.#options.engine.stepTogether(shares);
   }
 
   async losses(rows: readonly ClassRow[], parameters: TensorSet): Promise<Losses> {

@@ -21,11 +21,21 @@ export interface Gradients extends Losses {
   readonly gradients: TensorSet;
 }
 
+/** What a learner is asked for at a time: rows that one set of parameters meets. */
+export interface Portion<R extends Row> {
+  readonly rows: readonly R[];
+  readonly parameters: TensorSet;
+  /** Of the dropout masks; without one nothing is dropped. */
+  readonly seed?: string;
+}
+
 export interface Learner<R extends Row> {
   /** Names of the tensors that training can move; an adapter's other tensors stay as they are. */
   readonly trainable: ReadonlySet<string>;
   /** @param seed of the dropout masks; without one nothing is dropped */
   gradients(rows: readonly R[], parameters: TensorSet, seed?: string): Promise<Gradients>;
+  /** What `gradients` gives for each portion, but for rounding, in one pass; one by one where it is absent. */
+  gradientsTogether?(portions: readonly Portion<R>[]): Promise<readonly Gradients[]>;
   losses(rows: readonly R[], parameters: TensorSet): Promise<Losses>;
 }
 
@@ -38,6 +48,19 @@ export function microBatches<R extends Pick<Row, "length">>(rows: readonly R[], 
   return Array.from({ length: Math.ceil(sorted.length / size) }, (_, i) =>
     sorted.slice(i * size, (i + 1) * size),
   );
+}
+
+/** Gradients of each portion, in as few passes as the learner can. */
+export async function gradientsOf<R extends Row>(
+  learner: Learner<R>,
+  portions: readonly Portion<R>[],
+): Promise<readonly Gradients[]> {
+  if (learner.gradientsTogether !== undefined && portions.length > 1)
+    return learner.gradientsTogether(portions);
+  const results: Gradients[] = [];
+  for (const { rows, parameters, seed } of portions)
+    results.push(await learner.gradients(rows, parameters, seed));
+  return results;
 }
 
 /** @param what subject of the message: "Training" */

@@ -6,7 +6,15 @@ import { createRng } from "../base/rng.ts";
 import { Accumulator } from "./accumulate.ts";
 import { exampleFisher, runningFisher } from "./fisher.ts";
 import { gradientTerms } from "./gradient-terms.ts";
-import { assertNotAborted, type Learner, type Losses, microBatches, type Row } from "./learner.ts";
+import {
+  assertNotAborted,
+  type Gradients,
+  type Learner,
+  type Losses,
+  microBatches,
+  type Portion,
+  type Row,
+} from "./learner.ts";
 import type { Parameter } from "./optimizers/rule.ts";
 import { clipGradients, createOptimizer } from "./optimizers.ts";
 import { learningRateAt } from "./schedule.ts";
@@ -14,17 +22,20 @@ import { planSteps } from "./steps.ts";
 import { Tally } from "./tally.ts";
 import type { TrainControl, TrainResult, TrainTask } from "./trainer.ts";
 
+/** One task's training: it yields the next micro-batch and takes its gradients, until it returns what came of it. */
+export type Training<R extends Row> = AsyncGenerator<Portion<R>, TrainResult, Gradients>;
+
 /**
  * @param rows the task's examples
  * @throws FedloomError F2135 without rows, F2136 once the signal aborts, F2137 where numbers stop being finite
  */
-export async function trainLoop<R extends Row>(
+export async function* training<R extends Row>(
   task: TrainTask,
   rows: readonly R[],
   learner: Learner<R>,
   clock: Clock,
   { onProgress, onPartial, signal }: TrainControl,
-): Promise<TrainResult> {
+): Training<R> {
   if (rows.length === 0) throw new FedloomError("F2135", "Cannot train: the task has no examples");
   const { options, adapter } = task;
   const rng = createRng(task.seed);
@@ -34,7 +45,7 @@ export async function trainLoop<R extends Row>(
   const wants = (extra: string): boolean => task.extras?.includes(extra) === true;
   const addTerms = gradientTerms(task, parameters);
   const optimizer = createOptimizer(options, parameters, task.optimizerState);
-  const accumulator = new Accumulator(learner, parameters);
+  const accumulator = new Accumulator<R>(parameters);
   const running = wants("fisher-running") ? runningFisher(parameters) : undefined;
   const lossBefore = task.measure?.includes("lossBefore")
     ? await meanLoss(learner, rows, weights, size, signal)
@@ -47,7 +58,7 @@ export async function trainLoop<R extends Row>(
     const learningRate = learningRateAt(options, step, plan.steps);
     try {
       const seedOf = (part: number): string => rng.fork("dropout", step, part).uint32().toString();
-      const result = await accumulator.step(microBatches(stepRows, size), weights, seedOf, signal);
+      const result = yield* accumulator.step(microBatches(stepRows, size), weights, seedOf, signal);
       running?.add(result.gradients);
       addTerms(result.gradients, step / plan.steps);
       assertFinite(result, clipGradients(result.gradients, options.max_grad_norm));
@@ -70,6 +81,30 @@ export async function trainLoop<R extends Row>(
       ...(wants("fisher") ? { fisher: await exampleFisher(learner, rows, weights, parameters, signal) } : {}),
     },
   };
+}
+
+/** A training on its own. */
+export function trainLoop<R extends Row>(
+  task: TrainTask,
+  rows: readonly R[],
+  learner: Learner<R>,
+  clock: Clock,
+  control: TrainControl,
+): Promise<TrainResult> {
+  return alone(training(task, rows, learner, clock, control), learner);
+}
+
+async function alone<R extends Row>(run: Training<R>, learner: Learner<R>): Promise<TrainResult> {
+  let turn = await run.next();
+  while (turn.done !== true) {
+    const { rows, parameters, seed } = turn.value;
+    const answer = learner.gradients(rows, parameters, seed);
+    turn = await answer.then(
+      (gradients) => run.next(gradients),
+      (error: unknown) => run.throw(error),
+    );
+  }
+  return turn.value;
 }
 
 /** The adapter's tensors, those that are trained as float32 copies that the optimizer may write into. */

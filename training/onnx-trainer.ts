@@ -5,18 +5,21 @@ import { stackOnBase } from "../adapters/side-factors.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
+import type { Example } from "../data/example.ts";
 import { openClassifier } from "./classifier.ts";
 import type { Form, OpenForm } from "./form.ts";
 import { freshAdapter } from "./fresh-adapter.ts";
 import { type GeneratorOptions, openGenerator } from "./generator.ts";
-import { assertNotAborted, type Row } from "./learner.ts";
-import { trainLoop } from "./loop.ts";
+import { assertNotAborted, type Learner, type Row } from "./learner.ts";
+import { type Member, trainInLockstep } from "./lockstep.ts";
+import { training, trainLoop } from "./loop.ts";
 import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openModelDirectory, type Precision } from "./models/model-directory.ts";
 import { assertNoDropout, overBase } from "./over-base.ts";
 import { overCore } from "./over-core.ts";
-import type { Progress, Trainer } from "./trainer.ts";
+import type { Progress, TrainControl, Trainer, TrainResult, TrainTask } from "./trainer.ts";
+import { PLAIN, throughView, type View } from "./view.ts";
 
 export interface OnnxTrainerOptions extends GeneratorOptions {
   /** Model directory in the hub's layout. */
@@ -52,6 +55,34 @@ const PREPARING: Progress = {
 
 function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Trainer {
   const forms = openForms(form);
+  const place = async ({ adapter, corrections }: TrainTask): Promise<{ learner: Learner<R>; view: View }> => {
+    assertSameBase(adapter, hash);
+    const side = corrections?.base;
+    if (side !== undefined) assertNoDropout(adapter);
+    const cored = corePairs(adapter.tensors.keys()).length > 0;
+    if (side !== undefined && cored) {
+      throw new FedloomError(
+        "F2138",
+        "Cannot train over a base with side factors: the adapter must have no cores (lora_R)",
+      );
+    }
+    const stacked = side && stackOnBase(adapter, side);
+    const { learner } = await forms.of(stacked ?? withoutCore(adapter));
+    return { learner, view: stacked ? overBase(stacked) : cored ? overCore(adapter.tensors) : PLAIN };
+  };
+  const rowsOf = async (
+    { options }: TrainTask,
+    examples: readonly Example[],
+    { signal, onProgress }: TrainControl,
+  ): Promise<R[]> => {
+    const rows: R[] = [];
+    for (const example of examples) {
+      assertNotAborted(signal, "Training");
+      rows.push(await form.trainingRow(example, options.max_length));
+      onProgress?.(PREPARING);
+    }
+    return rows;
+  };
   return {
     name: "onnx",
     baseHash: hash,
@@ -61,30 +92,41 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
       return freshAdapter(request, form.modules, saved, hash, seed);
     },
     async train(task, examples, control) {
-      assertSameBase(task.adapter, hash);
-      const side = task.corrections?.base;
-      if (side !== undefined) assertNoDropout(task.adapter);
-      const cored = corePairs(task.adapter.tensors.keys()).length > 0;
-      if (side !== undefined && cored) {
-        throw new FedloomError(
-          "F2138",
-          "Cannot train over a base with side factors: the adapter must have no cores (lora_R)",
-        );
-      }
-      const stacked = side && stackOnBase(task.adapter, side);
-      const { learner } = await forms.of(stacked ?? withoutCore(task.adapter));
-      const rows: R[] = [];
-      for (const example of examples) {
-        assertNotAborted(control.signal, "Training");
-        rows.push(await form.trainingRow(example, task.options.max_length));
-        control.onProgress?.(PREPARING);
-      }
-      const own = stacked
-        ? overBase(learner, stacked)
-        : cored
-          ? overCore(learner, task.adapter.tensors)
-          : learner;
-      return trainLoop(task, rows, own, clock, control);
+      const { learner, view } = await place(task);
+      return trainLoop(
+        task,
+        await rowsOf(task, examples, control),
+        throughView(learner, view),
+        clock,
+        control,
+      );
+    },
+    trainTogether(jobs, how) {
+      const results = jobs.map(() => Promise.withResolvers<TrainResult>());
+      const placed = jobs.map(async ({ task, examples, control }, i) => {
+        const { learner, view } = await place(task);
+        const member: Member<R> = {
+          view,
+          begin: async () =>
+            training(task, await rowsOf(task, examples, control), throughView(learner, view), clock, control),
+          done: results[i]!.resolve,
+          failed: results[i]!.reject,
+        };
+        return { learner, member };
+      });
+      void Promise.allSettled(placed).then(async (settled) => {
+        const ready = settled.flatMap((one, i) => {
+          if (one.status === "fulfilled") return [one.value];
+          results[i]!.reject(one.reason);
+          return [];
+        });
+        // Adapters of another form, as of another rank, take passes of their own.
+        for (const [learner, group] of Map.groupBy(ready, (one) => one.learner)) {
+          const members = group.map(({ member }) => member);
+          await trainInLockstep(learner, members, how.atOnce);
+        }
+      });
+      return results.map(({ promise }) => promise);
     },
     async predict({ adapter: given, ...task }, examples, { signal }) {
       const adapter = given && withoutCore(given);

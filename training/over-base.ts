@@ -3,10 +3,10 @@
  * alone are trained. The engine sees one adapter of rank r + R, own rows of A and columns of B first.
  */
 import type { Adapter } from "../adapters/adapter.ts";
-import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import { float32, tensorSet } from "../adapters/tensor.ts";
 import { parseName } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
-import type { Learner, Row } from "./learner.ts";
+import type { View } from "./view.ts";
 
 /** @throws FedloomError F2138 for an adapter with dropout, which would fall on the base's side factors too */
 export function assertNoDropout({ config }: Adapter): void {
@@ -17,12 +17,8 @@ export function assertNoDropout({ config }: Adapter): void {
   );
 }
 
-/**
- * @param learner of the stacked adapter's form
- * @param stacked what `stackOnBase` made of the adapter and its side factors
- * @returns a learner of the adapter's own form
- */
-export function overBase<R extends Row>(learner: Learner<R>, stacked: Adapter): Learner<R> {
+/** @param stacked what `stackOnBase` made of the adapter and its side factors */
+export function overBase(stacked: Adapter): View {
   // Filled in place: the side factors stay, the own part is copied over before each call.
   const whole = tensorSet(
     [...stacked.tensors].map(([name, { shape, data }]) => [
@@ -30,27 +26,24 @@ export function overBase<R extends Row>(learner: Learner<R>, stacked: Adapter): 
       float32(shape, Float32Array.from(data as Float32Array)),
     ]),
   );
-  const stackedWith = (parameters: TensorSet): TensorSet => {
-    for (const [name, { shape, data }] of parameters) {
-      const to = whole.get(name);
-      if (to !== undefined)
-        copyOwn(name, data as Float32Array, shape, to.data as Float32Array, to.shape, "in");
-    }
-    return whole;
-  };
   return {
-    trainable: learner.trainable,
-    async gradients(rows, parameters, seed) {
-      const result = await learner.gradients(rows, stackedWith(parameters), seed);
-      const own = [...result.gradients].map(([name, { shape, data }]) => {
-        const like = parameters.get(name)!;
-        const gradient = new Float32Array(like.data.length);
-        copyOwn(name, gradient, like.shape, data as Float32Array, shape, "out");
-        return [name, float32(like.shape, gradient)] as const;
-      });
-      return { ...result, gradients: tensorSet(own) };
+    inward(own) {
+      for (const [name, { shape, data }] of own) {
+        const to = whole.get(name);
+        if (to !== undefined)
+          copyOwn(name, data as Float32Array, shape, to.data as Float32Array, to.shape, "in");
+      }
+      return whole;
     },
-    losses: (rows, parameters) => learner.losses(rows, stackedWith(parameters)),
+    outward: (gradients, own) =>
+      tensorSet(
+        [...gradients].map(([name, { shape, data }]) => {
+          const like = own.get(name)!;
+          const gradient = new Float32Array(like.data.length);
+          copyOwn(name, gradient, like.shape, data as Float32Array, shape, "out");
+          return [name, float32(like.shape, gradient)] as const;
+        }),
+      ),
   };
 }
 

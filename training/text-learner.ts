@@ -6,8 +6,8 @@ import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import { fitInputs } from "./fit-inputs.ts";
 import { addAll } from "./images.ts";
-import type { Gradients, Learner, Losses } from "./learner.ts";
-import type { Batch, Engine } from "./onnx/engine.ts";
+import type { Gradients, Learner, Losses, Portion } from "./learner.ts";
+import type { Batch, Engine, StepResult } from "./onnx/engine.ts";
 import { logSoftmaxAt } from "./softmax.ts";
 import { type Embedder, embed, imageGradients, type Placement } from "./text-embedding.ts";
 import { attentionMask, labelsOf, paddedIds, paddedLength, type TextRow } from "./text-rows.ts";
@@ -41,13 +41,34 @@ export class TextLearner implements Learner<TextRow> {
   }
 
   async gradients(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {
-    const { decoder, embedder } = this.#options;
-    const { batch, length, placements } = await this.#batch(rows, parameters, seed);
-    const result = await decoder.step(
-      { ...batch, labels: labelsOf(rows, length), ...(seed === undefined ? {} : { seed }) },
-      parameters,
+    const portion = { rows, parameters, ...(seed === undefined ? {} : { seed }) };
+    return (await this.gradientsTogether([portion]))[0]!;
+  }
+
+  async gradientsTogether(portions: readonly Portion<TextRow>[]): Promise<readonly Gradients[]> {
+    const { decoder } = this.#options;
+    const padded: PaddedBatch[] = [];
+    for (const { rows, parameters, seed } of portions) padded.push(await this.#batch(rows, parameters, seed));
+    const results = await decoder.stepTogether(
+      portions.map(({ rows, parameters, seed }, i) => {
+        const { batch, length } = padded[i]!;
+        const labels = labelsOf(rows, length);
+        return { parameters, batch: { ...batch, labels, ...(seed === undefined ? {} : { seed }) } };
+      }),
     );
-    const encoder = embedder?.encoder;
+    const all: Gradients[] = [];
+    for (const [i, result] of results.entries())
+      all.push(await this.#throughEncoder(result, padded[i]!.placements, portions[i]!));
+    return all;
+  }
+
+  /** With the gradients of the images' encoder, where it is trained. */
+  async #throughEncoder(
+    result: StepResult,
+    placements: readonly Placement[],
+    { parameters, seed }: Portion<TextRow>,
+  ): Promise<Gradients> {
+    const encoder = this.#options.embedder?.encoder;
     if (encoder?.backward === undefined || placements.length === 0) return result;
     const gradients = new Map<string, Tensor>();
     const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it

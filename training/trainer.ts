@@ -113,6 +113,23 @@ export interface TrainControl {
   signal?: AbortSignal;
 }
 
+/** One of several tasks that are trained together. */
+export interface TrainJob {
+  readonly task: TrainTask;
+  readonly examples: readonly Example[];
+  readonly control: TrainControl;
+}
+
+/** What decides how many tasks go together. */
+export interface Togetherness {
+  /** Tasks in one pass at most. */
+  readonly atOnce: number;
+  /** Bytes that the passes may take beyond what the trainer holds anyway; no bound where absent. */
+  readonly memoryBytes?: number;
+  /** Told once, before the first pass. */
+  onPlan?(plan: { readonly atOnce: number; readonly bytesEach: number }): void;
+}
+
 export interface Trainer {
   /** "onnx", "tfjs", "command". */
   readonly name: string;
@@ -122,6 +139,11 @@ export interface Trainer {
   createAdapter(request: AdapterRequest, seed: string): Promise<Adapter>;
   /** @throws FedloomError F2136 once the signal aborts, F2137 where loss or gradients are not finite */
   train(task: TrainTask, examples: readonly Example[], control: TrainControl): Promise<TrainResult>;
+  /**
+   * What `train` gives for each job, but for rounding, with several jobs in one pass over the frozen weights. Jobs
+   * begin in their order; each promise settles as soon as its job ends. Absent where a trainer takes one at a time.
+   */
+  trainTogether?(jobs: readonly TrainJob[], how: Togetherness): Promise<TrainResult>[];
   predict(
     task: PredictTask,
     examples: readonly Example[],

@@ -7,6 +7,7 @@ import { float32, type Tensor, type TensorSet, tensorSet } from "../../adapters/
 import { openGenerator } from "../../training/generator.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { assertNoDropout, overBase } from "../../training/over-base.ts";
+import { throughView } from "../../training/view.ts";
 
 const MODEL = join(import.meta.dirname, "../golden/models/smollm-tiny");
 /** Opening a model and its first sessions takes a second, many times that on a machine whose cores others use. */
@@ -57,7 +58,7 @@ test("half an adapter over the other half in the base has the whole's loss and i
       100,
     );
     const wanted = await ofWhole.learner.gradients([row], whole.tensors);
-    const got = await overBase(ofStacked.learner, stacked).gradients([row], own.tensors);
+    const got = await throughView(ofStacked.learner, overBase(stacked)).gradients([row], own.tensors);
     // The order of the rank's terms differs, so does float32's last bit, through two layers.
     expect(got.lossSum).toBeCloseTo(wanted.lossSum, 4);
     const half = partOf(wanted.gradients, 0, rank / 2);

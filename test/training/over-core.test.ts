@@ -7,6 +7,7 @@ import { createRng } from "../../base/rng.ts";
 import { trainingOptions } from "../../config/training.ts";
 import { openOnnxTrainer } from "../../training/onnx-trainer.ts";
 import { overCore } from "../../training/over-core.ts";
+import { throughView } from "../../training/view.ts";
 
 const B = "base_model.model.layers.0.q_proj.lora_B.weight";
 const A = "base_model.model.layers.0.q_proj.lora_A.weight";
@@ -43,7 +44,7 @@ test("the core's gradient agrees with central differences of a loss of the folde
     const folded = parameters.get(B)!.data as Float32Array;
     return folded.reduce((sum, value, i) => sum + value * Number(direction.data[i]) + (value * value) / 2, 0);
   };
-  const learner = overCore(
+  const learner = throughView(
     {
       trainable: new Set([A, B]),
       gradients: async (_, parameters) => {
@@ -60,7 +61,7 @@ test("the core's gradient agrees with central differences of a loss of the folde
       },
       losses: async (_, parameters) => ({ lossSum: lossOf(parameters), labels: 1 }),
     },
-    tensors,
+    overCore(tensors),
   );
   expect([...learner.trainable]).toEqual([R]);
   const { gradients } = await learner.gradients([], tensors);
