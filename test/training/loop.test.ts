@@ -4,73 +4,10 @@ import { float32, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { ManualClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { trainingOptions } from "../../config/training.ts";
-import type { Gradients, Learner, Row } from "../../training/learner.ts";
+import type { Learner } from "../../training/learner.ts";
 import { trainLoop } from "../../training/loop.ts";
 import type { TrainControl, TrainTask } from "../../training/trainer.ts";
-
-/** A row pulls both tensors towards `target`: loss = Σ labels · ½ (w - target)², one term a label. */
-interface Pull extends Row {
-  readonly target: number;
-  readonly labels: number;
-}
-
-const W = "base_model.model.layers.0.w.lora_A.weight";
-const V = "base_model.model.layers.1.v.lora_B.weight";
-
-const pull = (id: string, target: number, labels = 1): Pull => ({
-  id,
-  length: labels,
-  target,
-  labels,
-  touched: { text: true, image: target < 0, audio: false },
-});
-
-const learner: Learner<Pull> = {
-  trainable: new Set([W, V]),
-  async gradients(rows, parameters): Promise<Gradients> {
-    const gradient = (name: string) => {
-      const { shape, data } = parameters.get(name)!;
-      return float32(
-        shape,
-        Float32Array.from(data as Float32Array, (w) =>
-          rows.reduce((sum, row) => sum + row.labels * (w - row.target), 0),
-        ),
-      );
-    };
-    return {
-      ...lossOf(rows, parameters),
-      gradients: tensorSet([W, V].map((name) => [name, gradient(name)])),
-    };
-  },
-  losses: async (rows, parameters) => lossOf(rows, parameters),
-};
-
-function lossOf(rows: readonly Pull[], parameters: TensorSet) {
-  const values = [W, V].flatMap((name) => [...(parameters.get(name)!.data as Float32Array)]);
-  const lossSum = rows.reduce(
-    (sum, row) => sum + row.labels * values.reduce((s, w) => s + 0.5 * (w - row.target) ** 2, 0),
-    0,
-  );
-  return { lossSum, labels: rows.reduce((sum, row) => sum + row.labels, 0) };
-}
-
-const adapter: Adapter = {
-  config: {
-    base: "",
-    rank: 1,
-    alpha: 1,
-    rslora: false,
-    dropout: 0,
-    targets: ["w"],
-    rankPattern: {},
-    alphaPattern: {},
-    modulesToSave: [],
-  },
-  tensors: tensorSet([
-    [W, float32([1, 2], [0, 1])],
-    [V, float32([2, 1], [2, 3])],
-  ]),
-};
+import { adapter, learner, type Pull, pull, V, W } from "./pull-learner.ts";
 
 const train = (
   rows: readonly Pull[],
