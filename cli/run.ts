@@ -20,6 +20,10 @@ interface RunOptions extends CommonOptions {
 export function registerRun(cli: Cli): void {
   cli
     .command("run <file>", "Start a run from a run file, and show it until it ends.")
+    .addHelpText(
+      "after",
+      '\nIn this process, clients of a round train in common passes: fleet.batching (true, false or how many at most)\nand fleet.memory ("4GiB") in the file say how many; false gives the bits of a networked run. See docs/scenarios.md.',
+    )
     .option(
       "--coordinator <url>",
       "HTTP address of a coordinator; everything runs in this process without it",

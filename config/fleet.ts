@@ -1,11 +1,19 @@
 /** The section `fleet` of a run file: clients in this process, what they hold, and how they differ. */
 import { z } from "zod";
+import { byteSize } from "./byte-size.ts";
 
 /** For runs without a coordinator of their own. All chance in it comes from the run's seed. */
 export const fleetSection = z.strictObject({
   clients: z.int().positive(),
   partition: z.string().min(1).optional(),
   data: z.string().min(1),
+  /**
+   * Clients of a round that train in one pass at most; true: as many as gain something. Off, clients train one after
+   * the other, and the run ends with the bits of a networked one. On where it is absent.
+   */
+  batching: z.union([z.boolean(), z.int().min(1).max(1024)]).optional(),
+  /** Memory that these passes may take; half of what is free where it is absent. */
+  memory: byteSize.optional(),
   /** Wrong answers in training: of each noisy client's examples exactly this share. */
   labelNoise: z
     .strictObject({

@@ -4,7 +4,7 @@ import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import { fitInputs } from "./fit-inputs.ts";
 import type { ImageRef, Images } from "./images.ts";
 import type { Gradients, Learner, Losses, Portion, Row } from "./learner.ts";
-import type { Engine, Share } from "./onnx/engine.ts";
+import type { Batch, Engine, Share } from "./onnx/engine.ts";
 import { logSoftmax } from "./softmax.ts";
 import { attentionMask, paddedIds, paddedLength } from "./text-rows.ts";
 
@@ -41,15 +41,19 @@ export class ClassLearner implements Learner<ClassRow> {
   async gradientsTogether(portions: readonly Portion<ClassRow>[]): Promise<readonly Gradients[]> {
     const shares: Share[] = [];
     for (const { rows, parameters, seed } of portions) {
-      const labels = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
-      const batch = {
-        inputs: await this.#inputs(rows),
-        labels: { dtype: "I64", shape: [rows.length], data: labels },
-        ...(seed === undefined ? {} : { seed }),
-      } as const;
-      shares.push({ batch, parameters });
+      const batch = await this.#batch(rows);
+      shares.push({ parameters, batch: { ...batch, ...(seed === undefined ? {} : { seed }) } });
     }
     return this.#options.engine.stepTogether(shares);
+  }
+
+  async bytesOf(rows: readonly ClassRow[]): Promise<number> {
+    return (await this.#options.engine.estimate(await this.#batch(rows))).activationBytes;
+  }
+
+  async #batch(rows: readonly ClassRow[]): Promise<Batch> {
+    const data = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
+    return { inputs: await this.#inputs(rows), labels: { dtype: "I64", shape: [rows.length], data } };
   }
 
   async losses(rows: readonly ClassRow[], parameters: TensorSet): Promise<Losses> {

@@ -37,6 +37,8 @@ export interface Learner<R extends Row> {
   /** What `gradients` gives for each portion, but for rounding, in one pass; one by one where it is absent. */
   gradientsTogether?(portions: readonly Portion<R>[]): Promise<readonly Gradients[]>;
   losses(rows: readonly R[], parameters: TensorSet): Promise<Losses>;
+  /** Bytes that `gradients` holds at its peak beyond what stays, before anything runs; unknown where absent. */
+  bytesOf?(rows: readonly R[], parameters: TensorSet): Promise<number>;
 }
 
 /**

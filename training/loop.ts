@@ -83,18 +83,8 @@ export async function* training<R extends Row>(
   };
 }
 
-/** A training on its own. */
-export function trainLoop<R extends Row>(
-  task: TrainTask,
-  rows: readonly R[],
-  learner: Learner<R>,
-  clock: Clock,
-  control: TrainControl,
-): Promise<TrainResult> {
-  return alone(training(task, rows, learner, clock, control), learner);
-}
-
-async function alone<R extends Row>(run: Training<R>, learner: Learner<R>): Promise<TrainResult> {
+/** A training on its own, to its end. */
+export async function trainAlone<R extends Row>(run: Training<R>, learner: Learner<R>): Promise<TrainResult> {
   let turn = await run.next();
   while (turn.done !== true) {
     const { rows, parameters, seed } = turn.value;

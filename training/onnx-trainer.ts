@@ -10,16 +10,16 @@ import { openClassifier } from "./classifier.ts";
 import type { Form, OpenForm } from "./form.ts";
 import { freshAdapter } from "./fresh-adapter.ts";
 import { type GeneratorOptions, openGenerator } from "./generator.ts";
-import { assertNotAborted, type Learner, type Row } from "./learner.ts";
-import { type Member, trainInLockstep } from "./lockstep.ts";
-import { training, trainLoop } from "./loop.ts";
+import { assertNotAborted, type Row } from "./learner.ts";
+import { trainAlone, training } from "./loop.ts";
 import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openModelDirectory, type Precision } from "./models/model-directory.ts";
 import { assertNoDropout, overBase } from "./over-base.ts";
 import { overCore } from "./over-core.ts";
-import type { Progress, TrainControl, Trainer, TrainResult, TrainTask } from "./trainer.ts";
-import { PLAIN, throughView, type View } from "./view.ts";
+import { type ReadyJob, trainJobsTogether } from "./together.ts";
+import type { Progress, TrainControl, Trainer, TrainJob, TrainTask } from "./trainer.ts";
+import { PLAIN, throughView } from "./view.ts";
 
 export interface OnnxTrainerOptions extends GeneratorOptions {
   /** Model directory in the hub's layout. */
@@ -55,7 +55,8 @@ const PREPARING: Progress = {
 
 function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Trainer {
   const forms = openForms(form);
-  const place = async ({ adapter, corrections }: TrainTask): Promise<{ learner: Learner<R>; view: View }> => {
+  const prepare = async ({ task, examples, control }: TrainJob): Promise<ReadyJob<R>> => {
+    const { adapter, corrections } = task;
     assertSameBase(adapter, hash);
     const side = corrections?.base;
     if (side !== undefined) assertNoDropout(adapter);
@@ -68,7 +69,10 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
     }
     const stacked = side && stackOnBase(adapter, side);
     const { learner } = await forms.of(stacked ?? withoutCore(adapter));
-    return { learner, view: stacked ? overBase(stacked) : cored ? overCore(adapter.tensors) : PLAIN };
+    const view = stacked ? overBase(stacked) : cored ? overCore(adapter.tensors) : PLAIN;
+    const rows = await rowsOf(task, examples, control);
+    const own = throughView(learner, view);
+    return { learner, view, rows, begin: () => training(task, rows, own, clock, control) };
   };
   const rowsOf = async (
     { options }: TrainTask,
@@ -92,42 +96,10 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
       return freshAdapter(request, form.modules, saved, hash, seed);
     },
     async train(task, examples, control) {
-      const { learner, view } = await place(task);
-      return trainLoop(
-        task,
-        await rowsOf(task, examples, control),
-        throughView(learner, view),
-        clock,
-        control,
-      );
+      const { learner, view, begin } = await prepare({ task, examples, control });
+      return trainAlone(begin(), throughView(learner, view));
     },
-    trainTogether(jobs, how) {
-      const results = jobs.map(() => Promise.withResolvers<TrainResult>());
-      const placed = jobs.map(async ({ task, examples, control }, i) => {
-        const { learner, view } = await place(task);
-        const member: Member<R> = {
-          view,
-          begin: async () =>
-            training(task, await rowsOf(task, examples, control), throughView(learner, view), clock, control),
-          done: results[i]!.resolve,
-          failed: results[i]!.reject,
-        };
-        return { learner, member };
-      });
-      void Promise.allSettled(placed).then(async (settled) => {
-        const ready = settled.flatMap((one, i) => {
-          if (one.status === "fulfilled") return [one.value];
-          results[i]!.reject(one.reason);
-          return [];
-        });
-        // Adapters of another form, as of another rank, take passes of their own.
-        for (const [learner, group] of Map.groupBy(ready, (one) => one.learner)) {
-          const members = group.map(({ member }) => member);
-          await trainInLockstep(learner, members, how.atOnce);
-        }
-      });
-      return results.map(({ promise }) => promise);
-    },
+    trainTogether: (jobs, how) => trainJobsTogether(jobs, how, prepare),
     async predict({ adapter: given, ...task }, examples, { signal }) {
       const adapter = given && withoutCore(given);
       if (adapter !== undefined) assertSameBase(adapter, hash);

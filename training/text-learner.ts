@@ -79,6 +79,12 @@ export class TextLearner implements Learner<TextRow> {
     return { ...result, gradients: new Map([...result.gradients, ...gradients]) };
   }
 
+  async bytesOf(rows: readonly TextRow[], parameters: TensorSet): Promise<number> {
+    const { batch, length } = await this.#batch(rows, parameters);
+    const estimate = await this.#options.decoder.estimate({ ...batch, labels: labelsOf(rows, length) });
+    return estimate.activationBytes;
+  }
+
   async losses(rows: readonly TextRow[], parameters: TensorSet): Promise<Losses> {
     const scores = await this.logLikelihoods(rows, parameters);
     return {

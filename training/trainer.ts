@@ -124,10 +124,19 @@ export interface TrainJob {
 export interface Togetherness {
   /** Tasks in one pass at most. */
   readonly atOnce: number;
-  /** Bytes that the passes may take beyond what the trainer holds anyway; no bound where absent. */
+  /** Bytes that the tasks and their passes may take beyond what the trainer holds anyway; no bound where absent. */
   readonly memoryBytes?: number;
-  /** Told once, before the first pass. */
-  onPlan?(plan: { readonly atOnce: number; readonly bytesEach: number }): void;
+  /** Told what the bound comes to, before the first pass of tasks that could share one. */
+  onPlan?(plan: TogetherPlan): void;
+}
+
+export interface TogetherPlan {
+  readonly tasks: number;
+  /** As many at a time as were asked for and are there. */
+  readonly wanted: number;
+  /** As many as there is room for. */
+  readonly atOnce: number;
+  readonly bytesEach: number;
 }
 
 export interface Trainer {

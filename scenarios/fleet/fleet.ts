@@ -16,16 +16,19 @@ import { createMemoryTensors, type LocalTensors, openDiskTensors } from "../../c
 import { runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
 import { createMemoryState } from "../../client/state.ts";
+import { bytesOf } from "../../config/byte-size.ts";
 import type { RunConfig } from "../../config/run.ts";
 import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
 import { createMemoryStore } from "../../server/journal/memory.ts";
 import type { ModelPort, Sampler } from "../../server/ports.ts";
+import { clients as clientsOf, type Round } from "../../server/round.ts";
 import { seededSampler } from "../../server/sampling.ts";
 import { startCoordinator } from "../../server/start.ts";
-import type { Trainer } from "../../training/trainer.ts";
+import type { TogetherPlan, Trainer, TrainJob } from "../../training/trainer.ts";
 import { clientTrainer } from "./client-trainer.ts";
+import { type Gathering, gatherClients } from "./gather.ts";
 import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
 import { amongPresent } from "./presence.ts";
 import { publishedSampler } from "./published-sampler.ts";
@@ -47,6 +50,9 @@ export interface FleetOptions {
   readonly key?: string;
   /** Clients in place of the shards that the configuration names. */
   readonly clients?: readonly FleetClient[];
+  /** In place of `fleet.batching` and `fleet.memory` of the configuration. */
+  readonly batching?: boolean | number;
+  readonly memoryBytes?: number;
   /** In place of the run's own evaluation: called after every round that `evaluation.every` names. */
   readonly evaluate?: (adapter: Adapter) => Promise<Readonly<Record<string, number>>>;
 }
@@ -60,6 +66,9 @@ export interface Fleet {
   close(): Promise<void>;
 }
 
+/** Clients in one pass gain little beyond this number (docs/benchmarks.md, "adapters"). */
+const MAX_TOGETHER = 16;
+
 /** Longer than any run: clients wait for their turn as long as it takes. */
 const NO_LIMIT = "20d";
 
@@ -71,6 +80,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const clients = given.map((client, i) => withWrongAnswers(client, traits.clients[i]!, config.seed));
   logTraits(log, clients, traits);
   const trainer = takeTurns(options.trainer);
+  let engine: RunEngine | undefined;
+  const gathering = gatherFor(options, trainer, () => engine?.run.round);
   const samplers = samplersFor(clients, traits);
   const coordinator = await openCoordinator(options, modelOf(trainer, options.evaluate), samplers);
   const ending = new AbortController();
@@ -84,7 +95,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     return runNode({
       fleet,
       open: (hello, events) => holdConnection(fleet, hello, events, { clock: systemClock, rng }),
-      trainer: clientTrainer(trainer, traits.clients[i]!),
+      trainer: clientTrainer(gathering?.of(id) ?? trainer, traits.clients[i]!),
       device,
       shard,
       state: createMemoryState(id, createClientBlobs(), localTensors(id)),
@@ -100,10 +111,11 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     await coordinator.close();
   };
   try {
-    const engine = await coordinator.submitRun({
+    engine = await coordinator.submitRun({
       config: withoutLimits(config, clients.length),
       key: options.key,
     });
+    engine.onEvent(() => gathering?.look());
     const ended = Promise.race([whenEnded(engine), coordinator.broken, firstFailure(nodes)]);
     ended.catch(() => undefined); // whoever waits for it hears of it all the same
     return { coordinator, engine, ended, close };
@@ -111,6 +123,34 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     await close();
     throw error;
   }
+}
+
+/** Clients that go together, where the run wants it and the trainer can. */
+function gatherFor(
+  { config: { fleet }, log, ...options }: FleetOptions,
+  trainer: Trainer,
+  round: () => Round | undefined,
+): Gathering | undefined {
+  const { trainTogether } = trainer;
+  const batching = options.batching ?? fleet?.batching ?? true;
+  const atOnce = batching === true ? MAX_TOGETHER : Number(batching);
+  if (trainTogether === undefined || atOnce <= 1) return undefined;
+  const given = options.memoryBytes ?? (fleet?.memory === undefined ? undefined : bytesOf(fleet.memory));
+  const train = (jobs: readonly TrainJob[]) => {
+    const memoryBytes = given ?? process.availableMemory() / 2;
+    return trainTogether(jobs, { atOnce, memoryBytes, onPlan: (plan) => logPlan(plan, log, memoryBytes) });
+  };
+  return gatherClients(trainer, train, () => {
+    const open = round();
+    return open?.phase === "collecting" ? clientsOf(open, "waiting") : [];
+  });
+}
+
+function logPlan({ tasks, wanted, atOnce, bytesEach }: TogetherPlan, log: Log, memoryBytes: number): void {
+  const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const fields = { clients: tasks, atOnce, each: mib(bytesEach), memory: mib(memoryBytes) };
+  if (atOnce < wanted) log.warn(`Memory has room for ${atOnce} of ${wanted} clients in one pass`, fields);
+  else log.info("Clients train together", fields);
 }
 
 /** So that a reader of the results knows who did what. */

@@ -1,5 +1,5 @@
 /** One trainer for many clients: one session, one task at a time, in the order in which they came. */
-import type { Trainer } from "../../training/trainer.ts";
+import type { Trainer, TrainResult } from "../../training/trainer.ts";
 
 /**
  * @param trainer shared; closing the result leaves it open, since others may use it
@@ -20,6 +20,18 @@ export function takeTurns(trainer: Trainer): Trainer {
     baseHash: trainer.baseHash,
     createAdapter: (request, seed) => inTurn(undefined, () => trainer.createAdapter(request, seed)),
     train: (task, examples, control) => inTurn(control.signal, () => trainer.train(task, examples, control)),
+    ...(trainer.trainTogether && {
+      trainTogether(jobs, how) {
+        // One turn for all, which ends with the last of them; each hears of its own end.
+        const results = jobs.map(() => Promise.withResolvers<TrainResult>());
+        void inTurn(undefined, async () => {
+          const promises = trainer.trainTogether!(jobs, how);
+          for (const [i, { resolve }] of results.entries()) resolve(promises[i]!);
+          await Promise.allSettled(promises);
+        });
+        return results.map(({ promise }) => promise);
+      },
+    }),
     predict: (task, examples, control) =>
       inTurn(control.signal, () => trainer.predict(task, examples, control)),
     close: async () => {},

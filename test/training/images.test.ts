@@ -33,6 +33,7 @@ function encoder(counts: { encoded: number }): Engine {
     initialValues: () => new Map(),
     step: () => Promise.reject(new TypeError("An encoder has no loss")),
     stepTogether: () => Promise.reject(new TypeError("An encoder has no loss")),
+    estimate: () => Promise.reject(new TypeError("An encoder has no loss")),
     async forward({ inputs }) {
       counts.encoded++;
       return float32([1, 1, 2], [2 * first(inputs), 2 * first(inputs)]);

@@ -3,7 +3,7 @@ import { ManualClock } from "../../base/clock.ts";
 import { trainingOptions } from "../../config/training.ts";
 import type { Learner, Portion } from "../../training/learner.ts";
 import { type Member, trainInLockstep } from "../../training/lockstep.ts";
-import { training, trainLoop } from "../../training/loop.ts";
+import { trainAlone, training } from "../../training/loop.ts";
 import type { TrainControl, TrainResult, TrainTask } from "../../training/trainer.ts";
 import { PLAIN } from "../../training/view.ts";
 import { adapter, learner, type Pull, pull } from "./pull-learner.ts";
@@ -62,7 +62,7 @@ function membersOf(
 }
 
 const alone = (i: number): Promise<TrainResult> =>
-  trainLoop(taskOf(i), rowsOf(i), learner, new ManualClock(), {});
+  trainAlone(training(taskOf(i), rowsOf(i), learner, new ManualClock(), {}), learner);
 
 test.each([1, 2, 3, 5, 9])(
   "%i side by side at most: each ends as it does alone, to the bit",

@@ -5,7 +5,7 @@ import { ManualClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { trainingOptions } from "../../config/training.ts";
 import type { Learner } from "../../training/learner.ts";
-import { trainLoop } from "../../training/loop.ts";
+import { trainAlone, training } from "../../training/loop.ts";
 import type { TrainControl, TrainTask } from "../../training/trainer.ts";
 import { adapter, learner, type Pull, pull, V, W } from "./pull-learner.ts";
 
@@ -16,12 +16,15 @@ const train = (
   control: TrainControl = {},
   by: Learner<Pull> = learner,
 ) =>
-  trainLoop(
-    { adapter, options: trainingOptions.parse({ optim: "sgd", ...options }), seed: "s", ...more },
-    rows,
+  trainAlone(
+    training(
+      { adapter, options: trainingOptions.parse({ optim: "sgd", ...options }), seed: "s", ...more },
+      rows,
+      by,
+      new ManualClock(),
+      control,
+    ),
     by,
-    new ManualClock(),
-    control,
   );
 
 const values = (set: TensorSet) => [W, V].map((name) => [...(set.get(name)!.data as Float32Array)]);

@@ -7,7 +7,7 @@ import { readPeft } from "../../adapters/peft.ts";
 import { ManualClock } from "../../base/clock.ts";
 import { trainingOptions } from "../../config/training.ts";
 import { type Generator, openGenerator } from "../../training/generator.ts";
-import { trainLoop } from "../../training/loop.ts";
+import { trainAlone, training } from "../../training/loop.ts";
 import { encodeRaw } from "../../training/models/encode.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
 import type { TextLearner } from "../../training/text-learner.ts";
@@ -132,12 +132,15 @@ describe.each(CASES)("$name $adapter", ({ name, adapter: adapterName, images }) 
         per_device_train_batch_size: batch,
         gradient_accumulation_steps: accumulation,
       });
-      const { adapter: trained } = await trainLoop(
-        { adapter, options, seed: "1" },
-        rows.map((row) => row!),
+      const { adapter: trained } = await trainAlone(
+        training(
+          { adapter, options, seed: "1" },
+          rows.map((row) => row!),
+          learner,
+          new ManualClock(),
+          { onProgress: ({ loss }) => losses.push(loss) },
+        ),
         learner,
-        new ManualClock(),
-        { onProgress: ({ loss }) => losses.push(loss) },
       );
       expect(losses.length).toBe(10);
       losses.forEach((loss, i) => {

@@ -11,6 +11,7 @@
  * times faster; they share the frozen weights, which stay in the file that holds them, and the oldest go.
  */
 import type { Tensor, TensorSet } from "../../adapters/tensor.ts";
+import type { MemoryEstimate } from "./estimate.ts";
 import type { GraphInput } from "./graph.ts";
 import type { Device, Runtime } from "./runtime.ts";
 
@@ -147,6 +148,8 @@ export interface Engine {
    * trained, or where the batches differ in more than rows and tokens.
    */
   stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]>;
+  /** What a step on the batch would hold in memory; nothing is run. */
+  estimate(batch: Batch): Promise<MemoryEstimate>;
   /**
    * The chosen output. With `rows`, indices into its flattened leading axes ([B, S] or [B]), only those
    * rows, [rows.length, ...]: the projection onto the vocabulary then runs on them alone.

@@ -13,6 +13,7 @@ import type {
   Share,
   StepResult,
 } from "./engine.ts";
+import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
@@ -116,10 +117,8 @@ class GraphEngine implements Engine {
     drops: boolean,
   ): Promise<readonly StepResult[]> {
     const { rows, labels } = stack.labelled;
-    const total = stack.slots * stack.rows * stack.length;
-    const bucket = rowBucket(rows.length);
-    const all = bucket >= total;
-    const count = all ? total : bucket;
+    const { plan, count } = this.#lossPlan(stack);
+    const all = plan.rows === undefined;
     // With all rows computed, a row stands at its own place; else at the place of its label.
     const places = rows.map((row, i) => (all ? row : i));
     const labelData = new BigInt64Array(count);
@@ -131,13 +130,6 @@ class GraphEngine implements Engine {
       rowData[place] = BigInt(rows[i]!);
     });
     const apart = stack.slots > 1;
-    const plan: Plan = {
-      kind: "loss",
-      output: this.#output,
-      rows: all ? undefined : count,
-      wanted: this.#wanted(),
-      ...(apart && { apart }),
-    };
     const maskOf = (name: string, shape: readonly number[]): Tensor => {
       const keep = 1 - (this.#options.dropout ?? 0);
       const draw = (client: number, own: readonly number[]): Tensor =>
@@ -178,6 +170,33 @@ class GraphEngine implements Engine {
           : inputGradients,
       };
     });
+  }
+
+  /** @returns the rows of the output that are computed, too */
+  #lossPlan({ slots, rows, length, labelled }: Stack): { readonly plan: Plan; readonly count: number } {
+    const total = slots * rows * length;
+    const bucket = rowBucket(labelled.rows.length);
+    const count = Math.min(bucket, total);
+    const apart = slots > 1;
+    const some = bucket < total ? count : undefined;
+    const plan = { kind: "loss", output: this.#output, rows: some, wanted: this.#wanted(), apart } as const;
+    return { plan, count };
+  }
+
+  async estimate(batch: Batch): Promise<MemoryEstimate> {
+    const inputs = this.#inputs(batch);
+    const labelled = labelledRows(batch, this.#options.objective === "classes" ? "classes" : "tokens");
+    const { plan } = this.#lossPlan(stackBlocks([{ inputs, labelled, labelShape: batch.labels!.shape }])!);
+    const graph = this.#graphFor(1, (this.#options.dropout ?? 0) > 0);
+    const known = new Map<string, Weight>();
+    for (;;) {
+      try {
+        return estimateMemory(compile(graph, plan, inputs, known));
+      } catch (error) {
+        if (!(error instanceof DataNeeded)) throw error;
+        known.set(error.valueName, await this.#valueOf(error.valueName, inputs, inputs, known));
+      }
+    }
   }
 
   async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
