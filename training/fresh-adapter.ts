@@ -10,6 +10,7 @@ import { factorName } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
 import type { Part } from "./models/module-paths.ts";
+import { HEADS } from "./onnx/targets/roles.ts";
 import type { AdapterRequest } from "./trainer.ts";
 
 /** A linear layer of the whole model. */
@@ -19,9 +20,6 @@ export interface TargetModule {
   readonly in: number;
   readonly out: number;
 }
-
-/** Where logits come from; PEFT's "all-linear" leaves it out as well. */
-const HEADS = /(^|\.)(lm_head|classifier|score)$/;
 
 /**
  * @param saved initial values of the modules that the request wants saved whole

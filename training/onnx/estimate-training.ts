@@ -1,10 +1,12 @@
 /** What a LoRA step of a decoder would cost in memory, before anything is run. */
+
 import { float32, type Tensor, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { compile } from "./compile.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import { completeInputs, rowBucket } from "./inputs.ts";
 import { factorName, withLora } from "./lora.ts";
 import type { PreparedGraph } from "./prepare.ts";
+import { HEADS } from "./targets/roles.ts";
 
 export interface TrainingShape {
   readonly batch: number;
@@ -19,7 +21,7 @@ export function estimateTraining(prepared: PreparedGraph, shape: TrainingShape):
   const { batch, length, labels, rank } = shape;
   if (prepared.isEncoder) return undefined;
   const pairs = prepared.modules
-    .filter(({ path }) => !path.endsWith("lm_head"))
+    .filter(({ path }) => !HEADS.test(path))
     .map((module) => ({ module, spec: { path: module.path, rank, scale: 1 } }));
   const graph = withLora(prepared.graph, pairs);
   const names = new Set(

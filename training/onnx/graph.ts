@@ -27,6 +27,8 @@ export interface GraphNode {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: Attributes;
+  /** Path of the module that the node was made in, where the exporter noted it. */
+  readonly module?: string;
 }
 
 export interface GraphInput {

@@ -101,6 +101,7 @@ class Reader {
       inputs: proto.input ?? [],
       outputs: proto.output ?? [],
       attributes: Object.fromEntries(attributes),
+      ...moduleOf(proto),
     };
   }
 
@@ -182,6 +183,16 @@ class Reader {
   #unreadable(why: string): FedloomError {
     return new FedloomError("F2110", `Cannot read "${this.#file.name}": ${why}`);
   }
+}
+
+/**
+ * PyTorch's newer exporter names neither nodes nor weights, but notes where each node comes from: a list such as
+ * ['', 'model', 'model.layers.0', 'model.layers.0.mlp.up_proj', 'linear_5'], the call itself at its end.
+ */
+function moduleOf({ metadataProps }: NodeProto): { module?: string } {
+  const scopes = metadataProps?.find(({ key }) => key === "pkg.torch.onnx.name_scopes")?.value;
+  const path = [...(scopes?.matchAll(/'([^']*)'/g) ?? [])].at(-2)?.[1];
+  return path ? { module: path } : {};
 }
 
 /** The typed lists that a tensor may hold instead of raw bytes. */

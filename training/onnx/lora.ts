@@ -71,6 +71,7 @@ function besides(
   const turned = together ? [0, 2, 1] : [1, 0];
   const y = node.outputs[0]!;
   const x = node.inputs[0]!;
+  const ordered = pairs.toSorted((p, q) => (p.module.columns?.[0] ?? 0) - (q.module.columns?.[0] ?? 0));
   const scales = new Set(pairs.map(({ spec }) => spec.scale));
   const single = pairs.length === 1 && pairs[0]!.module.columns === undefined;
 
@@ -81,7 +82,6 @@ function besides(
     a = factorName(path, "A");
     b = factorName(path, "B");
   } else {
-    const ordered = pairs.toSorted((p, q) => (p.module.columns?.[0] ?? 0) - (q.module.columns?.[0] ?? 0));
     a = op(
       "A",
       "Concat",
@@ -109,7 +109,7 @@ function besides(
       : weightOf(
           "F32",
           [ranks],
-          Float32Array.from(pairs.flatMap(({ spec }) => new Array<number>(spec.rank).fill(spec.scale))),
+          Float32Array.from(ordered.flatMap(({ spec }) => new Array<number>(spec.rank).fill(spec.scale))),
         );
   const scaled = op("scaled", "Mul", [z, constant("scale", scale)]);
   const base = `${y}/base`;

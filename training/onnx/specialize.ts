@@ -42,8 +42,24 @@ export function specialize(
   const values = new Map(given);
   const g = maths(builder);
   for (const [name, weight] of graph.weights) values.set(name, builder.weight(name, weight));
+  refuseOtherVersions(graph);
   placeNodes(graph.nodes, values, known, g);
   return values;
+}
+
+function refuseOtherVersions({ nodes, opsets }: Graph): void {
+  for (const node of nodes) {
+    const lowering = LOWERING_OF.get(`${node.domain}::${node.op}`);
+    if (lowering === undefined) continue;
+    const version = opsets.get(node.domain) ?? 1;
+    const [oldest, newest] = lowering.opset;
+    if (version < oldest || version > newest)
+      throw new FedloomError(
+        "F2111",
+        `Cannot place ${node.op} of node "${node.name}": its operator set must be ${oldest} to ${newest}, got ${version}`,
+        { operator: node.op, node: node.name },
+      );
+  }
 }
 
 function placeNodes(

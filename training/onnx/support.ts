@@ -8,7 +8,7 @@ export interface Support {
   /** "Softmax", "com.microsoft.GroupQueryAttention". */
   readonly operator: string;
   readonly kind: "rule" | "lowering" | "no gradient" | "forward only";
-  /** Versions of its operator set, where a rule states them. */
+  /** Versions of its operator set, where a rule or a lowering states them. */
   readonly opset?: readonly [number, number];
   /** Why no gradient flows through it. */
   readonly reason?: string;
@@ -20,8 +20,8 @@ const nameOf = ({ op, domain = "" }: { op: string; domain?: string }): string =>
 /** Taken apart before operators are looked up. */
 const RESOLVED: readonly Support[] = [
   { operator: "Constant", kind: "no gradient", reason: "a constant" },
-  { operator: "If", kind: "lowering" },
-  { operator: "com.microsoft.Attention", kind: "lowering" },
+  { operator: "If", kind: "lowering", opset: [9, 24] },
+  { operator: "com.microsoft.Attention", kind: "lowering", opset: [1, 1] },
 ];
 
 /** Every operator that the engine knows, in order of names; operators of our own are left out. */
@@ -40,7 +40,7 @@ export function allSupport(): readonly Support[] {
   }
   for (const lowering of LOWERINGS)
     if (lowering.domain !== "fedloom")
-      known.set(nameOf(lowering), { operator: nameOf(lowering), kind: "lowering" });
+      known.set(nameOf(lowering), { operator: nameOf(lowering), kind: "lowering", opset: lowering.opset });
   for (const support of RESOLVED) known.set(support.operator, support);
   return [...known.values()].sort((a, b) => (a.operator < b.operator ? -1 : 1));
 }

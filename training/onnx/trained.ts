@@ -6,6 +6,7 @@ import { FedloomError } from "../../base/errors.ts";
 import type { LinearModule, ParameterSpec } from "./engine.ts";
 import { type Graph, type GraphInput, type GraphNode, int, ints } from "./graph.ts";
 import { numbersOf } from "./numbers.ts";
+import { biasOf } from "./targets/linear.ts";
 import { ELEMENT_NUMBERS, type Weight } from "./weight.ts";
 
 export interface TrainedWeight {
@@ -44,16 +45,10 @@ export function savedModule(graph: Graph, module: LinearModule, path: string): r
     weight: module.weight,
     turned: module.layout === "in_out",
   };
-  const bias = node.op === "Gemm" ? node.inputs[2] : biasBehind(graph, node);
-  if (bias === undefined || !graph.weights.has(bias)) return [weight];
+  const bias = biasOf(graph, node);
+  if (bias === undefined) return [weight];
   const parameter = { name: `base_model.model.${path}.bias`, shape: [module.out] };
   return [weight, { parameter, weight: bias, turned: false }];
-}
-
-function biasBehind(graph: Graph, node: GraphNode): string | undefined {
-  const readers = graph.nodes.filter(({ inputs }) => inputs.includes(node.outputs[0]!));
-  if (readers.length !== 1 || readers[0]!.op !== "Add") return undefined;
-  return readers[0]!.inputs.find((name) => name !== node.outputs[0]);
 }
 
 /** The graph with the weights among its inputs; a node brings them to the layout and type it computes with. */

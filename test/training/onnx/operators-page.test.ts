@@ -5,13 +5,13 @@ import { allSupport, type Support } from "../../../training/onnx/support.ts";
 import { RULE_CASES } from "./rule-cases.ts";
 
 function tested({ operator, kind }: Support): string {
-  if (kind === "no gradient" || kind === "forward only") return "shapes on the reference models";
+  if (kind === "no gradient" || kind === "forward only") return "its result where a graph has it";
   const cases = RULE_CASES.filter(
     ({ op, domain = "" }) => (domain === "" ? op : `${domain}.${op}`) === operator,
   );
   return cases.length > 0
     ? `central differences, ${cases.length} case${cases.length === 1 ? "" : "s"}`
-    : "the reference models";
+    : "the reference models (`test/golden/models.test.ts`)";
 }
 
 function how({ kind, opset, reason }: Support): string {
@@ -19,7 +19,7 @@ function how({ kind, opset, reason }: Support): string {
     case "rule":
       return `gradient rule, operator set ${opset![0]} to ${opset![1]}`;
     case "lowering":
-      return "written with simpler operators";
+      return `written with simpler operators, operator set ${opset![0]} to ${opset![1]}`;
     case "no gradient":
       return `no gradient: ${reason}`;
     case "forward only":

@@ -332,6 +332,40 @@ const LAYOUT: readonly RuleCase[] = [
     inputs: [[1, 1, 6, 4], null, float32([4], [1, 1, 0.5, 0.5])],
     attributes: { mode: string("linear") },
   },
+  {
+    op: "Resize",
+    note: "smaller, antialias",
+    inputs: [[1, 1, 6, 5], null, null, list(1, 1, 3, 2)],
+    attributes: { mode: string("linear"), antialias: int(1) },
+  },
+  {
+    op: "Resize",
+    note: "cubic",
+    inputs: [[1, 2, 3, 4], null, null, list(1, 2, 5, 7)],
+    attributes: { mode: string("cubic") },
+  },
+  {
+    op: "Resize",
+    note: "cubic, as PyTorch exports it",
+    inputs: [[1, 2, 3, 4], null, null, list(1, 2, 5, 3)],
+    attributes: {
+      mode: string("cubic"),
+      cubic_coeff_a: float(-0.75),
+      coordinate_transformation_mode: string("pytorch_half_pixel"),
+    },
+  },
+  {
+    op: "Resize",
+    note: "cubic, smaller, antialias",
+    inputs: [[1, 1, 8, 7], null, null, list(1, 1, 3, 4)],
+    attributes: { mode: string("cubic"), antialias: int(1), cubic_coeff_a: float(-0.5) },
+  },
+  {
+    op: "Resize",
+    note: "cubic, nothing from outside",
+    inputs: [[1, 1, 4, 3], null, float32([4], [1, 1, 2, 3])],
+    attributes: { mode: string("cubic"), exclude_outside: int(1) },
+  },
 ];
 
 const reductionCases = (op: string, range: readonly [number, number] = [0.5, 2]): readonly RuleCase[] => [
@@ -374,6 +408,38 @@ const REDUCTIONS: readonly RuleCase[] = [
   { op: "SkipSimplifiedLayerNormalization", domain: ms, inputs: [[1, 2, 5], [1, 2, 5], [5]] },
 ];
 
+/** A weight in `bits` bits, [n, blocks, bytes], its scales and zero points as MatMulNBits takes them. */
+function nBits(n: number, k: number, bits: 4 | 8, block: number, withPoints: boolean): RuleCase {
+  const blocks = Math.ceil(k / block);
+  const bytes = (count: number, step: number) => Uint8Array.from({ length: count }, (_, i) => (i * step + 7) % 256);
+  const blockBytes = (block * bits) / 8;
+  const pointBytes = n * (bits === 8 ? blocks : Math.ceil(blocks / 2));
+  return {
+    op: "MatMulNBits",
+    domain: "com.microsoft",
+    note: `${bits} bits, blocks of ${block}${withPoints ? ", zero points" : ""}`,
+    inputs: [
+      [2, 3, k],
+      tensor("U8", [n, blocks, blockBytes], bytes(n * blocks * blockBytes, 37)),
+      float32(
+        [n * blocks],
+        Float32Array.from({ length: n * blocks }, (_, i) => (1 + (i % 3)) / 2 ** bits),
+      ),
+      ...(withPoints ? [tensor("U8", [pointBytes], bytes(pointBytes, 53))] : []),
+    ],
+    attributes: { K: int(k), N: int(n), bits: int(bits), block_size: int(block), accuracy_level: int(1) },
+  };
+}
+
+const N_BITS: readonly RuleCase[] = [
+  nBits(5, 64, 4, 32, false),
+  nBits(3, 96, 4, 32, true),
+  nBits(3, 80, 4, 64, true),
+  nBits(4, 128, 4, 128, true),
+  nBits(3, 64, 8, 32, false),
+  nBits(3, 96, 8, 32, true),
+];
+
 export const RULE_CASES: readonly RuleCase[] = [
   ...UNARY,
   ...ARITHMETIC,
@@ -381,4 +447,5 @@ export const RULE_CASES: readonly RuleCase[] = [
   ...LAYOUT,
   ...REDUCTIONS,
   ...ATTENTION,
+  ...N_BITS,
 ];

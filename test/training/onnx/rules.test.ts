@@ -38,7 +38,6 @@ const ON_MODELS = [
   "If",
   "com.microsoft.Attention",
   "com.microsoft.EmbedLayerNormalization",
-  "com.microsoft.MatMulNBits",
 ];
 
 test("every rule and lowering has a case", () => {

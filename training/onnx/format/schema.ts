@@ -59,6 +59,7 @@ export const SCHEMA: Readonly<Record<MessageName, Readonly<Record<number, Field>
     4: ["opType", "string"],
     5: ["attribute", "Attribute", "many"],
     7: ["domain", "string"],
+    9: ["metadataProps", "Entry", "many"],
   },
   Attribute: {
     1: ["name", "string"],
@@ -130,6 +131,7 @@ export interface NodeProto {
   opType?: string;
   domain?: string;
   attribute?: AttributeProto[];
+  metadataProps?: { key?: string; value?: string }[];
 }
 export interface AttributeProto {
   name?: string;

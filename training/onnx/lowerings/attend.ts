@@ -5,6 +5,7 @@
  *
  * Heads that share keys are stacked as rows of one product, so that keys and values are never repeated.
  */
+import { int } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import { weightFrom } from "../numbers.ts";
 import type { Value } from "../program.ts";
@@ -17,8 +18,10 @@ export interface AttendOptions {
   readonly scale: number;
   /** Added to the scores; broadcasts to [B, H, S, T]. */
   readonly bias?: Value | undefined;
-  /** Scores become softcap tanh(score / softcap); 0 for none. */
+  /** Scores become softcap tanh(score / softcap), before the bias is added; 0 for none. */
   readonly softcap?: number;
+  /** Logits that take a share of every row's attention and give nothing, [H] or one for all heads. */
+  readonly sink?: Value | undefined;
 }
 
 export function attend(q: Value, k: Value, v: Value, options: AttendOptions, g: Maths): Value {
@@ -30,9 +33,22 @@ export function attend(q: Value, k: Value, v: Value, options: AttendOptions, g: 
   const cap = options.softcap ?? 0;
   if (cap !== 0) scores = g.mul(g.op("Tanh", [g.mul(scores, 1 / cap)]), cap);
   if (options.bias !== undefined) scores = g.add(scores, options.bias);
-  const weights = g.op("Softmax", [scores], { axis: { kind: "int", value: -1 } });
+  const weights = options.sink ? withSink(scores, options.sink, g) : softmax(scores, g);
   const rows = g.reshape(weights, [batch, keyHeads, group * length, keys]);
   return g.reshape(g.matMul(rows, v), [batch, heads, length, v.shape[3]!]);
+}
+
+const softmax = (scores: Value, g: Maths): Value => g.op("Softmax", [scores], { axis: int(-1) });
+
+function withSink(scores: Value, sink: Value, g: Maths): Value {
+  const [batch, heads, length, keys] = scores.shape as [number, number, number, number];
+  const column = g.expand(g.reshape(g.cast(sink, scores.type), [1, sink.shape[0] ?? 1, 1, 1]), [
+    batch,
+    heads,
+    length,
+    1,
+  ]);
+  return g.slice(softmax(g.concat([scores, column], 3), g), 3, 0, keys);
 }
 
 /** 0 where position i may see position j, hidden else: j <= i, and i - j < window where one is given. [1, 1, S, T] */
@@ -46,12 +62,24 @@ export function causalBias(q: Value, keys: number, window: number, g: Maths): Va
   return g.builder.constant(weightFrom({ type: q.type, shape: [1, 1, length, keys], data }));
 }
 
-/** 0 where a key mask [B, T] is not 0, hidden else. [B, 1, 1, T] */
+/** 0 where a mask is not 0, hidden else: [B, T] for keys, [B, S, T] for pairs. [B, 1, 1 or S, T] */
 export function maskBias(mask: Value, type: ElementType, g: Maths): Value {
-  const [batch, keys] = mask.shape as [number, number];
   const isHidden = g.op("Equal", [g.cast(mask, "I64"), g.builder.scalar(0, "I64")]);
+  return biasWhere(isHidden, type, g);
+}
+
+/** 0 for the first keys of each example, as many as its length [B] says, hidden else. [B, 1, 1, T] */
+export function lengthBias(lengths: Value, keys: number, type: ElementType, g: Maths): Value {
+  const batch = lengths.shape[0]!;
+  const positions = g.builder.integers(Array.from({ length: keys }, (_, i) => i));
+  const isHidden = g.op("LessOrEqual", [g.reshape(g.cast(lengths, "I64"), [batch, 1]), positions]);
+  return biasWhere(isHidden, type, g);
+}
+
+function biasWhere(isHidden: Value, type: ElementType, g: Maths): Value {
   const bias = g.where(isHidden, g.builder.scalar(hidden(type), type), g.builder.scalar(0, type));
-  return g.reshape(bias, [batch, 1, 1, keys]);
+  const [batch, ...rest] = isHidden.shape as [number, ...number[]];
+  return g.reshape(bias, rest.length === 1 ? [batch, 1, 1, ...rest] : [batch, 1, ...rest]);
 }
 
 export function addBias(a: Value | undefined, b: Value | undefined, g: Maths): Value | undefined {

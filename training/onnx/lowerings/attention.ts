@@ -1,19 +1,20 @@
 /**
- * Attention of the standard (opset 23) without a past.
+ * Attention of the standard (opset 23, 24) without a past.
  *
  * Source: https://onnx.ai/onnx/operators/onnx__Attention.html
  */
 import { floatOf, intOf } from "../graph.ts";
 import type { Value } from "../program.ts";
 import { refuse } from "../rules/rule.ts";
-import { addBias, attend, causalBias, hidden, mergeHeads, splitHeads } from "./attend.ts";
+import { addBias, attend, causalBias, hidden, lengthBias, mergeHeads, splitHeads } from "./attend.ts";
 import type { Lowering } from "./lowering.ts";
 
 export const attention: Lowering = {
   op: "Attention",
   domain: "",
+  opset: [23, 24],
   lower(call, g) {
-    const [query, key, value, mask, pastKey] = call.inputs;
+    const [query, key, value, mask, pastKey, , lengths] = call.inputs;
     if (pastKey !== undefined && pastKey.shape[2] !== 0) refuse(call, "its past must be empty");
     if (intOf(call, "qk_matmul_output_mode", 0) !== 0) refuse(call, "its scores must not be an output");
     const flat = query!.shape.length === 3;
@@ -25,7 +26,9 @@ export const attention: Lowering = {
     const causal = intOf(call, "is_causal", 0) === 1 ? causalBias(q, k.shape[2]!, 0, g) : undefined;
     const given = mask?.type === "BOOL" ? g.where(mask, g.scalar(0, q), g.scalar(hidden(q.type), q)) : mask;
     const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
-    const options = { scale, bias: addBias(causal, given, g), softcap: floatOf(call, "softcap", 0) };
+    const padding = lengths && lengthBias(lengths, k.shape[2]!, q.type, g);
+    const bias = addBias(addBias(causal, padding, g), given, g);
+    const options = { scale, bias, softcap: floatOf(call, "softcap", 0) };
     const result = attend(q, k, v, options, g);
     return [flat ? mergeHeads(result, g) : result];
   },

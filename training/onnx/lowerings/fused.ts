@@ -9,6 +9,7 @@ import type { Lowering } from "./lowering.ts";
 export const fusedMatMul: Lowering = {
   op: "FusedMatMul",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     if (intOf(call, "transBatchA", 0) + intOf(call, "transBatchB", 0) > 0)
       refuse(call, "transBatchA and transBatchB must be 0");
@@ -25,12 +26,14 @@ const gelu = (x: Value, approximate: "none" | "tanh", g: Maths): Value =>
 export const biasGelu: Lowering = {
   op: "BiasGelu",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower: (call, g) => [gelu(g.add(call.inputs[0]!, call.inputs[1]!), "none", g)],
 };
 
 export const fastGelu: Lowering = {
   op: "FastGelu",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [x, bias] = call.inputs;
     return [gelu(bias ? g.add(x!, bias) : x!, "tanh", g)];
@@ -41,6 +44,7 @@ export const fastGelu: Lowering = {
 export const rmsNormalization: Lowering = {
   op: "RMSNormalization",
   domain: "",
+  opset: [23, 24],
   lower(call, g) {
     const [x, scale] = call.inputs;
     const epsilon = float(floatOf(call, "epsilon", 1e-5));

@@ -16,12 +16,13 @@ import { rotate, tableRows } from "./rotary.ts";
 export const groupQueryAttention: Lowering = {
   op: "GroupQueryAttention",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [packed, key, value, pastKey] = call.inputs;
     const [cos, sin, positions, bias, sink] = call.inputs.slice(7);
     if (pastKey !== undefined && pastKey.shape[2] !== 0) refuse(call, "its past must be empty");
-    if (sink !== undefined || intOf(call, "smooth_softmax", 0) === 1)
-      refuse(call, "smooth softmax is not read");
+    if (intOf(call, "qk_output", 0) !== 0) refuse(call, "its scores must not be an output");
+    const smooth = intOf(call, "smooth_softmax", 0) === 1;
     const [heads, keyHeads] = [intOf(call, "num_heads", 0), intOf(call, "kv_num_heads", 0)];
     const parts = key && value ? [packed!, key, value] : columns(packed!, [heads, keyHeads, keyHeads], g);
     let q = splitHeads(parts[0]!, heads, g);
@@ -33,7 +34,12 @@ export const groupQueryAttention: Lowering = {
     }
     const causal = causalBias(q, length, intOf(call, "local_window_size", -1), g);
     const scale = floatOf(call, "scale", 0) || 1 / Math.sqrt(q.shape[3]!);
-    const options = { scale, bias: addBias(causal, bias, g), softcap: floatOf(call, "softcap", 0) };
+    const options = {
+      scale,
+      bias: addBias(causal, bias, g),
+      softcap: floatOf(call, "softcap", 0),
+      sink: sink ?? (smooth ? g.scalar(0, q) : undefined),
+    };
     return [mergeHeads(attend(q, k, v, options, g), g)];
   },
 };

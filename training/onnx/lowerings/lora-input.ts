@@ -15,6 +15,7 @@ export const MASK = "fedloom.mask/";
 export const loraInput: Lowering = {
   op: "LoraInput",
   domain: "fedloom",
+  opset: [1, 1],
   lower(call, g) {
     // Factors are float32 whatever the graph computes in.
     const x = g.cast(call.inputs[0]!, "F32");
@@ -31,6 +32,7 @@ export const loraInput: Lowering = {
 export const loraOutput: Lowering = {
   op: "LoraOutput",
   domain: "fedloom",
+  opset: [1, 1],
   lower(call, g) {
     const [base, delta] = call.inputs;
     return [g.add(base!, g.cast(delta!, base!.type))];

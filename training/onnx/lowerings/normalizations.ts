@@ -15,6 +15,7 @@ const settings = (call: Call, absent: number) => ({
 export const skipSimplifiedLayerNormalization: Lowering = {
   op: "SkipSimplifiedLayerNormalization",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [x, skip, gamma, bias] = call.inputs;
     const added = g.add(x!, skip!);
@@ -28,6 +29,7 @@ export const skipSimplifiedLayerNormalization: Lowering = {
 export const skipLayerNormalization: Lowering = {
   op: "SkipLayerNormalization",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [x, skip, gamma, beta, bias] = call.inputs;
     const added = g.add(x!, skip!);
@@ -41,6 +43,7 @@ export const skipLayerNormalization: Lowering = {
 export const embedLayerNormalization: Lowering = {
   op: "EmbedLayerNormalization",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [ids, segments, words, positionTable, segmentTable, gamma, beta, mask, positions] = call.inputs;
     const word = g.gather(words!, ids!, 0);
@@ -73,6 +76,7 @@ function perChannel(value: Value, rank: number, g: Maths): Value {
 export const groupNormalization: Lowering = {
   op: "GroupNormalization",
   domain: "",
+  opset: [18, 24],
   lower(call, g) {
     const [x, scale, bias] = call.inputs as [Value, Value, Value];
     const groups = intOf(call, "num_groups", 1);
@@ -91,6 +95,7 @@ export const groupNormalization: Lowering = {
 export const instanceNormalization: Lowering = {
   op: "InstanceNormalization",
   domain: "",
+  opset: [6, 24],
   lower(call, g) {
     const [x, scale, bias] = call.inputs as [Value, Value, Value];
     const normal = normalized(x, x.shape[1]!, floatOf(call, "epsilon", 1e-5), g);
@@ -103,6 +108,7 @@ export const instanceNormalization: Lowering = {
 export const batchNormalization: Lowering = {
   op: "BatchNormalization",
   domain: "",
+  opset: [9, 24],
   lower(call, g) {
     if (intOf(call, "training_mode", 0) === 1) refuse(call, "training_mode must be 0");
     const [x, scale, bias, mean, variance] = call.inputs as [Value, Value, Value, Value, Value];

@@ -1,9 +1,12 @@
 /**
- * Resize along each axis as a product with a constant matrix [out, in], linear or nearest.
+ * Resize along each axis as a product with a constant matrix [out, in]: nearest, linear or cubic.
+ *
+ * With antialias the kernel is as much wider as the picture becomes smaller. Outside stands the border's value, or
+ * nothing where exclude_outside says so.
  *
  * Source: https://onnx.ai/onnx/operators/onnx__Resize.html
  */
-import { intOf, stringOf } from "../graph.ts";
+import { floatOf, intOf, stringOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import { weightFrom } from "../numbers.ts";
 import { integersOrNone } from "../operators/known.ts";
@@ -17,11 +20,11 @@ const inferResize = LAYOUT.find(({ op }) => op === "Resize")!.infer;
 export const resize: Lowering = {
   op: "Resize",
   domain: "",
+  opset: [11, 24],
   lower(call, g) {
     const mode = stringOf(call, "mode", "nearest");
-    if (mode !== "linear" && mode !== "nearest")
-      refuse(call, `mode must be "linear" or "nearest", got "${mode}"`);
-    if (intOf(call, "antialias", 0) === 1) refuse(call, "antialias must be 0");
+    if (mode !== "linear" && mode !== "nearest" && mode !== "cubic")
+      refuse(call, `mode must be "nearest", "linear" or "cubic", got "${mode}"`);
     const { shape } = inferResize(call)[0]!;
     const scales = integersOrNone(call, 2);
     const x = call.inputs[0]!;
@@ -50,29 +53,44 @@ function alongAxis(x: Value, axis: number, rows: Float64Array[], g: Maths): Valu
   return g.transpose(g.matMul(g.transpose(x, swap), weights), swap);
 }
 
+type Mode = "nearest" | "linear" | "cubic";
+
 /** Row o holds how much of each input element the output element o takes. */
-function matrix(
-  call: Call,
-  mode: "linear" | "nearest",
-  from: number,
-  to: number,
-  scale: number,
-): Float64Array[] {
+function matrix(call: Call, mode: Mode, from: number, to: number, scale: number): Float64Array[] {
+  const clamp = (i: number): number => Math.min(Math.max(i, 0), from - 1);
   return Array.from({ length: to }, (_, o) => {
     const row = new Float64Array(from);
-    const clamp = (i: number): number => Math.min(Math.max(i, 0), from - 1);
     const at = sourceOf(call, o, from, to, scale);
     if (mode === "nearest") {
       row[clamp(rounded(call, at))] = 1;
-    } else {
-      const low = Math.floor(clamp(at));
-      const share = clamp(at) - low;
-      row[low]! += 1 - share;
-      row[clamp(low + 1)]! += share;
+      return row;
     }
-    return row;
+    const antialias = intOf(call, "antialias", 0) === 1;
+    const width = antialias ? Math.max(1, 1 / scale) : 1;
+    const excludes = intOf(call, "exclude_outside", 0) === 1;
+    const kernel = mode === "cubic" ? cubic(floatOf(call, "cubic_coeff_a", -0.75)) : hat;
+    const reach = (mode === "cubic" ? 2 : 1) * width;
+    let total = 0;
+    for (let i = Math.ceil(at - reach); i <= at + reach; i++) {
+      if (excludes && i !== clamp(i)) continue;
+      const weight = kernel(Math.abs(i - at) / width);
+      row[clamp(i)]! += weight;
+      total += weight;
+    }
+    return row.map((weight) => weight / total);
   });
 }
+
+/** The linear kernel at distance t. */
+const hat = (t: number): number => Math.max(0, 1 - t);
+
+/** Keys' cubic kernel at distance t. */
+const cubic =
+  (a: number) =>
+  (t: number): number => {
+    if (t <= 1) return (a + 2) * t ** 3 - (a + 3) * t ** 2 + 1;
+    return t < 2 ? a * t ** 3 - 5 * a * t ** 2 + 8 * a * t - 4 * a : 0;
+  };
 
 function sourceOf(call: Call, o: number, from: number, to: number, scale: number): number {
   const mode = stringOf(call, "coordinate_transformation_mode", "half_pixel");

@@ -53,6 +53,7 @@ function onHeads(call: Call, x: Value, cos: Value, sin: Value, heads: number, g:
 export const msRotaryEmbedding: Lowering = {
   op: "RotaryEmbedding",
   domain: "com.microsoft",
+  opset: [1, 1],
   lower(call, g) {
     const [x, positions, cos, sin] = call.inputs as [Value, Value, Value, Value];
     const length = x.shape.at(-2)!;
@@ -68,6 +69,7 @@ export const msRotaryEmbedding: Lowering = {
 export const rotaryEmbedding: Lowering = {
   op: "RotaryEmbedding",
   domain: "",
+  opset: [23, 24],
   lower(call, g) {
     const [x, cos, sin, positions] = call.inputs as [Value, Value, Value, Value | undefined];
     const length = x.shape.at(-2)!;

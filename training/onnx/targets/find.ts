@@ -6,7 +6,7 @@
 import type { LinearModule, ModuleLocation } from "../engine.ts";
 import { type Graph, type GraphNode, intOf } from "../graph.ts";
 import type { Weight } from "../weight.ts";
-import { type Linear, moduleOf } from "./linear.ts";
+import { biasOf, type Linear, moduleOf } from "./linear.ts";
 import { packedColumns } from "./packed.ts";
 import { structuralPaths } from "./structure.ts";
 
@@ -37,7 +37,7 @@ export function findLinears(graph: Graph): readonly Linear[] {
   const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
   return graph.nodes.flatMap((node): Linear[] => {
     const sizes = sizesOf(node, graph, producers);
-    return sizes === undefined ? [] : [{ node, ...sizes, path: pathOf(node, sizes.weightName) }];
+    return sizes === undefined ? [] : [{ node, ...sizes, path: pathOf(node, sizes.weightName, graph) }];
   });
 }
 
@@ -84,16 +84,25 @@ function matrixOf(
 
 /**
  * "/model/layers.0/self_attn/q_proj/MatMul" -> "model.layers.0.self_attn.q_proj". Without a path in the
- * names of the node and its output the weight's name is taken, if it is one of PyTorch's
- * ("model.layers.0.self_attn.q_proj.weight").
+ * names of the node and its output, what the exporter noted beside the node is taken, or the name of the weight or
+ * of the bias that is added, if it is one of PyTorch's ("model.layers.0.self_attn.q_proj.weight").
  */
-function pathOf(node: GraphNode, weightName: string): string | undefined {
+function pathOf(node: GraphNode, weightName: string, graph: Graph): string | undefined {
   for (const name of [node.name, node.outputs[0]!]) {
-    const parts = name.split("/").filter((part) => part !== "");
+    const parts = withoutContainers(name.split("/").filter((part) => part !== ""));
     const from = parts.findIndex((part) => !/^(else|then|if)/i.test(part));
     const path = parts.slice(Math.max(from, 0), -1).join(".");
     if (/[a-z]/i.test(path)) return path;
   }
+  if (node.module !== undefined) return node.module;
   const named = /^(.*?)(\.MatMul)?\.(weight|weight_Q\d|weight_quant|qweight)(_.*)?$/.exec(weightName);
-  return named?.[1];
+  return named?.[1] ?? /^(.*)\.bias$/.exec(biasOf(graph, node) ?? "")?.[1];
+}
+
+/** A Sequential is called by its own name before its members: "mlp/mlp.0" is module "mlp.0". */
+function withoutContainers(parts: readonly string[]): readonly string[] {
+  return parts.filter((part, i) => {
+    const next = parts[i + 1];
+    return next === undefined || !(next.startsWith(`${part}.`) && /^\d+$/.test(next.slice(part.length + 1)));
+  });
 }

@@ -4,45 +4,23 @@
  * from the numbered layer on, with one word for each role.
  */
 import type { LinearModule } from "../engine.ts";
-
-/** Words of old and new releases for the same module, on the part behind the layer's number. */
-const ROLES: readonly (readonly [RegExp, string])[] = [
-  [
-    /^(?:self_attn|self_attention|attention\.attention|attention\.self|attention|attn)\.(?:q_proj|query|q)$/,
-    "q",
-  ],
-  [
-    /^(?:self_attn|self_attention|attention\.attention|attention\.self|attention|attn)\.(?:k_proj|key|k)$/,
-    "k",
-  ],
-  [
-    /^(?:self_attn|self_attention|attention\.attention|attention\.self|attention|attn)\.(?:v_proj|value|v)$/,
-    "v",
-  ],
-  [
-    /^(?:self_attn|self_attention|attention|attn)\.(?:o_proj|out_proj|dense|output\.dense|proj|c_proj|wo)$/,
-    "o",
-  ],
-  [/^(?:mlp\.fc1|intermediate\.dense|fc1|mlp\.dense_h_to_4h|mlp\.c_fc)$/, "fc1"],
-  [/^(?:mlp\.fc2|output\.dense|fc2|mlp\.dense_4h_to_h|mlp\.c_proj)$/, "fc2"],
-  [/^(?:mlp|feed_forward)\.(gate_proj|up_proj|down_proj)$/, "$1"],
-];
+import { HEADS, rolesOf } from "./roles.ts";
+import { LEFT_OVER } from "./structure.ts";
 
 const LAYER = /(?:^|\.)(?:encoder\.|decoder\.)?(?:layers|layer|blocks|block|h)\.(\d+)\.(.+)$/;
 const ENCODER_WORDS = /vision|visual|image|audio|speech|connector|projector|tower/;
 const TEXT_ROOTS = new Set(["model", "language_model", "text_model", "lm_head", "transformer"]);
 
-/** Layer and role, or the whole path where there is no numbered layer. */
-export function canonicalPath(path: string): string {
+interface Place {
+  readonly layer: string;
+  /** The likeliest first. */
+  readonly roles: readonly string[];
+}
+
+/** Layer and roles; undefined where there is no numbered layer. */
+function placeOf(path: string): Place | undefined {
   const layer = LAYER.exec(path);
-  if (layer === null) return path;
-  let rest = layer[2]!;
-  for (const [pattern, role] of ROLES) {
-    if (!pattern.test(rest)) continue;
-    rest = rest.replace(pattern, role);
-    break;
-  }
-  return `layers.${layer[1]}.${rest}`;
+  return layer === null ? undefined : { layer: layer[1]!, roles: rolesOf(layer[2]!) };
 }
 
 /** Whether an adapter's path can belong to this kind of graph at all: q_proj of layer 0 is in every tower. */
@@ -60,7 +38,21 @@ export function matchModule(
   const exact = modules.find((module) => module.path === path);
   if (exact !== undefined) return exact;
   if (!belongsTo(path, isEncoder)) return undefined;
-  return closest(path, modules) ?? closest(path, packedWholes(modules));
+  return closest(path, [...modules, ...packedWholes(modules)]) ?? leftOver(path, modules);
+}
+
+/**
+ * Behind the last block stand a connector, a pooler or a head, which the structure cannot name. One that gives the
+ * output is known by its name, of two others a number at the end tells the first from the second ("linear_1" and
+ * "linear_2", "mlp.0" and "mlp.2").
+ */
+function leftOver(path: string, modules: readonly LinearModule[]): LinearModule | undefined {
+  if (LAYER.test(path)) return undefined;
+  const left = modules.filter((module) => module.path.startsWith(LEFT_OVER));
+  if (HEADS.test(path)) return left.at(-1);
+  if (left.length === 1) return left[0];
+  const number = /(\d+)(?:\.[a-z_]+)?$/i.exec(path)?.[1] ?? 0;
+  return left.length === 2 ? left[Number(number) < 2 ? 0 : 1] : undefined;
 }
 
 /** An adapter of a model that has the packed projection itself, such as Phi-3, has one pair for all of it. */
@@ -71,15 +63,27 @@ function packedWholes(modules: readonly LinearModule[]): readonly LinearModule[]
 }
 
 function closest(path: string, modules: readonly LinearModule[]): LinearModule | undefined {
-  const wanted = canonicalPath(path);
-  const isLayer = wanted !== path;
-  const matches = modules.filter((module) => {
-    const own = canonicalPath(module.path);
-    if (own === wanted) return true;
-    return !isLayer && own === module.path && (isSuffix(own, wanted) || isSuffix(wanted, own));
+  const wanted = placeOf(path);
+  const matches = modules.flatMap((module): { module: LinearModule; doubt: number }[] => {
+    const own = placeOf(module.path);
+    if (wanted === undefined || own === undefined) {
+      const same = wanted === own && (isSuffix(module.path, path) || isSuffix(path, module.path));
+      return same ? [{ module, doubt: 0 }] : [];
+    }
+    const doubt = own.layer === wanted.layer ? doubtBetween(own.roles, wanted.roles) : Infinity;
+    return doubt < Infinity ? [{ module, doubt }] : [];
   });
   // Several towers in one graph: the one with the longest common end is meant.
-  return matches.sort((a, b) => commonEnd(b.path, path) - commonEnd(a.path, path))[0];
+  matches.sort(
+    (a, b) => a.doubt - b.doubt || commonEnd(b.module.path, path) - commonEnd(a.module.path, path),
+  );
+  return matches[0]?.module;
+}
+
+/** 0 where both most likely mean the same role, more the less likely; Infinity where they cannot. */
+function doubtBetween(a: readonly string[], b: readonly string[]): number {
+  const sums = a.flatMap((role, i) => (b.includes(role) ? [i + b.indexOf(role)] : []));
+  return Math.min(Infinity, ...sums);
 }
 
 function isSuffix(short: string, long: string): boolean {

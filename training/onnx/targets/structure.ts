@@ -31,13 +31,15 @@ export function structuralPaths(graph: Graph, linears: readonly Linear[]): Reado
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   const root = isEncoder ? "encoder.layers" : "model.layers";
   const paths = new Map<GraphNode, string>();
-  const layers = graph.nodes.flatMap((node) => attentionAt(node, walk) ?? []);
-  const found = layers.map(({ q, k, v, result }) => ({
+  const attentions = graph.nodes.flatMap((node) => attentionAt(node, walk) ?? []);
+  const all = attentions.map(({ q, k, v, result }) => ({
     q: walk.linearBehind(q),
     k: walk.linearBehind(k),
     v: walk.linearBehind(v),
     o: walk.linearAfter(result),
   }));
+  // A block that attends to pictures or windows one by one has several attentions behind the same layers.
+  const found = all.filter((one, i) => i === 0 || one.q !== all[i - 1]!.q || one.k !== all[i - 1]!.k);
   found.forEach(({ q, k, v, o }, layer) => {
     if (!q || !k || !v || !o) return;
     const out = `${root}.${layer}.self_attn.${isEncoder ? "out_proj" : "o_proj"}`;
@@ -62,7 +64,25 @@ export function structuralPaths(graph: Graph, linears: readonly Linear[]): Reado
     for (const [role, linear] of perceptron(inside, walk))
       paths.set(linear.node, `${root}.${layer}.mlp.${role}`);
   });
+  nameLeftOver(linears, paths, walk, isEncoder);
   return paths;
+}
+
+/** Stands before the paths of linear layers behind the last block: a connector, a pooler, a head. */
+export const LEFT_OVER = "behind_blocks.";
+
+function nameLeftOver(
+  linears: readonly Linear[],
+  paths: Map<GraphNode, string>,
+  walk: Walk,
+  isEncoder: boolean,
+): void {
+  const last = Math.max(-1, ...[...paths.keys()].map((node) => walk.orderOf(node)));
+  const left = linears.filter(({ node }) => walk.orderOf(node) > last);
+  left.forEach(({ node }, i) => {
+    const isHead = !isEncoder && i === left.length - 1;
+    paths.set(node, `${LEFT_OVER}${isHead ? "head" : `linear_${i + 1}`}`);
+  });
 }
 
 /** The roles of the first layers of a block's rest; of the last block what follows belongs to nobody. */
