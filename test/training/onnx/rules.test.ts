@@ -34,11 +34,7 @@ describe("lowerings compute what the runtime's own kernels do", () => {
 });
 
 /** Proven elsewhere, on whole models: test/golden/models.test.ts. */
-const ON_MODELS = [
-  "If",
-  "com.microsoft.Attention",
-  "com.microsoft.EmbedLayerNormalization",
-];
+const ON_MODELS = ["If", "com.microsoft.Attention", "com.microsoft.EmbedLayerNormalization"];
 
 test("every rule and lowering has a case", () => {
   const proven = new Set([...RULE_CASES.map(nameOf), ...ON_MODELS]);
