@@ -43,6 +43,8 @@ export function baseMetadata({ base }: AdapterConfig): Record<string, string> {
 }
 
 /**
+ * The tensors lie over `model` itself wherever they can.
+ *
  * @param what what messages call the adapter: a directory, or "client …"
  * @throws FedloomError F3001 to F3003 for the tensors, F3006 and F3007 for the configuration and how both fit
  */
@@ -51,7 +53,7 @@ export function decodeAdapter({ config, model }: AdapterFiles, what: string): Ad
   const base = file.metadata[BASE_KEY] ?? "";
   const adapter: Adapter = {
     config: parsePeftConfig(config, what, SHA256_HEX.test(base) ? base : ""),
-    tensors: new Map(file.names.map((name) => [name, file.read(name)])),
+    tensors: new Map(file.names.map((name) => [name, file.view(name)])),
   };
   checkAdapter(adapter, what);
   return adapter;

@@ -32,6 +32,8 @@ export interface SafetensorsFile {
   has(name: string): boolean;
   /** One tensor, freshly copied. @throws TypeError for a name that is not there */
   read(name: string): Tensor;
+  /** One tensor, over the bytes themselves where they are in memory and aligned, else a copy: not to be changed. */
+  view(name: string): Tensor;
   /** Fills `target` with a tensor's bytes from `byteFrom` on, where a file can be read in parts. */
   readInto?(name: string, byteFrom: number, target: Uint8Array): void;
   /** Closes the file; for bytes in memory it does nothing. */
@@ -51,6 +53,7 @@ export function viewSafetensors(bytes: Uint8Array, file = "update"): Safetensors
     header,
     (target, position) => target.set(bytes.subarray(position, position + target.length)),
     () => {},
+    bytes,
   );
 }
 
@@ -94,22 +97,33 @@ function reader(
   header: Header,
   fill: (target: Uint8Array, position: number) => void,
   close: () => void,
+  inMemory?: Uint8Array,
 ): SafetensorsFile {
   const info = (name: string): TensorInfo => {
     const found = header.tensors.get(name);
     if (found === undefined) throw new TypeError(`The file has no tensor "${name}"`);
     return found;
   };
+  const read = (name: string): Tensor => {
+    const { dtype, shape, begin, end } = info(name);
+    const buffer = new ArrayBuffer(end - begin);
+    fill(new Uint8Array(buffer), header.dataStart + begin);
+    return { dtype, shape, data: new ARRAY_OF[dtype](buffer) };
+  };
   return {
     names: [...header.tensors.keys()],
     metadata: header.metadata,
     info,
     has: (name) => header.tensors.has(name),
-    read(name) {
+    read,
+    view(name) {
       const { dtype, shape, begin, end } = info(name);
-      const buffer = new ArrayBuffer(end - begin);
-      fill(new Uint8Array(buffer), header.dataStart + begin);
-      return { dtype, shape, data: new ARRAY_OF[dtype](buffer) };
+      const size = ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+      const at = (inMemory?.byteOffset ?? 0) + header.dataStart + begin;
+      if (inMemory === undefined || at % size !== 0) return read(name);
+      // as: bytes here come from files and messages, which are no shared memory.
+      const data = new ARRAY_OF[dtype](inMemory.buffer as ArrayBuffer, at, (end - begin) / size);
+      return { dtype, shape, data };
     },
     readInto(name, byteFrom, target) {
       const { begin, end } = info(name);

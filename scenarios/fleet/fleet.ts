@@ -11,7 +11,6 @@ import { systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createRng } from "../../base/rng.ts";
-import { createMemoryBlobs as createClientBlobs } from "../../client/blobs.ts";
 import { createMemoryTensors, type LocalTensors, openDiskTensors } from "../../client/local-tensors.ts";
 import { runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
@@ -33,6 +32,7 @@ import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts"
 import { amongPresent } from "./presence.ts";
 import { publishedSampler } from "./published-sampler.ts";
 import { type FleetClient, fleetShards } from "./shards.ts";
+import { sharedBlobs } from "./shared-blobs.ts";
 import { missingDeadlines } from "./stragglers.ts";
 import { drawTraits, type FleetTraits } from "./traits.ts";
 import { takeTurns } from "./turns.ts";
@@ -83,7 +83,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   let engine: RunEngine | undefined;
   const gathering = gatherFor(options, trainer, () => engine?.run.round);
   const samplers = samplersFor(clients, traits);
-  const coordinator = await openCoordinator(options, modelOf(trainer, options.evaluate), samplers);
+  const memory = new Map<string, Uint8Array>();
+  const coordinator = await openCoordinator(options, memory, modelOf(trainer, options.evaluate), samplers);
+  const clientBlobs = sharedBlobs(memory, { clearedByCoordinator: options.state === undefined });
   const ending = new AbortController();
   // What stays with a client must outlive the process wherever the run does.
   const localTensors = (id: string): LocalTensors =>
@@ -98,7 +100,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       trainer: clientTrainer(gathering?.of(id) ?? trainer, traits.clients[i]!),
       device,
       shard,
-      state: createMemoryState(id, createClientBlobs(), localTensors(id)),
+      state: createMemoryState(id, clientBlobs(), localTensors(id)),
       clock: systemClock,
       rng,
       log: log.child({ client: id }),
@@ -191,6 +193,7 @@ function samplersFor(clients: readonly FleetClient[], { isAway }: FleetTraits): 
 
 function openCoordinator(
   { state, log }: FleetOptions,
+  memory: Map<string, Uint8Array>,
   model: ModelPort,
   samplers: Readonly<Record<string, Sampler>>,
 ): Promise<Coordinator> {
@@ -198,7 +201,7 @@ function openCoordinator(
     return startCoordinator({ state, log, model, samplers }).then(({ coordinator }) => coordinator);
   }
   const store = createMemoryStore();
-  const blobs = createMemoryBlobs();
+  const blobs = createMemoryBlobs(memory);
   return Coordinator.open({ store, blobs, clock: systemClock, log, model, samplers });
 }
 

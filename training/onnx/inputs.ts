@@ -140,3 +140,11 @@ export function rowBucket(count: number): number {
   const step = Math.max(8, 2 ** (Math.ceil(Math.log2(Math.max(count, 1))) - 3));
   return Math.max(step, Math.ceil(count / step) * step);
 }
+
+/**
+ * For passes of several clients, whose number of labels is another in every pass: powers of two. Rows that only fill up
+ * cost the projection onto the vocabulary, a session costs half a second.
+ */
+export function coarseRowBucket(count: number): number {
+  return Math.max(16, 2 ** Math.ceil(Math.log2(Math.max(count, 1))));
+}

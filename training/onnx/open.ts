@@ -15,7 +15,7 @@ import type {
 } from "./engine.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
-import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
+import { coarseRowBucket, completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
@@ -175,9 +175,9 @@ class GraphEngine implements Engine {
   /** @returns the rows of the output that are computed, too */
   #lossPlan({ slots, rows, length, labelled }: Stack): { readonly plan: Plan; readonly count: number } {
     const total = slots * rows * length;
-    const bucket = rowBucket(labelled.rows.length);
-    const count = Math.min(bucket, total);
     const apart = slots > 1;
+    const bucket = (apart ? coarseRowBucket : rowBucket)(labelled.rows.length);
+    const count = Math.min(bucket, total);
     const some = bucket < total ? count : undefined;
     const plan = { kind: "loss", output: this.#output, rows: some, wanted: this.#wanted(), apart } as const;
     return { plan, count };

@@ -1,0 +1,179 @@
+/** Fleets in one process: clients a second and memory, and the same rounds in Flower's simulation. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import type { EchoSpec, FleetSpec, NanoSpec, RoundLine } from "./fleet/cases.ts";
+import { treeMib } from "./fleet/process-tree.ts";
+import type { Bench, Table } from "./report.ts";
+
+interface Measured {
+  /** From the start of the process to the end of round 1. */
+  readonly firstSeconds: number;
+  /** Mean of the rounds after the first. */
+  readonly roundSeconds: number;
+  readonly peakMib: number;
+}
+
+const ECHOES: readonly Omit<EchoSpec, "kind" | "rounds">[] = [
+  { clients: 10, mib: 16 },
+  { clients: 100, mib: 1 },
+  { clients: 1000, mib: 0.25 },
+];
+
+const SAMPLE_MS = 250;
+
+export const bench: Bench = {
+  title: "Fleets: simulated clients",
+  usage: [
+    "--rounds N   rounds of each fleet (3)",
+    "--clients L  list of numbers of training clients (10,100,1000)",
+    "--threads N  threads of the runtime (2)",
+    "--only KIND  echo or nano alone",
+    "BENCH_PYTHON names an interpreter with flwr[simulation]",
+  ],
+  async run(args, log) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        rounds: { type: "string", default: "3" },
+        clients: { type: "string", default: "10,100,1000" },
+        threads: { type: "string", default: "2" },
+        only: { type: "string" },
+      },
+    });
+    const rounds = Number(values.rounds);
+    const tables: Table[] = [];
+    if (values.only !== "nano") tables.push(await echoTable(rounds, log));
+    if (values.only !== "echo") {
+      const clients = values.clients.split(",").map(Number);
+      tables.push(await nanoTable(clients, rounds, Number(values.threads), log));
+    }
+    return { text: TEXT, tables };
+  },
+};
+
+const TEXT = `Each fleet is a process of its own. "first" is the time from its start to the end of round 1, "round" the mean of the rounds
+after it. Memory is the largest sum of the proportional set sizes of the process and all that it started, looked at four times a
+second. First table: every client sends back what it was handed, moved by a constant; eight float32 tensors; FedAvg; Flower's
+simulation runs on Ray with a processor a client. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
+the embedded model, four examples with pictures a client, all clients in every round.`;
+
+async function echoTable(rounds: number, log: (line: string) => void): Promise<Table> {
+  const python = process.env.BENCH_PYTHON;
+  const rows: (string | number)[][] = [];
+  for (const each of ECHOES) {
+    const spec: EchoSpec = { kind: "echo", rounds, ...each };
+    log(`${spec.clients} clients of ${spec.mib} MiB`);
+    const ours = await measure(process.execPath, join(import.meta.dirname, "fleet/our-fleet.ts"), spec);
+    const theirs =
+      python === undefined
+        ? undefined
+        : await measure(python, join(import.meta.dirname, "fleet/flower_echo.py"), spec);
+    rows.push([
+      `${spec.clients} x ${spec.mib} MiB`,
+      ours.firstSeconds,
+      ours.roundSeconds,
+      spec.clients / ours.roundSeconds,
+      ours.peakMib,
+      ...(theirs === undefined
+        ? ["-", "-", "-", "-", "-"]
+        : [
+            theirs.firstSeconds,
+            theirs.roundSeconds,
+            theirs.peakMib,
+            ours.roundSeconds / theirs.roundSeconds,
+            ours.peakMib / theirs.peakMib,
+          ]),
+    ]);
+    log(rows.at(-1)!.join("  "));
+  }
+  return {
+    columns: [
+      "clients that echo",
+      "first s",
+      "round s",
+      "clients/s",
+      "MiB",
+      "Flower first s",
+      "Flower round s",
+      "Flower MiB",
+      "time ratio",
+      "memory ratio",
+    ],
+    rows,
+  };
+}
+
+async function nanoTable(
+  counts: readonly number[],
+  rounds: number,
+  threads: number,
+  log: (line: string) => void,
+): Promise<Table> {
+  const rows: (string | number)[][] = [];
+  for (const clients of counts) {
+    const of = (batching: boolean): NanoSpec => ({ kind: "nano", clients, rounds, batching, threads });
+    const program = join(import.meta.dirname, "fleet/our-fleet.ts");
+    log(`${clients} training clients`);
+    const apart = await measure(process.execPath, program, of(false));
+    const together = await measure(process.execPath, program, of(true));
+    rows.push([
+      clients,
+      apart.roundSeconds,
+      clients / apart.roundSeconds,
+      apart.peakMib,
+      together.firstSeconds,
+      together.roundSeconds,
+      clients / together.roundSeconds,
+      together.peakMib,
+      together.roundSeconds / apart.roundSeconds,
+    ]);
+    log(rows.at(-1)!.join("  "));
+  }
+  return {
+    columns: [
+      "clients that train",
+      "round s, batching off",
+      "clients/s",
+      "MiB",
+      "first s, batching on",
+      "round s",
+      "clients/s",
+      "MiB",
+      "time ratio",
+    ],
+    rows,
+  };
+}
+
+/** Runs a program that prints a line a round, and watches its memory. @throws Error where it fails */
+async function measure(command: string, program: string, spec: FleetSpec): Promise<Measured> {
+  const startedMs = performance.now();
+  const child = spawn(command, [program, JSON.stringify(spec)], { stdio: ["ignore", "pipe", "pipe"] });
+  const errors: string[] = [];
+  child.stderr.on("data", (bytes: Buffer) => errors.push(bytes.toString()));
+  let peakMib = 0;
+  const look = (): void => {
+    peakMib = Math.max(peakMib, child.pid === undefined ? 0 : treeMib(child.pid));
+  };
+  const timer = setInterval(look, SAMPLE_MS);
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+  const ends: RoundLine[] = [];
+  let firstMs = Number.NaN;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.startsWith('{"round"')) continue;
+    if (ends.length === 0) firstMs = performance.now() - startedMs;
+    ends.push(JSON.parse(line));
+    look();
+  }
+  const code = await ended;
+  clearInterval(timer);
+  if (code !== 0 || ends.length !== spec.rounds) {
+    throw new Error(
+      `${program} ended with ${code} after ${ends.length} rounds:\n${errors.join("").slice(-2000)}`,
+    );
+  }
+  const roundSeconds = (ends.at(-1)!.at - ends[0]!.at) / (ends.length - 1);
+  return { firstSeconds: firstMs / 1000, roundSeconds, peakMib };
+}
