@@ -32,6 +32,8 @@ export interface Case {
   readonly clients: number;
   readonly hyperparameters: Readonly<Record<string, Json>>;
   readonly perRound: readonly Round[];
+  /** How far the recorded float32 results lie from exact arithmetic, relative to a tensor's largest entry; 0 where not told. */
+  readonly float32Deviation: number;
   /** LoRA cases: one round, ranks and scales for each client. */
   readonly lora?: {
     readonly ranks: readonly number[];
@@ -63,6 +65,7 @@ function readCase(directory: string, name: string): Case {
     clients: json.clients,
     hyperparameters: json.hyperparameters ?? {},
     perRound: json.per_round ?? [],
+    float32Deviation: json.float64_recomputation_max_rel_dev ?? 0,
     ...(json.modules !== undefined && {
       lora: {
         ranks: json.ranks,
@@ -180,7 +183,7 @@ const krumBy =
         name: "krum",
         preset,
         byzantine: s.number("num_malicious"),
-        ...(select !== undefined && { select }),
+        ...(select !== undefined && select !== 0 && { select }), // Flower's 0 is plain Krum
       },
     };
   };
@@ -325,8 +328,9 @@ export const READINGS: Readonly<Record<string, Reader>> = {
   }),
   "FedBuff step": (s) => {
     s.choice("normaliser", { "K (count), not the sum of staleness weights": true });
-    const exponent = /^\(1\+s\)\^-([\d.]+)$/.exec(String(s.take("staleness")))?.[1];
-    if (exponent === undefined) throw new Error("unknown staleness weight");
+    const staleness = String(s.take("staleness"));
+    const exponent = /^\(1\+s\)\^-([\d.]+)$/.exec(staleness)?.[1] ?? (staleness === "1" ? "0" : undefined);
+    if (exponent === undefined) throw new Error(`unknown staleness weight "${staleness}"`);
     return {
       strategy: { name: "fedbuff", learningRate: s.number("server_lr"), stalenessExponent: Number(exponent) },
     };
