@@ -62,11 +62,23 @@ export function allFinite(tensor: Tensor): boolean {
   return tensor.data instanceof Float32Array ? finiteBits(tensor.data) : finite(floats(tensor));
 }
 
-/** By bit patterns, one kind of array: every update and every result goes through here, and this is six times faster. */
+/**
+ * By bit patterns, four at a time: every update and every result goes through here. One more than an exponent of all
+ * ones carries into the sign bit.
+ */
 function finiteBits(values: Float32Array): boolean {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7f800000) === 0x7f800000) return false;
-  return true;
+  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+  const whole = bits.length & ~3;
+  let carried = 0;
+  for (let i = 0; i < whole; i += 4) {
+    carried |=
+      ((bits[i]! & 0x7f800000) + 0x800000) |
+      ((bits[i + 1]! & 0x7f800000) + 0x800000) |
+      ((bits[i + 2]! & 0x7f800000) + 0x800000) |
+      ((bits[i + 3]! & 0x7f800000) + 0x800000);
+  }
+  for (let i = whole; i < bits.length; i++) carried |= (bits[i]! & 0x7f800000) + 0x800000;
+  return carried >= 0;
 }
 
 function finite(values: Float32Array | Float64Array): boolean {

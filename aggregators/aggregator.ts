@@ -6,7 +6,14 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Adapter } from "../adapters/adapter.ts";
-import { byteLength, type TensorSet, tensorSet } from "../adapters/tensor.ts";
+import {
+  ARRAY_OF,
+  byteLength,
+  type Tensor,
+  type TensorData,
+  type TensorSet,
+  tensorSet,
+} from "../adapters/tensor.ts";
 import { factorPairs } from "../adapters/tensor-names.ts";
 import { FedloomError, isCode } from "../base/errors.ts";
 import { reportOf } from "./diagnostics.ts";
@@ -71,6 +78,7 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       const { built, ...rest } = input;
       const parts = split(input.global, built.needs.separable, threads);
       const { strategy, wrappers } = built.resolved;
+      const shared = inSharedMemory(input.global.tensors);
       const answers = await Promise.all(
         parts.map((names, i) =>
           ask(workers[i]!, {
@@ -78,7 +86,7 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
             diagnostics: rest.diagnostics !== false,
             strategy,
             wrappers,
-            global: { config: input.global.config, tensors: only(input.global.tensors, names) },
+            global: { config: input.global.config, tensors: only(shared, names) },
             state: onlyState(input.state, names),
           }),
         ),
@@ -99,6 +107,28 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       waiting.clear();
     },
   };
+}
+
+/** The same values where all threads see them: as a message they would be copied for each, and copied again there. */
+function inSharedMemory(tensors: TensorSet): TensorSet {
+  const bytes = [...tensors.values()].reduce((sum, value) => sum + alignedBytes(value), 0);
+  const buffer = new SharedArrayBuffer(bytes);
+  let at = 0;
+  return new Map(
+    [...tensors].map(([name, { dtype, shape, data }]) => {
+      new Uint8Array(buffer, at, data.byteLength).set(
+        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      );
+      const copy = new ARRAY_OF[dtype](buffer as unknown as ArrayBuffer, at, data.length);
+      at += alignedBytes({ data });
+      return [name, { dtype, shape, data: copy as TensorData }]; // views of shared memory behave as the others do
+    }),
+  );
+}
+
+/** Room that leaves the next tensor aligned for every element type. */
+function alignedBytes({ data }: Pick<Tensor, "data">): number {
+  return Math.ceil(data.byteLength / 8) * 8;
 }
 
 /** Names for each thread: parts that belong together stay together, the largest are dealt out first. */

@@ -1,14 +1,17 @@
 /**
  * Squared distances between the clients' adapters, summed over all tensors.
  *
- * Differences are taken first and squared then, in float64. The cheaper form ||x||² + ||y||² − 2⟨x, y⟩ in float32
- * loses updates of 1e-4 on weights of 30 altogether: Krum then picks another client than exact arithmetic does.
+ *   ||x_i − x_j||² = ||d_i||² + ||d_j||² − 2 ⟨d_i, d_j⟩      d_k = w_k − w, in float64
+ *
+ * Differences from the global adapter are taken first, which is exact in float64, and only these small numbers are
+ * squared. The same form of the weights themselves in float32 loses updates of 1e-4 on weights of 30 altogether:
+ * Krum then picks another client than exact arithmetic does.
  */
 
 import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
 import { sizeOf } from "../adapters/tensor.ts";
-import { createKernels, partOf } from "./kernels.ts";
+import { createGram } from "./gram.ts";
 import { moduleFactors, modulesOf, squaredProductDistance } from "./modules.ts";
 import { canSlice, type Floats } from "./parts.ts";
 import type { Updates } from "./strategy.ts";
@@ -25,12 +28,11 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
     distances[j]![i]! += squared;
   };
   const { pairs, others } = modulesOf(global.tensors.keys());
-  const alone = space === "factors" ? [...global.tensors.keys()] : others;
-  const part = partOf(n);
-  const kernels = createKernels(n, part);
   const everybody = updates.clients.map((_, k) => k); // no tensor lacks: needs say so
-  for (const name of alone) {
-    if (!canSlice(updates, everybody, name)) {
+  const gram = createGram(n);
+  for (const name of space === "factors" ? global.tensors.keys() : others) {
+    const old = floats(global.tensors.get(name)!);
+    if (!(old instanceof Float32Array) || !canSlice(updates, everybody, name)) {
       const values = everybody.map((k) => floats(updates.tensor(k, name)!));
       for (let i = 0; i < n; i++) {
         for (let j = i + 1; j < n; j++) add(i, j, squaredDistance(values[i]!, values[j]!));
@@ -38,10 +40,16 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
       continue;
     }
     const size = sizeOf(global.tensors.get(name)!.shape);
-    for (let from = 0; from < size; from += part) {
-      const length = Math.min(part, size - from);
-      for (const k of everybody) updates.slice!(k, name, from, kernels.slot(k, length));
-      for (let i = 0; i < n; i++) for (let j = i + 1; j < n; j++) add(i, j, kernels.distance(i, j, length));
+    for (let from = 0; from < size; from += gram.part) {
+      const length = Math.min(gram.part, size - from);
+      for (const k of everybody) updates.slice!(k, name, from, gram.row(k).subarray(0, length));
+      gram.center.set(old.subarray(from, from + length));
+      gram.addDifferences(length);
+    }
+  }
+  for (let i = 0; i < n; i++) {
+    for (let j = i + 1; j < n; j++) {
+      add(i, j, Math.max(0, gram.at(i, i) + gram.at(j, j) - 2 * gram.at(i, j)));
     }
   }
   if (space === "factors") return distances;

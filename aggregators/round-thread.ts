@@ -57,7 +57,7 @@ function ownedBuffers(sets: readonly TensorSet[], input: Share): ArrayBuffer[] {
   const buffers = sets
     .flatMap((set) => [...set.values()])
     .filter((tensor) => !kept.has(tensor) && tensor.data.byteLength === tensor.data.buffer.byteLength)
-    .map(({ data }) => data.buffer as ArrayBuffer); // strategies make their arrays themselves, none is shared
+    .flatMap(({ data }) => (data.buffer instanceof ArrayBuffer ? [data.buffer] : [])); // shared memory stays
   return [...new Set(buffers)];
 }
 

@@ -8,13 +8,14 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { type FloatDType, floats, floatTensor } from "../adapters/cast.ts";
 import { sizeOf, type Tensor, type TensorSet } from "../adapters/tensor.ts";
-import { createKernels, PART } from "./kernels.ts";
+import { PART } from "./kernels.ts";
 import { canSlice, havingTensor } from "./parts.ts";
 import type { Updates } from "./strategy.ts";
+import { createSummer } from "./summer.ts";
 import { sum } from "./weights.ts";
 
 /** Scratch of this thread. Rules are synchronous, so that no two use it at once. */
-const kernels = createKernels(1);
+const summer = createSummer();
 
 /**
  * Σ w_k x_k / Σ w_k over the clients that have the tensor, in float64; undefined where none has, or all weigh 0.
@@ -53,13 +54,16 @@ function meanInto(
   }
   const mean = new type(size);
   for (let from = 0; from < size; from += PART) {
-    const length = Math.min(PART, size - from);
-    kernels.sum.fill(0);
+    summer.begin(Math.min(PART, size - from));
     for (const k of present) {
-      updates.slice!(k, name, from, kernels.slot(0, length));
-      kernels.add(0, length, weights[k]! / total);
+      summer.add(weights[k]! / total, (target) => updates.slice!(k, name, from, target));
     }
-    mean.set(kernels.sum.subarray(0, length), from);
+    if (type === Float32Array) {
+      mean.set(summer.rounded(), from);
+    } else {
+      summer.finish();
+      mean.set(summer.sum.subarray(0, Math.min(PART, size - from)), from);
+    }
   }
   return mean;
 }
@@ -105,12 +109,16 @@ export function stateTensor(shape: readonly number[], values: Float64Array): Ten
   return { dtype: "F64", shape, data: values };
 }
 
+/** In shared memory: what a strategy keeps goes back and forth between threads, twice the size of the adapter. */
 export function zeros(shape: readonly number[]): Float64Array {
-  return new Float64Array(sizeOf(shape));
+  return new Float64Array(new SharedArrayBuffer(8 * sizeOf(shape)));
 }
 
 /** The values of one tensor of a state's set, copied so that they may be changed; zeros (or `fill`) where absent. */
 export function stateValues(set: TensorSet | undefined, name: string, like: Tensor, fill = 0): Float64Array {
   const tensor = set?.get(name);
-  return tensor === undefined ? zeros(like.shape).fill(fill) : new Float64Array(floats(tensor));
+  const values = zeros(like.shape);
+  if (tensor !== undefined) values.set(floats(tensor));
+  else if (fill !== 0) values.fill(fill);
+  return values;
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { coordinatewise, medianOf } from "../coordinates.ts";
+import { type CoordinateRule, coordinatewise, medianOf } from "../coordinates.ts";
 import { squaredDistances } from "../distances.ts";
 import { onlyClients } from "../selection.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
@@ -48,9 +48,11 @@ export const bulyan = defineStrategy({
           : ranking(krumScores(distances, byzantine)).slice(0, theta);
       const selected = onlyClients(updates, chosen);
       const beta = theta - 2 * byzantine;
-      const next = mapGlobal(global, selected, (name) =>
-        coordinatewise(selected, name, (ascending) => meanNearMedian(ascending, beta)),
-      );
+      const nearMedian: CoordinateRule = {
+        ranks: (n) => [0, n - 1],
+        of: (ascending) => meanNearMedian(ascending, beta),
+      };
+      const next = mapGlobal(global, selected, (name) => coordinatewise(selected, name, nearMedian));
       return {
         state,
         global: next,

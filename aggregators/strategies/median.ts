@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { coordinatewise, medianOf } from "../coordinates.ts";
+import { coordinatewise, MEDIAN } from "../coordinates.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
 import { meanNeeds } from "./fedavg.ts";
@@ -21,7 +21,7 @@ export const median = defineStrategy({
   build: () => ({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
-      const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, medianOf));
+      const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, MEDIAN));
       return { state, global: next, report: {} };
     },
   }),

@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { coordinatewise } from "../coordinates.ts";
+import { type CoordinateRule, coordinatewise } from "../coordinates.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
+import { sum } from "../weights.ts";
 import { meanNeeds } from "./fedavg.ts";
 
 /**
@@ -20,11 +21,9 @@ export const trimmedMean = defineStrategy({
   build: ({ beta }) => ({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
-      const trimmed = (ascending: Float64Array) => {
-        const cut = Math.floor(beta * ascending.length);
-        let total = 0;
-        for (let k = cut; k < ascending.length - cut; k++) total += ascending[k]!;
-        return total / (ascending.length - 2 * cut);
+      const trimmed: CoordinateRule = {
+        ranks: (n) => [Math.floor(beta * n), n - 1 - Math.floor(beta * n)],
+        of: (kept) => sum(kept) / kept.length,
       };
       const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, trimmed));
       return { state, global: next, report: {} };

@@ -1,8 +1,10 @@
-/** The WebAssembly loops against the same sums in JavaScript. */
+/** The WebAssembly loops against the same arithmetic in JavaScript. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { sortingNetwork } from "../../aggregators/coordinates.ts";
-import { createKernels, PART } from "../../aggregators/kernels.ts";
+import { createGram } from "../../aggregators/gram.ts";
+import { PART, TILE } from "../../aggregators/kernels.ts";
+import { createSorter, sortingNetwork } from "../../aggregators/sorter.ts";
+import { createSummer } from "../../aggregators/summer.ts";
 import { createRng } from "../../base/rng.ts";
 
 const LENGTHS = [1, 7, 8, 9, 1000, PART - 1, PART];
@@ -12,53 +14,78 @@ function drawn(length: number, seed: string): Float32Array {
   return Float32Array.from({ length }, () => rng.normal());
 }
 
-test.each(LENGTHS)("add gives the bits of sum + share * x for %i elements", (length) => {
-  const kernels = createKernels(2);
-  const wanted = new Float64Array(length);
-  for (const [seed, share] of [
-    ["a", 1 / 7],
-    ["b", 0.3],
-    ["c", 1e-300],
-  ] as const) {
-    const x = drawn(length, seed);
-    kernels.slot(1, length).set(x);
-    kernels.add(1, length, share);
-    for (let i = 0; i < length; i++) wanted[i] = wanted[i]! + share * x[i]!;
-  }
-  expect(kernels.sum.slice(0, length)).toEqual(wanted);
-  expect(kernels.sum.subarray(length).every((value) => value === 0)).toBe(true);
-});
-
 test.each(LENGTHS)(
-  "distance sums squared differences of %i elements, whatever lay in the slot before",
+  "a summer gives the bits of sum + share * x, one client after the other, for %i elements",
   (length) => {
-    const kernels = createKernels(2);
-    kernels.slot(0, PART).fill(3);
-    kernels.slot(1, PART).fill(4);
-    const [a, b] = [drawn(length, "a"), drawn(length, "b")];
-    kernels.slot(0, length).set(a);
-    kernels.slot(1, length).set(b);
-    const wanted = a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0);
-    // Another order of up to 16384 float64 terms.
-    expect(Math.abs(kernels.distance(0, 1, length) / wanted - 1)).toBeLessThan(1e-12);
+    const summer = createSummer();
+    summer.begin(PART); // whatever lay in the slots before
+    for (let k = 0; k < 4; k++) summer.add(1, (target) => target.fill(Number.NaN));
+    summer.finish();
+    for (const clients of [1, 4, 6]) {
+      const wanted = new Float64Array(length);
+      summer.begin(length);
+      for (let k = 0; k < clients; k++) {
+        const [x, share] = [drawn(length, `x${k}`), [1 / 7, 0.3, 1e-300][k % 3]!];
+        summer.add(share, (target) => target.set(x));
+        for (let i = 0; i < length; i++) wanted[i] = wanted[i]! + share * x[i]!;
+      }
+      expect([...summer.rounded()]).toEqual([...Float32Array.from(wanted)]);
+      expect(summer.sum.slice(0, length)).toEqual(wanted);
+      expect(summer.sum.subarray(length).every((value) => value === 0)).toBe(true);
+    }
   },
 );
 
-test("distance keeps differences of 1e-4 between weights of 30, which float32 products lose", () => {
-  const kernels = createKernels(2);
-  kernels.slot(0, PART).fill(30);
-  kernels.slot(1, PART).fill(Math.fround(30.0001));
-  const step = Math.fround(30.0001) - 30;
-  expect(kernels.distance(0, 1, PART) / (PART * step * step)).toBeCloseTo(1, 12);
+test.each([
+  [1, 5],
+  [3, 1000],
+  [6, PART],
+  [9, 33],
+])("a gram of %i rows holds the inner products of their %i differences from the center", (rows, length) => {
+  const gram = createGram(rows);
+  const parts = 2;
+  const wanted = Array.from({ length: rows }, () => new Float64Array(rows));
+  for (let part = 0; part < parts; part++) {
+    const center = drawn(length, `center ${part}`);
+    const values = Array.from({ length: rows }, (_, k) => drawn(length, `${part} ${k}`));
+    gram.center.set(center);
+    for (const [k, row] of values.entries()) gram.row(k).set(row);
+    gram.addDifferences(length);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < rows; j++) {
+        for (let e = 0; e < length; e++) {
+          wanted[i]![j]! += (values[i]![e]! - center[e]!) * (values[j]![e]! - center[e]!);
+        }
+      }
+    }
+  }
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < rows; j++) {
+      const size = Math.sqrt(wanted[i]![i]! * wanted[j]![j]!);
+      expect(gram.at(i, j)).toBe(gram.at(j, i));
+      // Another order of up to 32768 float64 terms.
+      expect(Math.abs(gram.at(i, j) - wanted[i]![j]!)).toBeLessThan(1e-13 * size);
+    }
+  }
 });
 
-test("exchange puts the smaller values first", () => {
-  const kernels = createKernels(2);
-  kernels.slot(0, 5).set([5, 1, -1, 0, 2]);
-  kernels.slot(1, 5).set([4, 2, -3, 0, 2]);
-  kernels.exchange(0, 1, 5);
-  expect([...kernels.slot(0, 5)]).toEqual([4, 1, -3, 0, 2]);
-  expect([...kernels.slot(1, 5)]).toEqual([5, 2, -1, 0, 2]);
+test("a gram keeps differences of 1e-4 between weights of 30, which float32 products lose", () => {
+  const gram = createGram(2);
+  gram.center.fill(30);
+  gram.row(0).fill(30);
+  gram.row(1).fill(Math.fround(30.0001));
+  gram.addDifferences(PART);
+  const step = Math.fround(30.0001) - 30;
+  expect(gram.at(1, 1) / (PART * step * step)).toBeCloseTo(1, 12);
+  expect([gram.at(0, 0), gram.at(0, 1)]).toEqual([0, 0]);
+});
+
+test("equal rows have equal products, to the last bit, wherever they stand", () => {
+  const gram = createGram(7);
+  for (let k = 0; k < 7; k++) gram.row(k).set(drawn(4099, k === 1 || k === 6 ? "same" : `${k}`));
+  gram.addDifferences(4099);
+  expect(gram.at(1, 1) + gram.at(6, 6) - 2 * gram.at(1, 6)).toBe(0);
+  for (const other of [0, 3, 5]) expect(gram.at(other, 1)).toBe(gram.at(other, 6));
 });
 
 test("the network sorts any number of values", () => {
@@ -71,4 +98,36 @@ test("the network sorts any number of values", () => {
       expect(sorted).toEqual([...values].sort((a, b) => a - b));
     }),
   );
+});
+
+test("a sorter puts the wanted places of every column in order, whatever the number of clients", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 130 }), fc.nat(), fc.nat(), fc.nat(), (rows, a, b, seed) => {
+      const ranks = [a % rows, b % rows].sort((x, y) => x - y) as [number, number];
+      const sorter = createSorter(rows, ranks);
+      const values = Array.from({ length: rows }, (_, k) => drawn(3 * TILE, `${seed} ${k}`));
+      for (const [k, row] of values.entries()) sorter.row(k).set(row);
+      for (const from of [0, 2 * TILE]) {
+        const sorted = sorter.tile(from).slice();
+        for (let i = 0; i < TILE; i++) {
+          const column = Float32Array.from(values, (row) => row[from + i]!).sort();
+          for (let k = ranks[0]; k <= ranks[1]; k++) expect(sorted[k * TILE + i]).toBe(column[k]);
+        }
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("of 0 and -0 a sorter loses neither", () => {
+  for (const [first, second] of [
+    [0, -0],
+    [-0, 0],
+  ] as const) {
+    const sorter = createSorter(2);
+    sorter.row(0).fill(first);
+    sorter.row(1).fill(second);
+    const sorted = sorter.tile(0);
+    expect([sorted[0], sorted[TILE]].filter((value) => Object.is(value, -0))).toHaveLength(1);
+  }
 });
