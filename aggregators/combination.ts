@@ -1,17 +1,18 @@
 /**
  * Linear combinations of the clients' adapters, Σ c_k w_k: what every rule ends with that decides how much of each
  * client to take. Over factors, A and B are combined apart; over products, the result is the best adapter of the
- * global one's rank for Σ c_k s_k B_k A_k, by QR of the stacked factors: out x in is never built.
+ * global one's rank for Σ c_k s_k B_k A_k (truncated-sum.ts): out x in is never built.
  */
 import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
-import { type Factors, stackFactors, truncate } from "../adapters/lora-algebra.ts";
+import type { Factors } from "../adapters/lora-algebra.ts";
 import type { Tensor } from "../adapters/tensor.ts";
 import type { FactorPair } from "../adapters/tensor-names.ts";
 import { addScaled } from "./differences.ts";
 import type { Space } from "./distances.ts";
 import { moduleFactors, modulesOf, scaledFactors } from "./modules.ts";
 import type { Updates } from "./strategy.ts";
+import { truncatedSum } from "./truncated-sum.ts";
 import { like, meanOf } from "./weighted-mean.ts";
 import { sum } from "./weights.ts";
 
@@ -91,11 +92,9 @@ function combineModule(
     return first!.factors; // one client taken whole: its own factors, not another pair with the same product
   }
   if (coefficients.global !== 0) parts.unshift({ factors: own.factors, share: coefficients.global });
-  return truncate(
-    stackFactors(
-      parts.map(({ factors }) => factors),
-      parts.map(({ share }) => share),
-    ),
+  return truncatedSum(
+    parts.map(({ factors }) => factors),
+    parts.map(({ share }) => share),
     rank,
   );
 }

@@ -1,0 +1,98 @@
+/** The leading part of a long sum of products, against QR and SVD of the whole. */
+import { expect, test } from "vitest";
+import { type Factors, stackFactors, truncate } from "../../adapters/lora-algebra.ts";
+import { frobenius, type Matrix, matrix, multiply, multiplyTransposed } from "../../adapters/matrix.ts";
+import { gramOf } from "../../aggregators/gram.ts";
+import { truncatedSum } from "../../aggregators/truncated-sum.ts";
+import { createRng } from "../../base/rng.ts";
+
+/** Both are float64 programs; a product's entries carry the rounding of its largest singular value. */
+const ROUNDING = 1e-10;
+
+function drawn(rows: number, cols: number, seed: string, scale = 1): Matrix {
+  const rng = createRng(seed);
+  return matrix(
+    rows,
+    cols,
+    Float64Array.from({ length: rows * cols }, () => scale * rng.normal()),
+  );
+}
+
+const product = ({ a, b }: Factors) => multiply(b, a);
+
+function distance(x: Factors, y: Factors): number {
+  const [p, q] = [product(x), product(y)];
+  return frobenius({ ...p, data: p.data.map((value, i) => value - q.data[i]!) });
+}
+
+/** n clients of rank r near a common start, as those of a round are, or far apart. */
+function clients(n: number, r: number, spread: number): Factors[] {
+  const [out, width] = [70, 130];
+  const start = { a: drawn(r, width, "a"), b: drawn(out, r, "b") };
+  return Array.from({ length: n }, (_, k) => {
+    const [a, b] = [drawn(r, width, `a${k}`, spread), drawn(out, r, `b${k}`, spread)];
+    return {
+      a: { ...a, data: a.data.map((value, i) => value + start.a.data[i]!) },
+      b: { ...b, data: b.data.map((value, i) => value + start.b.data[i]!) },
+    };
+  });
+}
+
+test.each([
+  ["near each other", 12, 5, 0.05, 5],
+  ["far apart", 16, 4, 5, 4],
+  ["more than either side is long", 40, 4, 1, 6],
+  ["cut far below their own rank", 15, 8, 0.3, 2],
+])("is that of QR and SVD for clients that are %s", (_, n, r, spread, rank) => {
+  const parts = clients(n, r, spread);
+  const shares = parts.map((__, k) => (k + 1) / 50);
+  const [ours, exact] = [truncatedSum(parts, shares, rank), truncate(stackFactors(parts, shares), rank)];
+  expect(ours.a.rows).toBe(rank);
+  expect(distance(ours, exact)).toBeLessThan(ROUNDING * exact.singularValues[0]!);
+  // A = Vᵀ, and B holds the singular values.
+  const gram = multiplyTransposed(ours.a, ours.a);
+  for (let i = 0; i < rank; i++) {
+    for (let j = 0; j < rank; j++) {
+      expect(gram.data[i * rank + j]).toBeCloseTo(i === j ? 1 : 0, 12);
+      expect(ours.b.data[j]).toBeCloseTo(exact.b.data[j]!, 8);
+    }
+  }
+});
+
+test("singular values that occur several times are all found", () => {
+  // Orthonormal rows and columns: singular values 3, 3, 3, 3, 2, 2, … and no direction is better than its twin.
+  const size = 60;
+  const unit = (at: number): Factors => {
+    const [a, b] = [matrix(1, size), matrix(size, 1)];
+    a.data[at] = 1;
+    b.data[(at * 7) % size] = 1;
+    return { a, b };
+  };
+  const parts = Array.from({ length: 56 }, (_, k) => unit(k));
+  const shares = parts.map((_, k) => (k % 14 === 3 ? 3 : k % 14 === 5 ? 2 : 1));
+  const ours = truncatedSum(parts, shares, 8);
+  const lengths = Array.from({ length: 8 }, (_, j) =>
+    Math.hypot(...Array.from({ length: size }, (__, i) => ours.b.data[i * 8 + j]!)),
+  );
+  for (const [j, length] of lengths.entries()) expect(length).toBeCloseTo(j < 4 ? 3 : 2, 10);
+});
+
+test.each([
+  ["all the same client", () => Array.from({ length: 20 }, () => clients(1, 4, 0.1)[0]!)],
+  ["zero", () => clients(20, 4, 1).map(({ a, b }) => ({ a, b: matrix(b.rows, b.cols) }))],
+])("a sum of less rank than asked for is exact: %s", (_, make) => {
+  const parts = make();
+  const shares = parts.map(() => 1 / parts.length);
+  const ours = truncatedSum(parts, shares, 6);
+  const exact = stackFactors(parts, shares);
+  expect(distance(ours, exact)).toBeLessThan(ROUNDING * (1 + frobenius(product(exact))));
+});
+
+test("a Gram matrix is X · Xᵀ for rows that no block or tile divides", () => {
+  const x = drawn(51, 3001, "x");
+  const [ours, wanted] = [gramOf(x), multiplyTransposed(x, x)];
+  // Another order of 3001 terms of size 1.
+  for (const [i, value] of wanted.data.entries()) {
+    expect(Math.abs(ours.data[i]! - value)).toBeLessThan(1e-10);
+  }
+});
