@@ -1,6 +1,7 @@
 /**
  * The round's updates as strategies read them: in memory for tests and small fleets, on disk for the rest.
  */
+import { openSet } from "../adapters/encoded-set.ts";
 import { openUpdate } from "../adapters/encoded-update.ts";
 import { openSafetensors, type SafetensorsFile } from "../adapters/safetensors.ts";
 import { compareNames, type TensorSet } from "../adapters/tensor.ts";
@@ -105,12 +106,20 @@ export function openUpdates(files: readonly UpdateFiles[]): {
     return file;
   };
   try {
-    const entries = files.map(({ info, model, extras, base, origin }) => ({
-      info,
-      tensors: origin === undefined ? open(model) : decoded(open(model), open(origin.path), origin.sha256),
-      extras: Object.fromEntries(Object.entries(extras ?? {}).map(([kind, path]) => [kind, open(path)])),
-      ...(base !== undefined && { base: open(base) }),
-    }));
+    const entries = files.map(({ info, model, extras = {}, base, origin }) => {
+      const handedOut = origin === undefined ? undefined : open(origin.path);
+      const sent = open(model);
+      const sets = Object.entries(extras).map(([kind, path]) => {
+        const set = open(path);
+        return [kind, handedOut === undefined ? set : openSet(set, handedOut)] as const;
+      });
+      return {
+        info,
+        tensors: handedOut === undefined ? sent : decoded(sent, handedOut, origin!.sha256),
+        extras: Object.fromEntries(sets),
+        ...(base !== undefined && { base: open(base) }),
+      };
+    });
     return { entries, close };
   } catch (error) {
     close();

@@ -1,6 +1,7 @@
 /** What a client says of itself when it joins: counts and names of kinds, never a file or an example. */
 import { create } from "@bufbuild/protobuf";
 import { CODEC_NAMES } from "../adapters/codecs/index.ts";
+import { SET_CODECS } from "../adapters/encoded-set.ts";
 import { type Example, MODALITIES } from "../data/example.ts";
 import { withKept } from "../data/prompts/index.ts";
 import type { PromptForm } from "../data/prompts/multiple-choice.ts";
@@ -61,6 +62,6 @@ export function takeInventory(shard: Shard, trainer: Trainer, device: string): I
     trainer: trainer.name,
     device,
     baseModel: trainer.baseHash,
-    codecs: [...CODEC_NAMES],
+    codecs: [...CODEC_NAMES, ...SET_CODECS],
   });
 }

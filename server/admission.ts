@@ -5,6 +5,7 @@
  */
 import type { Adapter } from "../adapters/adapter.ts";
 import { assertSameKind } from "../adapters/compatibility.ts";
+import { openSet } from "../adapters/encoded-set.ts";
 import { openUpdate as openEncoded } from "../adapters/encoded-update.ts";
 import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { SafetensorsFile } from "../adapters/safetensors.ts";
@@ -58,7 +59,9 @@ export async function openUpdate(
     const tensors = openEncoded(sent, origin);
     const base = sent.metadata[BASE_KEY] ?? "";
     const extras: Record<string, SafetensorsFile> = {};
-    for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await open(ref, `set "${kind}"`);
+    for (const [kind, ref] of Object.entries(update.extras)) {
+      extras[kind] = openSet(await open(ref, `set "${kind}"`), origin.file);
+    }
     const info = await infoOf(blobs, client, update, base);
     return { entry: { info, tensors, extras }, close };
   } catch (error) {

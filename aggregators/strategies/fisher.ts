@@ -12,7 +12,9 @@ import { meanNeeds } from "./fedavg.ts";
  *   w[j] = Σ λ_k F_k[j] w_k[j] / Σ λ_k F_k[j]      F_k[j] = mean over examples of (∂ log p / ∂w_j)², at least ε
  *
  * ε is a floor, not an added term: where no client has any information the result is the λ-weighted mean. A client
- * without a modality has F = 0 on its tensors; the ownership wrapper takes it out altogether. Upload doubles.
+ * without a modality has F = 0 on its tensors; the ownership wrapper takes it out altogether. Upload doubles, or grows
+ * by a quarter with `wire: log8`: information off by a factor of 1 + δ moves a coordinate by no more than δ times the
+ * distance between the clients' values.
  * This is what FedNano merges with; its clients' other parts are not specified well enough to follow.
  *
  * Source: Matena and Raffel 2022, equation 3, https://arxiv.org/abs/2111.09832; FedNano, https://arxiv.org/abs/2506.14824
@@ -41,11 +43,15 @@ export const fisher = defineStrategy({
       .describe(
         "squared gradients at the end of training, or the mean of those of its steps, which cost nothing",
       ),
+    wire: z
+      .enum(["fp32", "log8"])
+      .default("fp32")
+      .describe("how the information travels: whole, or 8 bits of its logarithm (docs/codecs.md)"),
   }),
   presets: { paper: { weights: "uniform" }, fednano: { weights: "examples" } },
-  build: ({ weights: axis, floor, normalize, estimate }) => ({
+  build: ({ weights: axis, floor, normalize, estimate, wire }) => ({
     init: () => EMPTY_STATE,
-    plan: () => ({ extras: [estimate] }),
+    plan: () => ({ extras: [estimate], ...(wire !== "fp32" && { extrasCodecs: [wire] }) }),
     aggregate(state, { global }, updates) {
       const weights = weightsOf(axis, updates.clients);
       const scales = updates.clients.map((_, k) => (normalize ? 1 / lengthOf(updates, k, estimate) : 1));
