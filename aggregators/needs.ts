@@ -12,6 +12,8 @@ export interface RunFacts {
   readonly mergedIntoQuantizedBase: boolean;
   readonly secureAggregation: boolean;
   readonly asynchronous: boolean;
+  /** How updates travel; not looked at where it is absent. */
+  readonly codec?: string;
   /** The run's adapter has cores; not looked at where it is absent. */
   readonly core?: boolean;
 }
@@ -37,6 +39,9 @@ export function checkNeeds(name: string, needs: Needs, run: RunFacts): void {
       needs.quantizedBase !== true &&
       "it changes the base model, and a quantized base cannot take the change exactly",
     run.asynchronous && needs.asynchronous !== true && "it takes only updates of the current round",
+    needs.prunesRanks === true &&
+      (run.codec ?? "fp32") !== "fp32" &&
+      `its clients prune their ranks, and codec "${run.codec}" counts from a handed-out adapter of the same shape: set codec to "fp32", or the strategy's keep to 1`,
     run.core === false &&
       needs.core === true &&
       "it trains a core between the factors: set adapter.core to true",

@@ -70,12 +70,20 @@ export interface Proximal {
   readonly layers?: readonly [number, number];
 }
 
-/** YOCO's two terms at the client (yoco.ts). */
+/** YOCO's two terms at the client (yoco.ts), and HetLoRA's (hetlora.ts). */
 export interface Regularizers {
   /** weight * || tanh(γB) - S || / (||S|| + 1e-6), S = sign of the B handed out, γ by cosine over the steps. */
   readonly sign?: { readonly weight: number; readonly gamma: readonly [number, number] };
   /** lambda * || A ||_1 */
   readonly sparsity?: { readonly lambda: number };
+  /** lambda * Σ ||B[:, > γr]||_F ||A[> γr, :]||_F over the modules, γ = keep */
+  readonly tail?: { readonly lambda: number; readonly keep: number };
+}
+
+/** r ← max(leastRank, floor(keep r)) after training, where the tail's products became smaller. */
+export interface Pruning {
+  readonly keep: number;
+  readonly leastRank: number;
 }
 
 /** What one client of a round is told beyond the run's training options. Nothing but data: it travels. */
@@ -87,8 +95,13 @@ export interface ClientInstructions {
   /** Adds weight * mu / 2 * ||w - w_global||^2 over the layers in the range (all, if absent). */
   readonly proximal?: Proximal;
   readonly regularizers?: Regularizers;
+  /** The client's own rank, below the global one; absent: the global one. */
+  readonly rank?: number;
+  readonly prune?: Pruning;
   /** Sets that clients must send beside the update: "fisher". */
   readonly extras?: readonly string[];
+  /** Codecs for those sets, the one wanted most first (adapters/encoded-set.ts); a client that knows none sends float32. */
+  readonly extrasCodecs?: readonly string[];
   /** Numbers to measure before training starts: "lossBefore". */
   readonly measure?: readonly string[];
   /**
@@ -151,6 +164,8 @@ export interface Needs {
   readonly changesBase?: boolean;
   /** Trains a core between fixed factors: the run's adapter must have one (`adapter.core`), and only then may it. */
   readonly core?: boolean;
+  /** Its clients change their ranks: updates have other shapes than what was handed out. */
+  readonly prunesRanks?: boolean;
   /** Takes updates that started from an older global adapter. */
   readonly asynchronous?: boolean;
   /** Rounds that the rule is made for; one for one-shot rules. */

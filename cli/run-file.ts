@@ -38,6 +38,7 @@ function checkStrategy(config: RunConfig, document: ConfigDocument): void {
     secureAggregation: false,
     asynchronous: false,
     core: config.adapter.core,
+    codec: config.codec,
   });
 }
 

@@ -8,14 +8,16 @@
 
 import { create } from "@bufbuild/protobuf";
 import { codecOf } from "../adapters/codecs/index.ts";
+import { encodeSet } from "../adapters/encoded-set.ts";
 import { encodeUpdate } from "../adapters/encoded-update.ts";
+import { atRank } from "../adapters/hand-out.ts";
 import { baseMetadata } from "../adapters/peft.ts";
 import { formatPeftConfig } from "../adapters/peft-config.ts";
-import { writeSafetensors } from "../adapters/safetensors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { createRng } from "../base/rng.ts";
 import type { TrainOptions } from "../config/task.ts";
 import { type BlobRef, BlobRefSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { prunedRank } from "../training/rank-pruning.ts";
 import type { TrainResult, TrainTask } from "../training/trainer.ts";
 import { wordedAs } from "./inventory.ts";
 import { splitTravelling, withPersonal } from "./local-tensors.ts";
@@ -48,15 +50,19 @@ export async function train(
     prompt: _prompt,
     codec: _codec,
     travels: _travels,
+    extrasCodec: _extrasCodec,
+    prune,
     training,
     ...instructions
   } = options;
+  const own = options.rank === undefined ? global : atRank(global, options.rank);
+  const start = { ...own, tensors: withPersonal(own.tensors, personal) };
   const trained = await insideTrainer(() =>
     trainer.train(
       {
         // as: zod types absent members as possibly undefined; what came out of JSON has none that are.
         ...(instructions as Omit<TrainTask, "adapter" | "options" | "corrections">),
-        adapter: { ...global, tensors: withPersonal(global.tensors, personal) },
+        adapter: start,
         options: training,
         corrections,
         extras: [...(options.extras ?? []), ...(keepsOptimizer ? ["optimizer"] : [])],
@@ -81,12 +87,13 @@ export async function train(
   // The optimizer's state stays here, three times as large as what is sent.
   const { optimizer, ...extras } = trained.extras;
   if (optimizer !== undefined) state.local.save("optimizer", task.runId, task.round, optimizer);
-  return keepUpdate(task, options, { global, globalSha256 }, { ...trained, extras }, state);
+  const adapter = prune === undefined ? trained.adapter : prunedRank(start, trained.adapter, prune);
+  return keepUpdate(task, options, { global, globalSha256 }, { ...trained, adapter, extras }, state);
 }
 
 function keepUpdate(
   task: Task,
-  { codec, seed, travels }: TrainOptions,
+  { codec, seed, travels, extrasCodec = "fp32" }: TrainOptions,
   { global, globalSha256 }: Pick<Inputs, "global" | "globalSha256">,
   trained: TrainResult,
   state: ClientState,
@@ -112,7 +119,7 @@ function keepUpdate(
     adapterConfig: store(formatPeftConfig(trained.adapter.config)),
     adapterModel: store(encoded.bytes),
     extras: Object.fromEntries(
-      Object.entries(trained.extras).map(([name, set]) => [name, store(writeSafetensors(set))]),
+      Object.entries(trained.extras).map(([name, set]) => [name, store(encodeSet(extrasCodec, set))]),
     ),
     examples: BigInt(trained.examples),
     steps: BigInt(trained.steps),

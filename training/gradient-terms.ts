@@ -6,10 +6,13 @@
  *   correction  a constant                              SCAFFOLD's c - c_k, FedDyn's -h_k
  *   sign        d/dB weight·‖tanh(γB) - S‖ / (‖S‖ + 1e-6), S = sign(B₀)     YOCO, on every lora_B
  *   sparsity    λ·sign(A), 0 at 0                       YOCO, on every lora_A
+ *   tail        λ·‖other factor's tail‖·T / ‖T‖         HetLoRA, on the tail T of every factor; 0 where T is 0
  */
 import { floats } from "../adapters/cast.ts";
+import { factorPairs } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { Parameter } from "./optimizers/rule.ts";
+import { type Tail, tailNorm, tailOf } from "./rank-pruning.ts";
 import type { TrainTask } from "./trainer.ts";
 
 /** Adds to `gradient` in place. @param progress share of the task's steps that are done, 0 at the first step */
@@ -22,6 +25,16 @@ type Terms = Pick<TrainTask, "proximal" | "regularizers" | "corrections">;
 /** @param parameters at the values they were handed out with */
 export function gradientTerms(task: Terms, parameters: readonly Parameter[]): GradientTerms {
   const terms = new Map(parameters.map((parameter) => [parameter.name, termsOf(task, parameter)]));
+  const { tail } = task.regularizers ?? {};
+  if (tail !== undefined) {
+    // A module with a frozen factor has no product to hold down: its rank is the frozen factor's.
+    const byName = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+    for (const { a, b } of factorPairs(byName.keys())) {
+      const [ofA, ofB] = tailTerms(byName.get(a)!, byName.get(b)!, tail);
+      terms.get(a)!.push(ofA);
+      terms.get(b)!.push(ofB);
+    }
+  }
   return (gradients, progress) => {
     for (const [name, gradient] of gradients) {
       for (const add of terms.get(name) ?? []) add(gradient, progress);
@@ -58,6 +71,27 @@ function termsOf({ proximal, regularizers, corrections }: Terms, parameter: Para
     });
   }
   return terms;
+}
+
+/** Of a module's two factors, each with the other's norm as it stands: the gradients of one product. */
+function tailTerms(
+  a: Parameter,
+  b: Parameter,
+  { lambda, keep }: { readonly lambda: number; readonly keep: number },
+): [Term, Term] {
+  const tails = { a: tailOf("A", a.shape, keep), b: tailOf("B", b.shape, keep) };
+  const term =
+    (own: Float32Array, tail: Tail, other: () => number): Term =>
+    (gradient) => {
+      const norm = tailNorm(tail, own);
+      if (norm === 0) return; // no derivative there; the product is 0 whatever the other is
+      const scale = (lambda * other()) / norm;
+      for (const at of tail.positions) gradient[at]! += scale * own[at]!;
+    };
+  return [
+    term(a.data, tails.a, () => tailNorm(tails.b, b.data)),
+    term(b.data, tails.b, () => tailNorm(tails.a, a.data)),
+  ];
 }
 
 /** The first number in a name is its layer; a name without one is in no range. */

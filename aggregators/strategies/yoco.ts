@@ -16,8 +16,10 @@ import { factorPattern } from "./one-factor.ts";
  *   client   + weight ||tanh(γ B) − sign B₀|| / (||sign B₀|| + 1e-6) + λ ||A||₁      γ rises over the steps
  *   server   B = Σ p_k B_k      A = M + P Pᵀ Σ p_k (A_k − M)      M: plain mean, P: first c components of the A_k − M
  *
- * The components come from the m x m Gram matrix of the A_k − M. B₀ from the SVD of the base is the trainer's to
- * make. The published code differs from the paper in several places; this follows the paper.
+ * The components come from the m x m Gram matrix of the A_k − M. B₀ comes from the SVD of the base's weights with
+ * `adapter.init: svd` in the run file (B and A, as in the paper) or `svd-b` (B alone, as in the published code); without
+ * it B₀ is 0 and the sign term holds nothing. The code differs from the paper in further places, which are not followed:
+ * ||AᵀA − I|| in place of ||A||₁, weights from cosine similarities.
  *
  * Source: YOCO, NeurIPS 2025, https://openreview.net/forum?id=FoVF3iL6o3
  */

@@ -37,6 +37,12 @@ export const clip = defineWrapper({
         "Cannot add noise around this strategy: it reads single updates, and noise leaves one mean of them",
       );
     }
+    if (inner.prunesRanks === true) {
+      throw new FedloomError(
+        "F3112",
+        "Cannot clip around this strategy: its clients prune their ranks, and changes are measured between factors of one rank; set the strategy's keep to 1",
+      );
+    }
     return { ...inner, separable: "adapter", heterogeneousRanks: false };
   },
   config: z.strictObject({

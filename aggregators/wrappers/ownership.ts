@@ -55,8 +55,10 @@ export const ownership = defineWrapper({
           plan(state, context) {
             const plans = GROUPS.map((group) => inner.plan!(stateOf(state, group), context));
             const gradient = plans.flatMap(({ corrections }) => [...(corrections?.gradient ?? [])]);
+            const ranks = plans.flatMap(({ rank }) => (rank === undefined ? [] : [rank]));
             return {
               ...plans[0]!,
+              ...(ranks.length > 0 && { rank: Math.min(...ranks) }), // a group without a say has heard of none
               ...(gradient.length > 0 && { corrections: { gradient: tensorSet(gradient) } }),
             };
           },

@@ -1,6 +1,6 @@
 /** The shared trainer as one client of a fleet uses it: at its device's rank, and with the harm that it does. */
 import type { Adapter } from "../../adapters/adapter.ts";
-import { handOut } from "../../aggregators/hand-out.ts";
+import { atRank } from "../../adapters/hand-out.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { createRng } from "../../base/rng.ts";
 import type { Trainer } from "../../training/trainer.ts";
@@ -14,7 +14,9 @@ export function clientTrainer(trainer: Trainer, { device, poison }: ClientTraits
   return {
     ...trainer,
     async train(task, examples, control) {
-      const adapter = rank === undefined ? task.adapter : cutTo(rank, task.adapter);
+      // A rank that the run has pruned lies below the device's.
+      const own = Math.min(rank ?? Number.POSITIVE_INFINITY, task.rank ?? Number.POSITIVE_INFINITY);
+      const adapter = Number.isFinite(own) ? cutTo(own, task.adapter) : task.adapter;
       const result = await trainer.train({ ...task, adapter }, examples, control);
       if (poison === undefined) return result;
       const { kind, strength } = poison;
@@ -39,7 +41,5 @@ function cutTo(rank: number, adapter: Adapter): Adapter {
       { rank, handedOut: config.rank },
     );
   }
-  // The scale is alpha / r, with rsLoRA alpha / sqrt(r).
-  const share = rank / config.rank;
-  return handOut(adapter, { rank, alpha: config.alpha * (config.rslora ? Math.sqrt(share) : share) });
+  return atRank(adapter, rank);
 }

@@ -129,10 +129,13 @@ async function filesOf(
   return files;
 }
 
-/** Bytes of the updates as they came, by the group that their tensors belong to: what a codec or a frozen part saves. */
+/** Bytes of the updates as they came, by the group that their tensors belong to, and of the sets beside them: what a codec saves. */
 async function bytesUp(blobs: Blobs, updates: AggregationInput["updates"]): Promise<Record<string, number>> {
   const report: Record<string, number> = {};
   for (const [client, update] of updates) {
+    for (const [kind, { size }] of Object.entries(update.extras)) {
+      report[`bytesUp.${kind}`] = (report[`bytesUp.${kind}`] ?? 0) + size;
+    }
     const file = await blobs.tensors(update.adapter.model, `update of client "${client}"`);
     try {
       for (const [group, bytes] of Object.entries(bytesByGroup(file, groupOf))) {

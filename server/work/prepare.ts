@@ -23,6 +23,7 @@ export function strategyOf(config: RunConfig): BuiltStrategy {
     secureAggregation: false,
     asynchronous: false,
     core: config.adapter.core,
+    codec: config.codec,
   });
   return built;
 }

@@ -2,6 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { negotiate } from "../../adapters/codecs/index.ts";
+import { negotiateSet } from "../../adapters/encoded-set.ts";
 import { writeSafetensors } from "../../adapters/safetensors.ts";
 import type { BuiltStrategy } from "../../aggregators/build.ts";
 import { decodeState } from "../../aggregators/state-file.ts";
@@ -56,11 +57,14 @@ export async function trainTask(
   blobs: Blobs,
   { codecs, deadlineMs }: { readonly codecs: readonly string[]; readonly deadlineMs: number },
 ): Promise<Task> {
-  const { corrections, ...instructions } = instructionsFor(run, materials, client);
+  const { corrections, extrasCodecs, ...instructions } = instructionsFor(run, materials, client);
   const { training, prompt } = run.config;
   const codec = negotiate([run.config.codec], codecs).name;
   const seed = seedOf(run, "train", client);
-  const options = trainOptions.parse({ kind: "train", seed, training, prompt, codec, ...instructions });
+  const options = trainOptions.parse({
+    ...{ kind: "train", seed, training, prompt, codec, ...instructions },
+    ...(extrasCodecs !== undefined && { extrasCodec: negotiateSet(extrasCodecs, codecs) }),
+  });
   const sets: Record<string, { sha256: string; size: bigint }> = {};
   for (const [kind, set] of Object.entries(corrections ?? {})) {
     sets[kind] = wireRef(await blobs.put(writeSafetensors(set)));

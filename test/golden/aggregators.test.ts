@@ -10,7 +10,7 @@ import { floats } from "../../adapters/cast.ts";
 import { type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { factorName } from "../../adapters/tensor-names.ts";
 import { buildStrategy } from "../../aggregators/build.ts";
-import { handOut } from "../../aggregators/hand-out.ts";
+import { handOut } from "../../adapters/hand-out.ts";
 import { productErrors, relativeError } from "../../aggregators/product-error.ts";
 import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";

@@ -4,7 +4,7 @@ import { type Adapter, type AdapterConfig, scaleOf } from "../../adapters/adapte
 import { floats } from "../../adapters/cast.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import { handOut } from "../../aggregators/hand-out.ts";
+import { handOut } from "../../adapters/hand-out.ts";
 import { modulesOf } from "../../aggregators/modules.ts";
 import type { AggregateResult } from "../../aggregators/strategy.ts";
 import type { UpdateEntry } from "../../aggregators/updates.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { scaleOf } from "../../adapters/adapter.ts";
-import { handOut } from "../../aggregators/hand-out.ts";
-import { adapter, dense, plain } from "./small.ts";
+import { handOut } from "../../adapters/hand-out.ts";
+import { adapter, dense, plain } from "../aggregators/small.ts";
 
 const A = "base_model.model.layers.0.q_proj.lora_A.weight";
 const B = "base_model.model.layers.0.q_proj.lora_B.weight";
