@@ -24,6 +24,8 @@ const adapter = z.strictObject({
   rslora: z.boolean().default(false),
   /** A core R [rank, rank] between fixed factors, for strategies that train it alone (fed-sb). */
   core: z.boolean().default(false),
+  /** Factors from the singular vectors of the base's weights: both, or B alone. Drawn where it is absent. */
+  init: z.enum(["svd", "svd-b"]).optional(),
   targets: z
     .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
     .default(["q_proj", "k_proj", "v_proj", "o_proj"]),

@@ -24,17 +24,24 @@ export const trainOptions = z.strictObject({
       layers: z.tuple([z.int(), z.int()]).readonly().optional(),
     })
     .optional(),
-  /** Two further terms of the loss (aggregators/yoco.ts). */
+  /** Two further terms of the loss (aggregators/strategies/yoco.ts, hetlora.ts). */
   regularizers: z
     .strictObject({
       sign: z
         .strictObject({ weight: z.number(), gamma: z.tuple([z.number(), z.number()]).readonly() })
         .optional(),
       sparsity: z.strictObject({ lambda: z.number() }).optional(),
+      tail: z.strictObject({ lambda: z.number(), keep: z.number() }).optional(),
     })
     .optional(),
+  /** The client's own rank, at most the adapter's; the adapter's where it is absent. */
+  rank: z.int().positive().optional(),
+  /** Lowers the rank after training where the last rows lost weight (training/rank-pruning.ts). */
+  prune: z.strictObject({ keep: z.number(), leastRank: z.int().positive() }).optional(),
   /** Tensor sets that are wanted beside the update: "fisher". */
   extras: z.array(z.string().min(1)).readonly().optional(),
+  /** How they travel: "log8"; whole where it is absent. */
+  extrasCodec: z.string().min(1).optional(),
   /** Numbers to measure before training starts: "lossBefore". */
   measure: z.array(z.string().min(1)).readonly().optional(),
 });

@@ -73,8 +73,15 @@ export async function openCommandTrainer({
   return {
     name: "command",
     baseHash: hash,
-    createAdapter: ({ train, ...config }, seed) =>
+    createAdapter: ({ train, init, ...config }, seed) =>
       inFolder(async (folder) => {
+        if (init !== undefined) {
+          throw new FedloomError(
+            "F2113",
+            `Cannot make an adapter with a training command: adapter.init must be absent, got "${init}"`,
+            { init },
+          );
+        }
         await writeTask(folder, {
           kind: "adapter",
           ...shared,

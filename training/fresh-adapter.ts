@@ -27,7 +27,7 @@ export interface TargetModule {
  * @throws FedloomError F2113 where the request's targets name no module
  */
 export function freshAdapter(
-  { train = "decoder", core = false, ...wanted }: AdapterRequest,
+  { train = "decoder", core = false, init: _init, ...wanted }: AdapterRequest,
   modules: readonly TargetModule[],
   saved: TensorSet,
   base: string,

@@ -13,10 +13,13 @@ import { type GeneratorOptions, openGenerator } from "./generator.ts";
 import { assertNotAborted, type Row } from "./learner.ts";
 import { trainAlone, training } from "./loop.ts";
 import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
+import { type FindPlaces, placesOf } from "./merge/places.ts";
 import { baseHash } from "./models/base-hash.ts";
 import { openModelDirectory, type Precision } from "./models/model-directory.ts";
+import { openGraphFile } from "./onnx/edge/files.ts";
 import { assertNoDropout, overBase } from "./over-base.ts";
 import { overCore } from "./over-core.ts";
+import { singularStart } from "./singular-init.ts";
 import { type ReadyJob, trainJobsTogether } from "./together.ts";
 import type { Progress, TrainControl, Trainer, TrainJob, TrainTask } from "./trainer.ts";
 import { PLAIN, throughView } from "./view.ts";
@@ -38,9 +41,16 @@ export async function openOnnxTrainer({
 }: OnnxTrainerOptions): Promise<Trainer> {
   const directory = await openModelDirectory(model, precision);
   const hash = await baseHash(directory);
+  const weights = (): FindPlaces => {
+    const { vision, embed, decoder } = directory.graphs;
+    const finders = [vision, embed, decoder].flatMap((path) =>
+      path === undefined ? [] : [placesOf(openGraphFile(path))],
+    );
+    return (name) => finders.flatMap((find) => find(name));
+  };
   return directory.task === "generation"
-    ? trainerOf(await openGenerator(directory, options), hash, clock)
-    : trainerOf(await openClassifier(directory, options), hash, clock);
+    ? trainerOf(await openGenerator(directory, options), hash, clock, weights)
+    : trainerOf(await openClassifier(directory, options), hash, clock, weights);
 }
 
 /** Examples are still being made ready: that is progress too. */
@@ -53,7 +63,13 @@ const PREPARING: Progress = {
   tokensPerSecond: 0,
 };
 
-function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Trainer {
+/** @param weights reads the graphs once more, for adapters that start from the base's weights */
+function trainerOf<R extends Row>(
+  form: Form<R>,
+  hash: string,
+  clock: Clock,
+  weights: () => FindPlaces,
+): Trainer {
   const forms = openForms(form);
   const prepare = async ({ task, examples, control }: TrainJob): Promise<ReadyJob<R>> => {
     const { adapter, corrections } = task;
@@ -93,7 +109,8 @@ function trainerOf<R extends Row>(form: Form<R>, hash: string, clock: Clock): Tr
     async createAdapter(request, seed) {
       const saved =
         request.modulesToSave.length === 0 ? new Map() : await form.initialValues(request.modulesToSave);
-      return freshAdapter(request, form.modules, saved, hash, seed);
+      const fresh = freshAdapter(request, form.modules, saved, hash, seed);
+      return request.init === undefined ? fresh : singularStart(fresh, weights(), request.init);
     },
     async train(task, examples, control) {
       const { learner, view, begin } = await prepare({ task, examples, control });

@@ -6,6 +6,7 @@ import type { Adapter, AdapterConfig } from "../adapters/adapter.ts";
 import type { TensorSet } from "../adapters/tensor.ts";
 import type { TrainingOptions } from "../config/training.ts";
 import type { Example } from "../data/example.ts";
+import type { SingularInit } from "./singular-init.ts";
 
 export interface TrainTask {
   /** The adapter handed out. Never changed: the result holds a new one. */
@@ -21,12 +22,14 @@ export interface TrainTask {
     readonly weight: number;
     readonly layers?: readonly [number, number];
   };
-  /** YOCO's two terms. */
+  /** YOCO's two terms and HetLoRA's. */
   readonly regularizers?: {
     /** weight * || tanh(γB) - S || / (||S|| + 1e-6), S = sign of the B handed out, γ by cosine from..to over the steps. */
     readonly sign?: { readonly weight: number; readonly gamma: readonly [number, number] };
     /** lambda * || A ||_1 */
     readonly sparsity?: { readonly lambda: number };
+    /** lambda * Σ || B[:, from floor(keep r) on] || || A[from floor(keep r) on, :] || over the modules */
+    readonly tail?: { readonly lambda: number; readonly keep: number };
   };
   /**
    * Further sets to compute: "fisher", the mean over examples of the squared gradient of an example's mean loss at
@@ -40,6 +43,8 @@ export interface TrainTask {
    * factors of scale 1 named as the adapter's, is added to the frozen base.
    */
   readonly corrections?: Readonly<Record<string, TensorSet>>;
+  /** The client's own rank, which the adapter has been cut to. */
+  readonly rank?: number;
   /** State to go on from; absent: the optimizer starts afresh. */
   readonly optimizerState?: TensorSet;
 }
@@ -104,6 +109,8 @@ export type AdapterRequest = Omit<AdapterConfig, "base"> & {
   readonly train?: "decoder" | "connector" | "vision" | "all";
   /** With a core R between the factors (Fed-SB): B is drawn as A is, R begins at zero and is all that is trained. */
   readonly core?: boolean;
+  /** Factors from the singular vectors of the base's weights (singular-init.ts); drawn where absent. */
+  readonly init?: SingularInit | undefined;
 };
 
 export interface TrainControl {
