@@ -61,9 +61,10 @@ export async function trainTask(
   const { training, prompt } = run.config;
   const codec = negotiate([run.config.codec], codecs).name;
   const seed = seedOf(run, "train", client);
+  const extrasCodec = negotiateSet(extrasCodecs ?? [], codecs);
   const options = trainOptions.parse({
     ...{ kind: "train", seed, training, prompt, codec, ...instructions },
-    ...(extrasCodecs !== undefined && { extrasCodec: negotiateSet(extrasCodecs, codecs) }),
+    ...(extrasCodec !== "fp32" && { extrasCodec }), // a client that knows no such codec knows no such key
   });
   const sets: Record<string, { sha256: string; size: bigint }> = {};
   for (const [kind, set] of Object.entries(corrections ?? {})) {

@@ -68,7 +68,7 @@ test.each([...STRATEGIES, ...WRAPPERS].map((definition) => [definition.name, def
 test("what it resolved builds the same again", () => {
   for (const { name, presets = {} } of STRATEGIES) {
     for (const preset of [undefined, ...Object.keys(presets)]) {
-      const { resolved, needs } = buildStrategy({ name, preset }, [{ name: "clip", norm: 2 }]);
+      const { resolved, needs } = buildStrategy({ name, preset }, [{ name: "proximal", mu: 2 }]);
       const again = buildStrategy(resolved.strategy, resolved.wrappers);
       expect(again.resolved).toEqual(resolved);
       expect(again.needs).toEqual(needs);
@@ -83,6 +83,13 @@ test("refuses a wrapper twice, and noise around what reads single updates", () =
   expect(() => buildStrategy({ name: "krum" }, [{ name: "clip", noiseMultiplier: 1 }])).toThrow(
     "Cannot add noise around this strategy: it reads single updates",
   );
+});
+
+test("refuses to clip around clients that prune their ranks, and leaves the rest of hetlora to be clipped", () => {
+  expect(() => buildStrategy({ name: "hetlora", preset: "paper" }, [{ name: "clip" }])).toThrow(
+    "Cannot clip around this strategy: its clients prune their ranks",
+  );
+  expect(buildStrategy({ name: "hetlora" }, [{ name: "clip" }]).needs.prunesRanks).toBe(false);
 });
 
 test("docs/strategies.md is what the code says (npm run generate writes it)", () => {

@@ -2,9 +2,9 @@
 import { describe, expect, test } from "vitest";
 import { type Adapter, type AdapterConfig, scaleOf } from "../../adapters/adapter.ts";
 import { floats } from "../../adapters/cast.ts";
+import { handOut } from "../../adapters/hand-out.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import { handOut } from "../../adapters/hand-out.ts";
 import { modulesOf } from "../../aggregators/modules.ts";
 import type { AggregateResult } from "../../aggregators/strategy.ts";
 import type { UpdateEntry } from "../../aggregators/updates.ts";

@@ -69,7 +69,7 @@ test(
 test(
   "hetlora: a codec that counts from one shape is refused before round 1",
   async () => {
-    const config = { rounds: 1, cohort, strategy: { name: "hetlora" }, codec: "int8" };
+    const config = { rounds: 1, cohort, strategy: { name: "hetlora", preset: "paper" }, codec: "int8" };
     await expect(runToEnd(config, toyClients("a", "b"))).rejects.toThrow(
       'Cannot run strategy "hetlora": its clients prune their ranks, and codec "int8" counts from',
     );
