@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { readPeft } from "../../../adapters/peft.ts";
 import { openSafetensors } from "../../../adapters/safetensors.ts";
 import { float32, sizeOf, type Tensor, tensor } from "../../../adapters/tensor.ts";
@@ -22,6 +22,9 @@ import { type ModelCase, modelCases } from "../../golden/models-directory.ts";
  */
 const GRADIENT = 1e-4;
 const LOSS = 1e-4;
+
+/** Sessions of several shapes are opened; on a busy machine that takes a while. */
+vi.setConfig({ testTimeout: 240_000 });
 
 const cases = modelCases(process.env.GOLDEN_MODELS ?? join(import.meta.dirname, "../../golden/models"));
 
