@@ -68,7 +68,7 @@ export function openDiskBlobs(directory: string): ClientBlobs {
     read(blob) {
       const path = pathOf(blob);
       const bytes = existsSync(path) ? readFileSync(path) : new Uint8Array();
-      check(blob, bytes.length, createHash("sha256").update(bytes), () => rmSync(path, { force: true }));
+      checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => rmSync(path, { force: true }));
       const now = new Date();
       utimesSync(path, now, now); // prune() goes by it
       return bytes;
@@ -145,7 +145,7 @@ async function resumePartial(
     },
     async finish() {
       await file.close();
-      check(blob, size, hash, () => rmSync(partial));
+      checkBlob(blob, size, hash, () => rmSync(partial));
       renameSync(partial, path);
       failpoint("client.blob-fetched");
     },
@@ -186,7 +186,7 @@ export function createMemoryBlobs(): ClientBlobs {
         },
         async finish() {
           const bytes = Buffer.concat(pieces);
-          check(blob, bytes.length, createHash("sha256").update(bytes), () => {});
+          checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => {});
           put(bytes);
         },
         async suspend() {},
@@ -206,7 +206,11 @@ export async function isIntact(blobs: ClientBlobs, blob: BlobName): Promise<bool
   return hash.digest("hex") === blob.sha256;
 }
 
-function check(blob: BlobName, size: number, hash: Hash, forget: () => void): void {
+/**
+ * @param forget called before the refusal
+ * @throws FedloomError F5106 unless the bytes are the blob's
+ */
+export function checkBlob(blob: BlobName, size: number, hash: Hash, forget: () => void): void {
   const sha256 = hash.digest("hex");
   if (size === blob.size && sha256 === blob.sha256) return;
   forget();

@@ -149,7 +149,7 @@ function gatherFor(
 }
 
 function logPlan({ tasks, wanted, atOnce, bytesEach }: TogetherPlan, log: Log, memoryBytes: number): void {
-  const mib = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
+  const mib = (bytes: number): string => `${Number((bytes / 2 ** 20).toPrecision(3))} MiB`;
   const fields = { clients: tasks, atOnce, each: mib(bytesEach), memory: mib(memoryBytes) };
   if (atOnce < wanted) log.warn(`Memory has room for ${atOnce} of ${wanted} clients in one pass`, fields);
   else log.info("Clients train together", fields);

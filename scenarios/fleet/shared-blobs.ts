@@ -2,8 +2,9 @@
  * The blobs of all clients of a fleet, in one memory: what one has fetched, or the coordinator holds in the same memory,
  * the others have too, so that an adapter lies there once however many clients train from it.
  */
+import { createHash } from "node:crypto";
 import { sha256 } from "../../base/hash.ts";
-import type { BlobName, ClientBlobs } from "../../client/blobs.ts";
+import { type BlobName, type ClientBlobs, checkBlob } from "../../client/blobs.ts";
 import { CHUNK_BYTES } from "../../proto/channel.ts";
 
 /**
@@ -50,7 +51,7 @@ export function sharedBlobs(
         fill((bytes) => pieces.push(bytes));
         return put(pieces);
       },
-      async receive() {
+      async receive(blob) {
         const pieces: Uint8Array[] = [];
         return {
           offset: 0,
@@ -58,7 +59,9 @@ export function sharedBlobs(
             pieces.push(bytes.slice());
           },
           async finish() {
-            put(pieces);
+            const bytes = Buffer.concat(pieces);
+            checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => {});
+            put([bytes]);
           },
           async suspend() {},
         };
