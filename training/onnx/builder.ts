@@ -11,6 +11,7 @@ import { OPERATORS } from "./operators/index.ts";
 import { ValueNeeded } from "./operators/operator.ts";
 import { shapeSlice } from "./operators/sources.ts";
 import type { Call, Numbers, Operation, Program, Typed, Value } from "./program.ts";
+import type { Kernels } from "./runtime.ts";
 import { simplify } from "./simplify.ts";
 import type { ElementType, Weight } from "./weight.ts";
 
@@ -31,6 +32,7 @@ export interface EmitOptions {
 }
 
 export class Builder {
+  readonly kernels: Kernels;
   readonly #operations: Operation[] = [];
   readonly #inputs: Value[] = [];
   readonly #known = new Map<string, readonly Value[]>();
@@ -38,7 +40,12 @@ export class Builder {
   readonly #names = new Set<string>();
   /** Name of the source node that operations are made for, for messages. */
   #origin = "";
+  readonly #found = new Map<unknown, Map<Value, unknown>>();
   #nextId = 0;
+
+  constructor(kernels: Kernels = "all") {
+    this.kernels = kernels;
+  }
 
   get operations(): readonly Operation[] {
     return this.#operations;
@@ -90,6 +97,14 @@ export class Builder {
     } finally {
       this.#origin = before;
     }
+  }
+
+  /** What `find` says about a value, asked once however many layers read the value. */
+  once<T>(value: Value, find: (value: Value) => T): T {
+    const known = this.#found.get(find) ?? new Map<Value, unknown>();
+    this.#found.set(find, known);
+    if (!known.has(value)) known.set(value, find(value));
+    return known.get(value) as T; // kept under the function that found it
   }
 
   one(op: string, inputs: readonly (Value | undefined)[], attributes: Attributes = {}, domain = ""): Value {

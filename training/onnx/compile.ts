@@ -7,11 +7,15 @@ import { addInProducts } from "./accumulate.ts";
 import { Builder, withoutDead } from "./builder.ts";
 import { differentiate } from "./differentiate.ts";
 import type { Graph } from "./graph.ts";
+import { joinBranches } from "./lora-joined.ts";
 import { crossEntropy } from "./loss.ts";
 import { maths } from "./maths.ts";
 import type { Program, Value } from "./program.ts";
 import { pickRows } from "./rows.ts";
+import type { Kernels } from "./runtime.ts";
+import { scheduled } from "./schedule.ts";
 import { specialize } from "./specialize.ts";
+import { turnProducts } from "./turned-products.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** Names of what the engine adds to a graph's own inputs and outputs. */
@@ -39,6 +43,8 @@ export interface Plan {
   readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
   readonly wanted: readonly string[];
+  /** "all" where absent. */
+  readonly kernels?: Kernels;
 }
 
 /**
@@ -52,7 +58,7 @@ export function compile(
   inputs: TensorSet,
   known: ReadonlyMap<string, Weight>,
 ): Program {
-  const builder = new Builder();
+  const builder = new Builder(plan.kernels);
   const g = maths(builder);
   const given = new Map<string, Value>();
   for (const input of graph.inputs) {
@@ -66,7 +72,7 @@ export function compile(
       given.set(input.name, builder.input(input.name, tensor.dtype, tensor.shape));
     }
   }
-  const values = specialize(graph, builder, given, known);
+  const values = specialize(joinBranches(graph), builder, given, known);
   const whole = values.get(plan.output);
   if (whole === undefined)
     throw new FedloomError("F2110", `Cannot use the graph: it must have output "${plan.output}"`);
@@ -106,7 +112,7 @@ export function compile(
     const gradient = gradients.get(value);
     if (gradient !== undefined) outputs.set(gradientName(name), g.mul(g.cast(gradient, "F32"), 1 / scale));
   }
-  return addInProducts(builder.program(outputs));
+  return scheduled(addInProducts(turnProducts(builder.program(outputs))));
 }
 
 /** A graph that reads token ids has its embeddings inside: what is picked by the ids, in whatever shape they come. */

@@ -3,6 +3,7 @@
  * as the runtime runs them, and the weights, which are mapped and touched in every step.
  */
 import type { Program, Value } from "./program.ts";
+import { executionOrder } from "./schedule.ts";
 import { byteSize } from "./weight.ts";
 
 export interface MemoryEstimate {
@@ -23,7 +24,8 @@ export function estimateMemory(program: Program): MemoryEstimate {
   const rootOf = (value: Value): Value => root.get(value) ?? value;
   const lastUse = new Map<Value, number>();
   const weights = new Map<string, number>();
-  program.operations.forEach(({ op, inputs, outputs }, at) => {
+  const operations = executionOrder(program);
+  operations.forEach(({ op, inputs, outputs }, at) => {
     // A Reshape gives the same bytes another shape.
     if (op === "Reshape" && inputs[0]!.weight === undefined) root.set(outputs[0]!, rootOf(inputs[0]!));
     for (const input of inputs) {
@@ -31,12 +33,12 @@ export function estimateMemory(program: Program): MemoryEstimate {
       else if (input) lastUse.set(rootOf(input), at);
     }
   });
-  for (const output of program.outputs.values()) lastUse.set(rootOf(output), program.operations.length);
+  for (const output of program.outputs.values()) lastUse.set(rootOf(output), operations.length);
 
   const ending = Map.groupBy(lastUse.keys(), (value) => lastUse.get(value)!);
   let alive = program.inputs.reduce((sum, { type, shape }) => sum + byteSize(type, shape), 0);
   let peak = alive;
-  program.operations.forEach(({ outputs }, at) => {
+  operations.forEach(({ outputs }, at) => {
     for (const output of outputs) if (!root.has(output)) alive += byteSize(output.type, output.shape);
     peak = Math.max(peak, alive);
     for (const value of ending.get(at) ?? []) if (!value.input) alive -= byteSize(value.type, value.shape);

@@ -1,6 +1,9 @@
 /** Forms of the forward part that are cheaper than what exporters write, taken while nodes are placed. */
 import { sizeOf } from "../../adapters/tensor.ts";
-import { float, intOf } from "./graph.ts";
+import { blockedAttention } from "./forms/attention.ts";
+import { rmsNormalized, rmsProduct, rmsQuotient } from "./forms/rms-norm.ts";
+import { rotatedSum, scaledRotation } from "./forms/rotary.ts";
+import { float, floatOf, intOf } from "./graph.ts";
 import type { Maths } from "./maths.ts";
 import { permOf } from "./operators/layout.ts";
 import type { Call, Value } from "./program.ts";
@@ -9,17 +12,31 @@ import { uniformValue } from "./simplify.ts";
 /** The result of a node in a cheaper form, or undefined where there is none. */
 export function fused(call: Call, g: Maths): Value | undefined {
   if (call.domain !== "") return undefined;
-  if (call.op === "MatMul")
-    return groupedProduct(call.inputs[0]!, call.inputs[1]!, g) ?? g.matMul(call.inputs[0]!, call.inputs[1]!);
+  if (call.op === "MatMul") {
+    const [a, b] = call.inputs as [Value, Value];
+    return blockedAttention(a, unrepeated(b) ?? b, g) ?? groupedProduct(a, b, g) ?? g.matMul(a, b);
+  }
+  if (call.op === "Add") return rotatedSum(call.inputs[0]!, call.inputs[1]!, g);
   if (call.op === "Mul") {
     const [a, b] = call.inputs as [Value, Value];
-    return swish(a, b, g) ?? scaledProduct(a, uniformValue(b), g) ?? scaledProduct(b, uniformValue(a), g);
+    return (
+      swish(a, b, g) ??
+      rmsProduct(a, b, g) ??
+      scaledTurn(a, b, g) ??
+      scaledProduct(a, uniformValue(b), g) ??
+      scaledProduct(b, uniformValue(a), g)
+    );
   }
   if (call.op === "Div") {
-    const divisor = uniformValue(call.inputs[1]);
-    return scaledProduct(call.inputs[0]!, divisor && 1 / divisor, g);
+    const [a, b] = call.inputs as [Value, Value];
+    const divisor = uniformValue(b);
+    return rmsQuotient(a, b, g) ?? scaledProduct(a, divisor && 1 / divisor, g);
   }
   if (call.op === "Gather") return fromTransposed(call, g);
+  if (call.op === "SimplifiedLayerNormalization" && call.outputCount === 1) {
+    const [x, scale] = call.inputs as [Value, Value];
+    return rmsNormalized(x, scale, intOf(call, "axis", -1), floatOf(call, "epsilon", 1e-5), g);
+  }
   return undefined;
 }
 
@@ -39,7 +56,13 @@ function scaledProduct(product: Value, scale: number | undefined, g: Maths): Val
   if (matMul?.op !== "MatMul" || matMul.inputs.some((input) => input!.weight !== undefined)) return undefined;
   const [a, b] = matMul.inputs as [Value, Value];
   if (sizeOf(a.shape) >= sizeOf(matMul.outputs[0]!.shape)) return undefined;
-  return g.reshape(g.matMul(g.mul(a, scale), b), product.shape);
+  return g.reshape(g.matMul(scaledRotation(a, scale, g) ?? g.mul(a, scale), b), product.shape);
+}
+
+/** c x or x c where x was turned to its position. */
+function scaledTurn(a: Value, b: Value, g: Maths): Value | undefined {
+  const [x, scale] = uniformValue(a) === undefined ? [a, uniformValue(b)] : [b, uniformValue(a)];
+  return scale === undefined || x.shape.length < 4 ? undefined : scaledRotation(x, scale, g);
 }
 
 /**

@@ -18,6 +18,7 @@ import type { Graph, GraphInput } from "./graph.ts";
 import { coarseRowBucket, completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
+import { rowsOf } from "./output-rows.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
@@ -191,7 +192,7 @@ class GraphEngine implements Engine {
     const known = new Map<string, Weight>();
     for (;;) {
       try {
-        return estimateMemory(compile(graph, plan, inputs, known));
+        return estimateMemory(this.#compile(graph, plan, inputs, known));
       } catch (error) {
         if (!(error instanceof DataNeeded)) throw error;
         known.set(error.valueName, await this.#valueOf(error.valueName, inputs, inputs, known));
@@ -315,7 +316,7 @@ class GraphEngine implements Engine {
       const needed = this.#needed.get(key);
       try {
         if (needed !== undefined) throw needed;
-        const program = compile(this.#graphFor(clients, dropping), plan, inputs, known);
+        const program = this.#compile(this.#graphFor(clients, dropping), plan, inputs, known);
         const session = await this.#open(program);
         this.#masks.set(
           session,
@@ -344,7 +345,7 @@ class GraphEngine implements Engine {
   ): Promise<Weight> {
     const plan: Plan = { kind: "forward", output: name, wanted: [] };
     const graph = withoutDeadNodes(this.#graph, [name]);
-    const program = compile(graph, plan, inputs, known);
+    const program = this.#compile(graph, plan, inputs, known);
     const session = await this.#open(program);
     try {
       const results = await session.run(tensorSet(session.inputs.map((n) => [n, feeds.get(n)!] as const)));
@@ -353,6 +354,13 @@ class GraphEngine implements Engine {
     } finally {
       await session.close();
     }
+  }
+
+  /** With the kernels that the runtime has right on its device. */
+  #compile(graph: Graph, plan: Plan, inputs: TensorSet, known: ReadonlyMap<string, Weight>): Program {
+    const { device = "cpu", runtime = onnxRuntime } = this.#options;
+    const kernels = runtime.kernels?.(device) ?? "standard";
+    return compile(graph, { ...plan, kernels }, inputs, known);
   }
 
   #open(program: Program): Promise<Session> {
@@ -381,16 +389,4 @@ class GraphEngine implements Engine {
 
 function mapSet(set: TensorSet, change: (name: string, tensor: Tensor) => Tensor): TensorSet {
   return new Map([...set].map(([name, value]) => [name, change(name, value)]));
-}
-
-/** The asked rows of an output that holds them in order (and some more), or of one that holds all rows. */
-function rowsOf(output: Tensor, rows: readonly number[], inOrder: boolean): Tensor {
-  const width = output.shape.at(-1)!;
-  const data = output.data as Float32Array;
-  if (inOrder) return tensor(output.dtype, [rows.length, width], data.slice(0, rows.length * width));
-  const picked = new Float32Array(rows.length * width);
-  rows.forEach((row, i) => {
-    picked.set(data.subarray(row * width, (row + 1) * width), i * width);
-  });
-  return tensor("F32", [rows.length, width], picked);
 }

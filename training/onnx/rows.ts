@@ -40,6 +40,7 @@ class Picker {
   readonly #g: Maths;
   readonly #cone = new Set<Operation>();
   readonly #picked = new Map<Value, Value>();
+  readonly #readers = new Map<Value, Operation[]>();
 
   constructor(count: number, rows: Value, g: Maths) {
     this.#count = count;
@@ -49,7 +50,7 @@ class Picker {
 
   /** The operations that are computed for the picked rows alone: `target` and what only they read. */
   findCone(target: Value, operations: readonly Operation[]): void {
-    const readers = new Map<Value, Operation[]>();
+    const readers = this.#readers;
     for (const operation of operations)
       for (const input of operation.inputs)
         if (input) readers.set(input, [...(readers.get(input) ?? []), operation]);
@@ -91,7 +92,8 @@ class Picker {
   #keepsRowsApart(operation: Operation): boolean {
     const { op, inputs, outputs } = operation;
     const leading = this.#leading(outputs[0]!.shape);
-    if (leading === undefined || outputs.length > 1) return false;
+    if (leading === undefined) return false;
+    if (outputs.slice(1).some((output) => this.#readers.has(output))) return false;
     const x = inputs[0]!;
     const own = this.#leading(x.shape);
     if (ELEMENTWISE.has(op))
@@ -153,7 +155,8 @@ class Picker {
     }
     if (NORMALIZATIONS.has(op)) {
       const axis = axisOf(intOf(operation, "axis", -1), value.shape.length) - leading + 1;
-      return g.op(op, [first, ...inputs.slice(1)], { ...attributes, axis: int(axis) }, domain);
+      const options = { domain, outputCount: operation.outputCount };
+      return g.builder.emit(op, [first, ...inputs.slice(1)], { ...attributes, axis: int(axis) }, options)[0]!;
     }
     const operands = inputs.map((input) => {
       if (input === undefined) return undefined;

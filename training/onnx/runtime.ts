@@ -28,7 +28,15 @@ export interface ProgramOptions extends SessionOptions {
   readonly opset: number;
 }
 
+/**
+ * Which kernels a program may use: "all" the runtime's own fused ones with all their results too, which onnxruntime's
+ * CPU provider has right (test/training/onnx/rules.test.ts), "standard" those that every runtime and device has.
+ */
+export type Kernels = "all" | "standard";
+
 export interface Runtime {
+  /** "standard" where absent. */
+  kernels?(device: Device): Kernels;
   /** @throws FedloomError F2111 where it has no kernel for an operator, F2115 for the device, F2116 where it refuses */
   open(program: Program, options: ProgramOptions): Promise<Session>;
   /** A serialized model with free shapes, for generation with a cache; absent where a runtime runs programs only. */

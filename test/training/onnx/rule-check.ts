@@ -43,13 +43,22 @@ export interface RuleCase {
   readonly opset?: number;
 }
 
+export interface GraphCase {
+  readonly graph: Graph;
+  readonly values: ReadonlyMap<string, Tensor>;
+}
+
 /** Step of the difference, extrapolated from two: float32 forward values of size 1 leave about 1e-4. */
 const STEP = 2e-2;
 
 /** Relative difference between the two products. */
 export async function directionalError(wanted: RuleCase, seed: string): Promise<number> {
   const rng = createRng(seed);
-  const { graph, values } = graphOf(wanted, rng);
+  return directionalErrorOf(graphOf(wanted, rng), rng);
+}
+
+/** The same of a graph with output "all" whose inputs are all differentiable. */
+export async function directionalErrorOf({ graph, values }: GraphCase, rng: Rng): Promise<number> {
   const names = [...values.keys()];
   const forward = await open(graph, "forward", values, names);
   const u = await forwardValue(forward, values);
@@ -128,7 +137,7 @@ export async function forwardError(wanted: RuleCase, seed: string): Promise<numb
 }
 
 /** The graph of one node whose differentiable inputs are graph inputs. */
-function graphOf(wanted: RuleCase, rng: Rng): { graph: Graph; values: ReadonlyMap<string, Tensor> } {
+function graphOf(wanted: RuleCase, rng: Rng): GraphCase {
   const values = new Map<string, Tensor>();
   const weights = new Map<string, Weight>();
   const grid = rng.shuffle(Array.from({ length: 64 }, (_, i) => (i - 32) / 5));
@@ -232,7 +241,7 @@ function pick(session: Session, values: TensorSet): TensorSet {
   return tensorSet(session.inputs.map((name) => [name, values.get(name)!] as const));
 }
 
-function random(shape: readonly number[], rng: Rng, [low, high]: readonly [number, number]): Tensor {
+export function random(shape: readonly number[], rng: Rng, [low, high]: readonly [number, number]): Tensor {
   const size = shape.reduce((product, dim) => product * dim, 1);
   return float32(
     shape,

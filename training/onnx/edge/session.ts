@@ -7,6 +7,7 @@ import { saveProgram } from "../save.ts";
 
 /** What an engine takes where it is told nothing else. */
 export const onnxRuntime: Runtime = {
+  kernels: (device) => (device === "cpu" ? "all" : "standard"),
   open: (program, { opset, ...options }) => openSession(saveProgram(program, opset), options),
   openModel: openSession,
 };

@@ -5,6 +5,8 @@
  *
  * Heads that share keys are stacked as rows of one product, so that keys and values are never repeated.
  */
+import { scaledRotation } from "../forms/rotary.ts";
+import { visiblePrefixes } from "../forms/visibility.ts";
 import { int } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import { weightFrom } from "../numbers.ts";
@@ -24,11 +26,63 @@ export interface AttendOptions {
   readonly sink?: Value | undefined;
 }
 
+/** Fewer queries than this are not worth a block: two blocks of 128 cost 9 % more than one of 256, measured. */
+const BLOCK_ROWS = 256;
+const MOST_BLOCKS = 8;
+/** Share of the scores that blocks must spare. */
+const LEAST_SPARED = 0.1;
+
+export interface QueryBlock {
+  readonly from: number;
+  readonly to: number;
+  /** How many of the first keys hold all that these queries may see. */
+  readonly keys: number;
+}
+
+/** Queries in blocks of which each sees a prefix of the keys, as under a causal mask; undefined where that spares too little. */
+export function queryBlocks(
+  bias: Value,
+  length: number,
+  keys: number,
+  g: Maths,
+): readonly QueryBlock[] | undefined {
+  const count = Math.min(MOST_BLOCKS, Math.floor(length / BLOCK_ROWS));
+  if (count < 2 || `${bias.shape.slice(-2)}` !== `${[length, keys]}`) return undefined;
+  const prefixes = g.builder.once(bias, visiblePrefixes);
+  const blocks = Array.from({ length: count }, (_, i): QueryBlock => {
+    const [from, to] = [i, i + 1].map((n) => Math.round((n * length) / count)) as [number, number];
+    return { from, to, keys: Math.max(1, ...prefixes.slice(from, to)) };
+  });
+  const computed = blocks.reduce((sum, block) => sum + (block.to - block.from) * block.keys, 0);
+  return computed > (1 - LEAST_SPARED) * length * keys ? undefined : blocks;
+}
+
+/**
+ * Under a causal mask queries are taken in blocks: scores that no softmax gives any weight are not computed. (A
+ * row that may see nothing at all is spread over its block's keys, not over all: it has no meaning either way.)
+ */
 export function attend(q: Value, k: Value, v: Value, options: AttendOptions, g: Maths): Value {
+  const scaled = scaledRotation(q, options.scale, g) ?? g.mul(q, options.scale);
+  const { bias } = options;
+  const blocks = bias && queryBlocks(bias, q.shape[2]!, k.shape[2]!, g);
+  if (blocks === undefined) return attendAll(scaled, k, v, options, g);
+  const rank = bias!.shape.length;
+  return g.concat(
+    blocks.map(({ from, to, keys }) => {
+      const own = g.slice(g.slice(bias!, rank - 2, from, to), rank - 1, 0, keys);
+      const [seen, values] = [g.slice(k, 2, 0, keys), g.slice(v, 2, 0, keys)];
+      return attendAll(g.slice(scaled, 2, from, to), seen, values, { ...options, bias: own }, g);
+    }),
+    2,
+  );
+}
+
+/** @param q scaled already */
+function attendAll(q: Value, k: Value, v: Value, options: AttendOptions, g: Maths): Value {
   const [batch, heads, length, size] = q.shape as [number, number, number, number];
   const [, keyHeads, keys] = k.shape as [number, number, number, number];
   const group = heads / keyHeads;
-  const stacked = g.reshape(g.mul(q, options.scale), [batch, keyHeads, group * length, size]);
+  const stacked = g.reshape(q, [batch, keyHeads, group * length, size]);
   let scores = g.reshape(g.matMul(stacked, g.transposeLast(k)), [batch, heads, length, keys]);
   const cap = options.softcap ?? 0;
   if (cap !== 0) scores = g.mul(g.op("Tanh", [g.mul(scores, 1 / cap)]), cap);

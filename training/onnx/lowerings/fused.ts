@@ -1,5 +1,6 @@
 /** com.microsoft operators that join a product or a sum with something simple. */
-import { float, floatOf, intOf, string } from "../graph.ts";
+import { rmsNormalized } from "../forms/rms-norm.ts";
+import { floatOf, intOf, string } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Value } from "../program.ts";
 import { refuse } from "../rules/rule.ts";
@@ -46,9 +47,7 @@ export const rmsNormalization: Lowering = {
   domain: "",
   opset: [23, 24],
   lower(call, g) {
-    const [x, scale] = call.inputs;
-    const epsilon = float(floatOf(call, "epsilon", 1e-5));
-    const axis = { kind: "int" as const, value: intOf(call, "axis", -1) };
-    return [g.op("SimplifiedLayerNormalization", [x, scale], { axis, epsilon })];
+    const [x, scale] = call.inputs as [Value, Value];
+    return [rmsNormalized(x, scale, intOf(call, "axis", -1), floatOf(call, "epsilon", 1e-5), g)];
   },
 };

@@ -1,5 +1,6 @@
 /** Normalizations that carry a sum, an embedding or groups of channels with them. */
 import { sizeOf } from "../../../adapters/tensor.ts";
+import { rmsNormalized } from "../forms/rms-norm.ts";
 import { float, floatOf, int, intOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Call, Value } from "../program.ts";
@@ -20,7 +21,7 @@ export const skipSimplifiedLayerNormalization: Lowering = {
     const [x, skip, gamma, bias] = call.inputs;
     const added = g.add(x!, skip!);
     const sum = bias ? g.add(added, bias) : added;
-    const normal = g.op("SimplifiedLayerNormalization", [sum, gamma], settings(call, 1e-12));
+    const normal = rmsNormalized(sum, gamma!, -1, floatOf(call, "epsilon", 1e-12), g);
     return [normal, undefined, undefined, sum];
   },
 };

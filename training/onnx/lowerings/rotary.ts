@@ -6,6 +6,8 @@
  * x1 and x2 are the halves of a head, or its even and odd elements where `interleaved`.
  * Sources: https://onnx.ai/onnx/operators/onnx__RotaryEmbedding.html and the runtime's ContribOperators.md
  */
+
+import { rotatedByKernel } from "../forms/rotary.ts";
 import { intOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Call, Value } from "../program.ts";
@@ -16,6 +18,11 @@ import type { Lowering } from "./lowering.ts";
 export function rotate(x: Value, cos: Value, sin: Value, interleaved: boolean, g: Maths): Value {
   const half = cos.shape.at(-1)!;
   const [batch, heads, length, size] = x.shape as [number, number, number, number];
+  const tables = [cos, sin].map((table) =>
+    table.shape.length === 3 ? table : g.reshape(table, [1, ...table.shape]),
+  );
+  const whole = rotatedByKernel(x, { cos: tables[0]!, sin: tables[1]! }, interleaved, g);
+  if (whole !== undefined) return whole;
   const perHead = (table: Value): Value =>
     g.reshape(table, [table.shape.length === 3 ? table.shape[0]! : 1, 1, length, half]);
   const [c, s] = [perHead(cos), perHead(sin)];

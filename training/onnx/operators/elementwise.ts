@@ -56,7 +56,7 @@ const UNARY: readonly OperatorKind[] = [
   ...["Erf", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh"].map((op) => unary(op)),
   ...["Softplus", "Softsign", "HardSigmoid", "HardSwish", "Elu", "Selu", "Celu"].map((op) => unary(op)),
   ...["LeakyRelu", "ThresholdedRelu", "Mish", "Gelu"].map((op) => unary(op)),
-  ...["Gelu", "FastGelu", "QuickGelu", "BiasGelu"].map((op) =>
+  ...["Gelu", "FastGelu", "QuickGelu", "BiasGelu", "RotaryEmbedding"].map((op) =>
     unary(op, undefined, undefined, "com.microsoft"),
   ),
 ];

@@ -13,6 +13,7 @@ import { averagePool, globalAveragePool } from "./pool.ts";
 import { pow } from "./pow.ts";
 import { REDUCE } from "./reduce.ts";
 import { rmsNormalization, simplifiedLayerNormalization } from "./rms-normalization.ts";
+import { rotaryKernel } from "./rotary.ts";
 import type { GradientRule } from "./rule.ts";
 import { SELECT } from "./select.ts";
 import { logSoftmax, softmax } from "./softmax.ts";
@@ -39,6 +40,7 @@ export const RULES: readonly GradientRule[] = [
   pow,
   quickGelu,
   rmsNormalization,
+  rotaryKernel,
   simplifiedLayerNormalization,
   softmax,
 ];

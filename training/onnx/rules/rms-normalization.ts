@@ -20,6 +20,7 @@ const rule = (op: string, opset: readonly [number, number]): GradientRule => ({
     const from = axisOf(intOf(node, "axis", -1), x.shape.length);
     const axes = x.shape.map((_, i) => i).slice(from);
     const inverse = () => {
+      if (node.outputs[1] !== undefined) return node.outputs[1];
       const square = g.reduceMean(g.mul(x, x), axes);
       const epsilon = g.scalar(floatOf(node, "epsilon", 1e-5), x);
       return g.op("Reciprocal", [g.op("Sqrt", [g.add(square, epsilon)])]);
