@@ -22,6 +22,8 @@ export const trainingOptions = z.strictObject({
   momentum: z.number().min(0).lt(1).default(0),
   /** Goes on with the optimizer's state of the client's last task in the run; else every task starts afresh. */
   keep_optimizer_state: z.boolean().default(false),
+  /** Computes activations again on the way back instead of keeping them: less memory, more time, the same result. */
+  gradient_checkpointing: z.boolean().default(false),
   /** Longest example in tokens; a longer one is refused. */
   max_length: z.int().positive().default(1024),
 });

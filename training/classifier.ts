@@ -68,7 +68,7 @@ export async function openClassifier(
       },
       trainingRow: async (example, maxLength) =>
         labelled(await rowOf(reader, example, maxLength, classes), example, classes),
-      async open(adapter) {
+      async open(adapter, { recompute = false } = {}) {
         const saved = adapter === undefined ? [] : savedModules(adapter);
         const engine =
           adapter === undefined
@@ -78,6 +78,7 @@ export async function openClassifier(
                 lora: loraSpecs(adapter),
                 saved,
                 dropout: adapter.config.dropout,
+                recompute,
               });
         assertSavedPresent(saved, [engine]);
         const learner = new ClassLearner({

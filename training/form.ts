@@ -17,8 +17,13 @@ export interface Form<R extends Row> {
   /** @throws FedloomError F2131, F2132, F2139 where the example cannot be trained on */
   trainingRow(example: Example, maxLength: number): Promise<R>;
   /** For adapters of this one's ranks, scales and modules; undefined: the base alone. */
-  open(adapter: Adapter | undefined): Promise<OpenForm<R>>;
+  open(adapter: Adapter | undefined, options?: FormOptions): Promise<OpenForm<R>>;
   close(): Promise<void>;
+}
+
+export interface FormOptions {
+  /** Activations are computed again instead of kept. */
+  readonly recompute?: boolean;
 }
 
 export interface OpenForm<R extends Row> {

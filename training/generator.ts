@@ -106,10 +106,10 @@ export async function openGenerator(
         return engine.initialValues();
       },
       trainingRow: (example, maxLength) => trainingRow(makerFor(maxLength), example),
-      async open(adapter) {
+      async open(adapter, { recompute = false } = {}) {
         if (adapter === undefined) return openForm(decoder, frozenEncoder, [], {});
         const saved = savedModules(adapter);
-        const wanted = { lora: loraSpecs(adapter), saved, dropout: adapter.config.dropout };
+        const wanted = { lora: loraSpecs(adapter), saved, dropout: adapter.config.dropout, recompute };
         const trained = await graphs.open(files.decoder, { objective: "tokens", ...wanted });
         // What the decoder lacks may be the encoder's.
         const encoder =

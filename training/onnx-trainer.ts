@@ -84,7 +84,7 @@ function trainerOf<R extends Row>(
       );
     }
     const stacked = side && stackOnBase(adapter, side);
-    const { learner } = await forms.of(stacked ?? withoutCore(adapter));
+    const { learner } = await forms.of(stacked ?? withoutCore(adapter), task.options.gradient_checkpointing);
     const view = stacked ? overBase(stacked) : cored ? overCore(adapter.tensors) : PLAIN;
     const rows = await rowsOf(task, examples, control);
     const own = throughView(learner, view);
@@ -134,12 +134,12 @@ function trainerOf<R extends Row>(
 function openForms<R extends Row>(form: Form<R>) {
   const open = new Map<string, Promise<OpenForm<R>>>();
   return {
-    async of(adapter: Adapter | undefined): Promise<OpenForm<R>> {
+    async of(adapter: Adapter | undefined, recompute = false): Promise<OpenForm<R>> {
       const key =
         adapter === undefined
           ? "base"
-          : canonicalJson([loraSpecs(adapter), savedModules(adapter), adapter.config.dropout]);
-      const opening = open.get(key) ?? form.open(adapter);
+          : canonicalJson([loraSpecs(adapter), savedModules(adapter), adapter.config.dropout, recompute]);
+      const opening = open.get(key) ?? form.open(adapter, { recompute });
       open.set(key, opening);
       try {
         return await opening;

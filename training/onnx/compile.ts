@@ -8,9 +8,10 @@ import { Builder, withoutDead } from "./builder.ts";
 import { differentiate } from "./differentiate.ts";
 import type { Graph } from "./graph.ts";
 import { joinBranches } from "./lora-joined.ts";
-import { crossEntropy } from "./loss.ts";
+import { lossOf } from "./loss.ts";
 import { maths } from "./maths.ts";
 import type { Program, Value } from "./program.ts";
+import { differentiateAgain } from "./recompute.ts";
 import { pickRows } from "./rows.ts";
 import type { Kernels } from "./runtime.ts";
 import { scheduled } from "./schedule.ts";
@@ -43,6 +44,8 @@ export interface Plan {
   readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
   readonly wanted: readonly string[];
+  /** Activations are computed again on the way back instead of being kept. */
+  readonly recompute?: boolean | undefined;
   /** "all" where absent. */
   readonly kernels?: Kernels;
 }
@@ -91,23 +94,23 @@ export function compile(
   const outputs = new Map<string, Value>();
   const seeds = new Map<Value, Value>();
   if (plan.kind === "loss") {
-    const logits = g.rows(output);
-    const count = logits.shape[0]!;
+    const count = sizeOf(output.shape.slice(0, -1));
     const labels = builder.input(NAMES.labels, "I64", [count, 1]);
     const weights = builder.input(NAMES.weights, "F32", [count, 1]);
-    const loss = crossEntropy(logits, labels, weights, g);
+    const loss = lossOf(output, labels, weights, g);
     outputs.set(NAMES.loss, plan.apart === true ? loss.rows : loss.sum);
-    const dLogits = g.cast(g.mul(loss.dLogits, scale), output.type);
-    seeds.set(output, g.reshape(dLogits, output.shape));
+    for (const [logits, dLogits] of loss.dLogits)
+      seeds.set(logits, g.cast(g.mul(dLogits, scale), output.type));
   } else {
     const given = builder.input(NAMES.outputGradient, "F32", output.shape);
     seeds.set(output, g.cast(g.mul(given, scale), output.type));
   }
-  const forward = withoutDead(builder.operations, [output]);
+  const forward = withoutDead(builder.operations, seeds.keys());
   const wanted = new Map(
     plan.wanted.map((name) => [name, given.get(name) ?? embeddings(name, graph, values)]),
   );
-  const gradients = differentiate(forward, seeds, wanted.values(), graph.opsets, g);
+  const derive = plan.recompute === true ? differentiateAgain : differentiate;
+  const gradients = derive(forward, seeds, wanted.values(), graph.opsets, g);
   for (const [name, value] of wanted) {
     const gradient = gradients.get(value);
     if (gradient !== undefined) outputs.set(gradientName(name), g.mul(g.cast(gradient, "F32"), 1 / scale));

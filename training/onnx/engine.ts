@@ -76,6 +76,8 @@ export interface EngineOptions {
   readonly inputGradients?: readonly string[];
   /** Probability that an input of a LoRA branch is dropped while training. */
   readonly dropout?: number;
+  /** Activations of a step are computed again on the way back instead of being kept: less memory, more time. */
+  readonly recompute?: boolean;
   /** LoRA targets by module path where the graph's names do not tell (mapping file of the model directory). */
   readonly mapping?: Readonly<Record<string, ModuleLocation>>;
   /** What runs the programs; onnxruntime where absent. */

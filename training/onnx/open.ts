@@ -360,7 +360,7 @@ class GraphEngine implements Engine {
   #compile(graph: Graph, plan: Plan, inputs: TensorSet, known: ReadonlyMap<string, Weight>): Program {
     const { device = "cpu", runtime = onnxRuntime } = this.#options;
     const kernels = runtime.kernels?.(device) ?? "standard";
-    return compile(graph, { ...plan, kernels }, inputs, known);
+    return compile(graph, { ...plan, kernels, recompute: this.#options.recompute }, inputs, known);
   }
 
   #open(program: Program): Promise<Session> {
