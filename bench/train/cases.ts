@@ -25,7 +25,8 @@ export interface Spec extends TrainCase {
   readonly shape: DecoderShape;
   readonly model: string;
   readonly threads: number;
-  readonly mode: NonNullable<EngineOptions["mode"]>;
+  /** "lean" and "fast" as the engine has them; "recompute" is lean with activations computed again. */
+  readonly mode: NonNullable<EngineOptions["mode"]> | "recompute";
   readonly device: Device;
 }
 

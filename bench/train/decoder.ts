@@ -74,7 +74,9 @@ function rmsNorm(writer: GraphWriter, x: string, hidden: number, at: string): st
   const mean = writer.op("ReduceMean", [square, writer.ints([-1])], { keepdims: 1 });
   const deviation = writer.op("Sqrt", [writer.op("Add", [mean, writer.scalar(1e-5)])]);
   const inverse = writer.op("Div", [writer.scalar(1), deviation]);
-  return writer.op("Mul", [writer.op("Mul", [x, inverse]), writer.filled(1, hidden)], {}, `${at}/Mul`);
+  const rng = createRng(at);
+  const scale = Float32Array.from({ length: hidden }, () => 0.5 + rng.uniform());
+  return writer.op("Mul", [writer.op("Mul", [x, inverse]), writer.floats([hidden], scale)], {}, `${at}/Mul`);
 }
 
 /** cos and sin [B, 1, S, size] of positions times frequencies. */
@@ -181,10 +183,6 @@ class GraphWriter {
 
   floats(dims: number[], values: Float32Array): string {
     return this.#constant(1, dims, values);
-  }
-
-  filled(value: number, length: number): string {
-    return this.#constant(1, [length], new Float32Array(length).fill(value));
   }
 
   save({ hidden, vocabulary }: DecoderShape): string {

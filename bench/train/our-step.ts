@@ -18,12 +18,14 @@ const { batch, length, lengths, labels, shape, threads, mode, device } = spec;
 const paths = Array.from({ length: shape.layers }, (_, layer) =>
   ["q", "k", "v", "o"].map((role) => `model.layers.${layer}.self_attn.${role}_proj`),
 ).flat();
+const begun = performance.now();
 const engine = await openEngine({
   file: openGraphFile(spec.model),
   lora: paths.map((path) => ({ path, rank: 8, scale: 1 })),
   objective: "tokens",
   threads,
-  mode,
+  mode: mode === "fast" ? "fast" : "lean",
+  recompute: mode === "recompute",
   device,
 });
 const parameters = engine.parameters.map(({ name, shape: dims }) => ({
@@ -73,7 +75,9 @@ async function measured(work: () => Promise<unknown>): Promise<Sample> {
 }
 
 const say = (value: object): void => console.log(JSON.stringify(value));
-say({ ready: true });
+const openedSeconds = (performance.now() - begun) / 1000;
+const { peakBytes } = await engine.estimate({ inputs, labels: targets });
+say({ openedSeconds, estimateMib: peakBytes / 2 ** 20 });
 for await (const line of createInterface({ input: process.stdin })) {
   say(await measured(line === "forward" ? () => engine.forward({ inputs }, current, rows) : step));
 }

@@ -4,10 +4,18 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Sample, Spec } from "./cases.ts";
 
+/** What a program says before its first step; PyTorch's says nothing. */
+export interface Opening {
+  /** Reading the graph and finding its modules; the session is made with the first step. */
+  readonly openedSeconds?: number;
+  /** What the engine expects to hold at its peak. */
+  readonly estimateMib?: number;
+}
+
 export class Side {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
-  readonly samples: Sample[] = [];
+  opening: Opening = {};
 
   private constructor(command: string, args: readonly string[]) {
     this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
@@ -25,15 +33,13 @@ export class Side {
   }
 
   static async #ready(side: Side): Promise<Side> {
-    await side.#answer();
+    side.opening = (await side.#answer()) as Opening; // what both programs print first
     return side;
   }
 
   async ask(line: "step" | "forward"): Promise<Sample> {
     this.#child.stdin!.write(`${line}\n`);
-    const sample = (await this.#answer()) as Sample; // both programs print this shape
-    if (line === "step") this.samples.push(sample);
-    return sample;
+    return (await this.#answer()) as Sample; // both programs print this shape
   }
 
   close(): void {
