@@ -2,6 +2,7 @@
  * Peak memory of a program before it is run: the values that are alive at once when operations run in order,
  * as the runtime runs them, and the weights, which are mapped and touched in every step.
  */
+import { intOf } from "./graph.ts";
 import type { Program, Value } from "./program.ts";
 import { executionOrder } from "./schedule.ts";
 import { byteSize } from "./weight.ts";
@@ -19,7 +20,8 @@ const BASE_BYTES = 200 * 2 ** 20;
 /** The runtime's arena grows in steps and does not fill them. */
 const ARENA_SLACK = 1.2;
 
-export function estimateMemory(program: Program): MemoryEstimate {
+/** @param packed whether the runtime repacks weights for its kernels ("fast") */
+export function estimateMemory(program: Program, packed = false): MemoryEstimate {
   const root = new Map<Value, Value>();
   const rootOf = (value: Value): Value => root.get(value) ?? value;
   const lastUse = new Map<Value, number>();
@@ -43,6 +45,28 @@ export function estimateMemory(program: Program): MemoryEstimate {
     peak = Math.max(peak, alive);
     for (const value of ending.get(at) ?? []) if (!value.input) alive -= byteSize(value.type, value.shape);
   });
-  const weightBytes = [...weights.values()].reduce((sum, bytes) => sum + bytes, 0);
+  const weightBytes = packed
+    ? packedBytes(program)
+    : [...weights.values()].reduce((sum, bytes) => sum + bytes, 0);
   return { activationBytes: peak, weightBytes, peakBytes: BASE_BYTES + weightBytes + ARENA_SLACK * peak };
+}
+
+/**
+ * Weights where products keep their right operand in an order of their own: once for each way that it is read
+ * (forward as it is, backward transposed), and as it lies in the file where anything else reads it.
+ */
+function packedBytes(program: Program): number {
+  const copies = new Map<string, number>();
+  for (const operation of program.operations)
+    operation.inputs.forEach((input, i) => {
+      if (!input?.weight) return;
+      const isPacked =
+        i === 1 &&
+        input.shape.length === 2 &&
+        input.type === "F32" &&
+        (operation.op === "MatMul" || operation.op === "Gemm");
+      const form = isPacked ? `${operation.op} ${intOf(operation, "transB", 0)}` : "as it lies";
+      copies.set(`${input.name} ${form}`, byteSize(input.type, input.shape));
+    });
+  return [...copies.values()].reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -192,7 +192,7 @@ class GraphEngine implements Engine {
     const known = new Map<string, Weight>();
     for (;;) {
       try {
-        return estimateMemory(this.#compile(graph, plan, inputs, known));
+        return estimateMemory(this.#compile(graph, plan, inputs, known), this.#options.mode === "fast");
       } catch (error) {
         if (!(error instanceof DataNeeded)) throw error;
         known.set(error.valueName, await this.#valueOf(error.valueName, inputs, inputs, known));

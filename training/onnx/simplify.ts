@@ -5,15 +5,24 @@ import { numbersOf } from "./numbers.ts";
 import { padsOf, permOf, sliceOf } from "./operators/layout.ts";
 import { reducedAxes } from "./operators/reductions.ts";
 import { type Call, type Emitter, sameShape, type Typed, type Value } from "./program.ts";
+import type { Weight } from "./weight.ts";
 
 type Simplifier = (call: Call, result: Typed, builder: Emitter) => Value | undefined;
 
+/** What was found of a constant: a norm's scale is asked for by every form that it might be part of. */
+const UNIFORM = new WeakMap<Weight, { readonly value: number | undefined }>();
+
 /** The one value that all elements of a constant have, or undefined. */
 export function uniformValue(value: Value | undefined): number | undefined {
-  if (value?.weight === undefined || sizeOf(value.shape) > 4096) return undefined;
-  const numbers = numbersOf(value.weight)?.data;
+  const weight = value?.weight;
+  if (weight === undefined || sizeOf(value!.shape) > 4096) return undefined;
+  const known = UNIFORM.get(weight);
+  if (known !== undefined) return known.value;
+  const numbers = numbersOf(weight)?.data;
   const [first] = numbers ?? [];
-  return first !== undefined && numbers!.every((v) => v === first) ? first : undefined;
+  const uniform = first !== undefined && numbers!.every((v) => v === first) ? first : undefined;
+  UNIFORM.set(weight, { value: uniform });
+  return uniform;
 }
 
 const first = (call: Call): Value => call.inputs[0]!;
