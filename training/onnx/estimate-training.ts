@@ -36,7 +36,7 @@ export function estimateTraining(prepared: PreparedGraph, shape: TrainingShape):
   });
   if (given.length === 0) return undefined;
   const inputs = completeInputs(graph, { inputs: tensorSet(given) }, (name) => names.has(name));
-  const rows = rowBucket(labels);
+  const rows = rowBucket(labels, batch * length);
   const plan = {
     kind: "loss",
     output: prepared.output,

@@ -135,16 +135,15 @@ export function labelledRows(batch: Batch, objective: "tokens" | "classes"): Lab
   return { rows, labels: kept };
 }
 
-/** Sizes that numbers of rows are rounded up to, so that few sessions serve all batches: at most an eighth is wasted. */
-export function rowBucket(count: number): number {
-  const step = Math.max(8, 2 ** (Math.ceil(Math.log2(Math.max(count, 1))) - 3));
-  return Math.max(step, Math.ceil(count / step) * step);
-}
+/** The smallest share of a batch's rows that is told apart. */
+const SMALLEST_SHARE = 1 / 16;
 
 /**
- * For passes of several clients, whose number of labels is another in every pass: powers of two. Rows that only fill up
- * cost the projection onto the vocabulary, a session costs half a second.
+ * How many rows are computed for `count` that are wanted of `total`: a half, a quarter and so on of all. Rows beyond
+ * cost a little at the end of the graph; each other number of rows would cost another session.
  */
-export function coarseRowBucket(count: number): number {
-  return Math.max(16, 2 ** Math.ceil(Math.log2(Math.max(count, 1))));
+export function rowBucket(count: number, total: number): number {
+  let share = 1;
+  while (share > SMALLEST_SHARE && count <= (total * share) / 2) share /= 2;
+  return Math.min(total, Math.max(8, Math.ceil(total * share)));
 }

@@ -15,13 +15,14 @@ import type {
 } from "./engine.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
-import { coarseRowBucket, completeInputs, labelledRows, rowBucket } from "./inputs.ts";
+import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import { rowsOf } from "./output-rows.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
+import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
 import {
   type Block,
@@ -34,8 +35,6 @@ import {
 } from "./together.ts";
 import { initialValue } from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
-
-const MAX_SESSIONS = 8;
 
 /** @throws FedloomError F2101, F2110, F2111, F2113 as the graph and the options deserve */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
@@ -65,11 +64,12 @@ class GraphEngine implements Engine {
   /** Inputs of each adapted module. */
   readonly #widths: ReadonlyMap<string, number>;
   /** By shapes and plan, the longest unused first. */
-  readonly #sessions = new Map<string, Session>();
+  readonly #sessions: Sessions;
   readonly #masks = new WeakMap<Session, readonly Value[]>();
 
   constructor(options: EngineOptions, placed: PlacedGraph) {
     this.#options = options;
+    this.#sessions = new Sessions(options.maxSessions);
     this.#placed = placed;
     this.#graph = placed.graph;
     this.#widths = new Map(placed.pairs.map(({ module, spec }) => [spec.path, module.in]));
@@ -176,9 +176,9 @@ class GraphEngine implements Engine {
   /** @returns the rows of the output that are computed, too */
   #lossPlan({ slots, rows, length, labelled }: Stack): { readonly plan: Plan; readonly count: number } {
     const total = slots * rows * length;
-    const apart = slots > 1;
-    const bucket = (apart ? coarseRowBucket : rowBucket)(labelled.rows.length);
+    const bucket = rowBucket(labelled.rows.length, total);
     const count = Math.min(bucket, total);
+    const apart = slots > 1;
     const some = bucket < total ? count : undefined;
     const plan = { kind: "loss", output: this.#output, rows: some, wanted: this.#wanted(), apart } as const;
     return { plan, count };
@@ -202,7 +202,7 @@ class GraphEngine implements Engine {
 
   async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
     const inputs = this.#inputs(batch);
-    const count = rows === undefined ? undefined : rowBucket(rows.length);
+    const count = rows === undefined ? undefined : rowBucket(rows.length, positions(inputs) ?? rows.length);
     const plan: Plan = { kind: "forward", output: this.#output, rows: count, wanted: [] };
     const rowData = BigInt64Array.from({ length: count ?? 0 }, (_, i) => BigInt(rows?.[i] ?? 0));
     const results = await this.#run(plan, this.#passOf(batch, inputs, parameters), [
@@ -226,8 +226,7 @@ class GraphEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    for (const session of this.#sessions.values()) await session.close();
-    this.#sessions.clear();
+    await this.#sessions.close();
   }
 
   #wanted(): readonly string[] {
@@ -308,11 +307,7 @@ class GraphEngine implements Engine {
     const known = new Map<string, Weight>();
     for (;;) {
       const open = this.#sessions.get(key);
-      if (open !== undefined) {
-        this.#sessions.delete(key);
-        this.#sessions.set(key, open);
-        return open;
-      }
+      if (open !== undefined) return open;
       const needed = this.#needed.get(key);
       try {
         if (needed !== undefined) throw needed;
@@ -322,7 +317,7 @@ class GraphEngine implements Engine {
           session,
           program.inputs.filter(({ name }) => name.startsWith(MASK)),
         );
-        return await this.#keep(key, session);
+        return await this.#sessions.keep(key, session, program);
       } catch (error) {
         if (!(error instanceof DataNeeded)) throw error;
         // Found again under the same key without compiling, for the next batch of these shapes.
@@ -374,17 +369,12 @@ class GraphEngine implements Engine {
       packWeights: mode === "fast",
     });
   }
+}
 
-  async #keep(key: string, session: Session): Promise<Session> {
-    this.#sessions.set(key, session);
-    const limit = this.#options.maxSessions ?? MAX_SESSIONS;
-    for (const [old, other] of this.#sessions) {
-      if (this.#sessions.size <= limit) break;
-      this.#sessions.delete(old);
-      await other.close();
-    }
-    return session;
-  }
+/** Positions of a batch of tokens. */
+function positions(inputs: TensorSet): number | undefined {
+  const ids = inputs.get("input_ids") ?? inputs.get("inputs_embeds");
+  return ids && ids.shape[0]! * ids.shape[1]!;
 }
 
 function mapSet(set: TensorSet, change: (name: string, tensor: Tensor) => Tensor): TensorSet {

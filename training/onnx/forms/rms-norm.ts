@@ -24,11 +24,13 @@ export function rmsNormalized(x: Value, scale: Value, axis: number, epsilon: num
 
 /** a · b where one is x and the other its inverse root mean square, or one such a result and the other a scale. */
 export function rmsProduct(a: Value, b: Value, g: Maths): Value | undefined {
+  if (g.builder.kernels !== "all") return undefined;
   return normalizedBy(a, b, g) ?? normalizedBy(b, a, g) ?? scaled(a, b, g) ?? scaled(b, a, g);
 }
 
 /** x / deviation */
 export function rmsQuotient(x: Value, deviation: Value, g: Maths): Value | undefined {
+  if (g.builder.kernels !== "all") return undefined;
   const epsilon = deviationOf(x, deviation);
   return epsilon === undefined ? undefined : plain(x, epsilon, g);
 }

@@ -1,0 +1,53 @@
+/**
+ * Sessions that are kept open, by what they were made for; the one that was not used for longest goes first.
+ *
+ * To open one costs about as much as a step, and an epoch of unequal examples wants twenty to forty of them; but each
+ * keeps the memory that its largest step needed. So it is memory that bounds them, and a number only at last.
+ */
+import { estimateMemory } from "./estimate.ts";
+import type { Program } from "./program.ts";
+import type { Session } from "./runtime.ts";
+
+/** Activations of all open sessions together, but for the one in use. */
+const KEPT_BYTES = 1.5 * 2 ** 30;
+const MOST_SESSIONS = 32;
+
+interface Kept {
+  readonly session: Session;
+  readonly bytes: number;
+}
+
+export class Sessions {
+  readonly #most: number;
+  readonly #kept = new Map<string, Kept>();
+
+  constructor(most = MOST_SESSIONS) {
+    this.#most = most;
+  }
+
+  get(key: string): Session | undefined {
+    const known = this.#kept.get(key);
+    if (known === undefined) return undefined;
+    this.#kept.delete(key);
+    this.#kept.set(key, known);
+    return known.session;
+  }
+
+  /** @param program what the session runs */
+  async keep(key: string, session: Session, program: Program): Promise<Session> {
+    let bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0);
+    for (const [old, kept] of this.#kept) {
+      if (this.#kept.size < this.#most && bytes <= KEPT_BYTES) break;
+      this.#kept.delete(old);
+      bytes -= kept.bytes;
+      await kept.session.close();
+    }
+    this.#kept.set(key, { session, bytes: estimateMemory(program).activationBytes });
+    return session;
+  }
+
+  async close(): Promise<void> {
+    for (const { session } of this.#kept.values()) await session.close();
+    this.#kept.clear();
+  }
+}
