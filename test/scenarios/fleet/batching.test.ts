@@ -122,3 +122,26 @@ test("where memory has room for one client only, the log says so and the bits ar
   expect(lines.join()).toContain("Memory has room for 1 of 5 clients in one pass");
   expect(small.hash).toBe((await run({ batching: 1 }, config)).hash);
 });
+
+test("clients of unequal rank train in passes of their own rank", async () => {
+  const devices = [
+    { name: "phone", share: 2, rank: 2 },
+    { name: "server", share: 3 },
+  ];
+  const config = runConfig.parse({
+    ...CONFIG,
+    rounds: 1,
+    strategy: { name: "flexlora" },
+    fleet: { clients: CLIENTS.length, data: "held by the test", devices },
+  });
+  const passes: string[] = [];
+  const log = createLog({ level: "info", format: "pretty", write: (line) => void passes.push(line) });
+  const on = await run({ log }, config);
+  const off = await run({ batching: false }, config);
+  expect(
+    passes.flatMap((line) => /Clients train together.*clients=(\d)/.exec(line)?.[1] ?? []).sort(),
+  ).toEqual(["2", "3"]);
+  // The products' singular vectors are the adapter here: where two values lie close, rounding turns them.
+  expect(clientsOf(on)).toEqual(clientsOf(off));
+  for (const [i, { loss }] of on.rounds.entries()) expect(loss).toBeCloseTo(off.rounds[i]!.loss!, 4);
+});
