@@ -12,9 +12,8 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { floats } from "../adapters/cast.ts";
 import { sizeOf } from "../adapters/tensor.ts";
 import { createGram } from "./gram.ts";
-import { moduleFactors, modulesOf } from "./modules.ts";
+import { moduleFactors, modulesOf, squaredProductDistance } from "./modules.ts";
 import { canSlice, type Floats } from "./parts.ts";
-import { productDistances } from "./product-distances.ts";
 import type { Updates } from "./strategy.ts";
 
 /** Where distances are measured: on A and B apart, or on the products s·B·A that the model sees. */
@@ -56,7 +55,9 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
   if (space === "factors") return distances;
   for (const pair of pairs) {
     const factors = updates.clients.map((_, k) => moduleFactors(updates, k, pair)!);
-    productDistances(factors, add);
+    for (let i = 0; i < n; i++) {
+      for (let j = i + 1; j < n; j++) add(i, j, squaredProductDistance(factors[i]!, factors[j]!));
+    }
   }
   return distances;
 }

@@ -3,7 +3,7 @@
  * the same updates in memory where BENCH_PYTHON names an interpreter that has them.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeSafetensors } from "../adapters/safetensors.ts";
@@ -43,10 +43,17 @@ export const bench: Bench = {
     const at = args.indexOf("--threads");
     const threads = at < 0 ? Math.min(4, availableParallelism()) : Number(args[at + 1]);
     const only = args.includes("--only") ? args[args.indexOf("--only") + 1] : undefined;
-    const kept = process.env.BENCH_DATA;
-    const directory = kept ?? mkdtempSync(join(tmpdir(), "fedloom-bench-aggregate-"));
+    const directory = mkdtempSync(join(tmpdir(), "fedloom-bench-aggregate-"));
     try {
-      writeAdapters(directory, log);
+      log(`writing 101 adapters of ${MIB} MiB`);
+      writeFileSync(
+        join(directory, "global.safetensors"),
+        writeSafetensors(adapterOf(MIB, "global").tensors),
+      );
+      for (let k = 0; k < 100; k++) {
+        const { tensors } = adapterOf(MIB, `update ${k}`);
+        writeFileSync(join(directory, `update-${k}.safetensors`), writeSafetensors(tensors));
+      }
       const rows: (string | number)[][] = [];
       for (const [strategy, clients, rounds] of CASES) {
         if (only !== undefined && strategy !== only) continue;
@@ -61,20 +68,10 @@ export const bench: Bench = {
         tables: [tableOf(rows), ...(await others(log))],
       };
     } finally {
-      if (kept === undefined) rmSync(directory, { recursive: true });
+      rmSync(directory, { recursive: true });
     }
   },
 };
-
-/** Those that are not there yet: BENCH_DATA names a directory that keeps them for the next time. */
-function writeAdapters(directory: string, log: (line: string) => void): void {
-  const seeds = ["global", ...Array.from({ length: 100 }, (_, k) => `update ${k}`)];
-  const missing = seeds
-    .map((seed) => [seed, join(directory, `${seed.replace(" ", "-")}.safetensors`)] as const)
-    .filter(([, path]) => !existsSync(path));
-  if (missing.length > 0) log(`writing ${missing.length} adapters of ${MIB} MiB`);
-  for (const [seed, path] of missing) writeFileSync(path, writeSafetensors(adapterOf(MIB, seed).tensors));
-}
 
 const TEXT = `Updates of ${MIB} MiB: float32 factors of rank ${RANK} for projections of ${HIDDEN} x ${HIDDEN}. fedloom reads them
 from files (in the page cache) in THREADS worker threads, sums in float64 and checks that the result is finite; numpy and

@@ -45,7 +45,11 @@ export function registerClient(cli: Cli): void {
     .requiredOption("--model <dir>", "the base model, the same as the coordinator's")
     .requiredOption("--state <dir>", "where unfinished work is kept; one directory a client")
     .option("--name <id>", "this site's name; a fresh one is made and kept in --state where it is absent")
-    .addOption(new Option("--trainer <name>", "training engine").choices(TRAINERS).default("onnx"))
+    .addOption(
+      new Option("--trainer <name>", "training engine; tfjs wants a package (docs/training.md)")
+        .choices(TRAINERS)
+        .default("onnx"),
+    )
     .addOption(new Option("--device <name>", "what to train on").choices(DEVICES).default("cpu"))
     .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
     .option("--command <line>", "program that trains, with --trainer command (docs/command-trainer.md)")
@@ -66,7 +70,7 @@ async function runClient(options: ClientOptions) {
   const state = openState(options.state, options.name ?? identity?.name);
   try {
     if (options.trainer === "onnx") await requireDevice(options.device);
-    const trainer = await openTrainer(options.trainer, options);
+    const trainer = await openTrainer(options.trainer, { ...options, note: (text) => log.info(text) });
     const fleet = connectFleet(address, channelCredentials(credentials));
     try {
       log.info(`Client "${state.clientId}" joins ${address}${identity === undefined ? " without TLS" : ""}`, {

@@ -1,6 +1,7 @@
 /** `fedloom doctor`: what this machine can run, and for each no the reason and the command that mends it. */
 import type { Cli, CommonOptions } from "./cli.ts";
-import { allChecks, type Check } from "./doctor/checks.ts";
+import type { Check } from "./doctor/check.ts";
+import { allChecks } from "./doctor/checks.ts";
 import { packageVersion } from "./package.ts";
 import { table } from "./table.ts";
 

@@ -13,6 +13,8 @@ export interface TrainerChoice {
   readonly device: Device;
   /** Threads of the runtime; its own choice, all cores, where absent. */
   readonly threads?: number;
+  /** Called with what an engine has to say about itself, for the log. */
+  readonly note?: (text: string) => void;
   /** What the command trainer starts: a line for the shell. */
   readonly command?: string;
 }
@@ -35,11 +37,15 @@ export async function openTrainer(name: TrainerName, choice: TrainerChoice): Pro
       const { model, device, command = "" } = choice;
       return openCommandTrainer({ model, device, command });
     }
-    case "tfjs":
-      throw new FedloomError(
-        "F1005",
-        'Cannot load the tfjs trainer: this version of fedloom has none; use "--trainer onnx", which needs nothing else',
-      );
+    case "tfjs": {
+      const { openTfjsTrainer } = await import("../training/tfjs-trainer.ts");
+      const { loadTfjs, nameOf } = await import("../training/tfjs/load.ts");
+      const { model, device, threads, note } = choice;
+      const tfjs = await loadTfjs(device, { threads });
+      note?.(`Training with ${nameOf(tfjs)}`);
+      for (const { package: name, reason } of tfjs.broken) note?.(`Package ${name} does not work: ${reason}`);
+      return openTfjsTrainer({ model, tfjs });
+    }
     default:
       throw new TypeError(`No trainer "${name satisfies never}"`);
   }

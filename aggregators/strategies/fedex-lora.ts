@@ -52,8 +52,7 @@ export const fedExLora = defineStrategy({
           [...parts.map(({ factors }) => factors), mean],
           [...parts.map(({ weight }) => (scale * weight) / total), -scale],
         );
-        // Beyond maxRank their sum would be cut to it in any case: one decomposition, not two.
-        const rank = Math.min((parts.length - 1) * mean.a.rows, mean.b.rows, mean.a.cols, maxRank);
+        const rank = Math.min((parts.length - 1) * mean.a.rows, mean.b.rows, mean.a.cols);
         added.push({ pair, factors: truncate(residual, rank) });
       }
       const side = addSideFactors(state.tensors.side, added, maxRank);

@@ -45,5 +45,5 @@ def measure(name, strategy, repeats):
 every = {"fraction_train": 1.0, "fraction_evaluate": 0.0}
 measure("fedavg", strategies.FedAvg(**every), rounds)
 measure("fedadam", strategies.FedAdam(**every), rounds)
-measure("krum", strategies.Krum(num_malicious_nodes=1, **every), 2)
+measure("krum", strategies.Krum(num_malicious_nodes=1, **every), rounds)
 measure("median", strategies.FedMedian(**every), 1)

@@ -5,18 +5,9 @@ import { arch, cpus, platform, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 import { DEVICES, type Device } from "../trainers.ts";
 import { bytes, duration } from "../units.ts";
+import type { Check } from "./check.ts";
 import { tryProvider } from "./provider.ts";
-
-export interface Check {
-  readonly name: string;
-  readonly ok: boolean;
-  /** Without it fedloom cannot work at all. */
-  readonly required: boolean;
-  /** The version or amount found, or why it is a no. */
-  readonly finding: string;
-  /** The exact command that mends a no, where there is one. */
-  readonly remedy?: string;
-}
+import { tfjsChecks } from "./tfjs.ts";
 
 /** Least memory for the demo: a coordinator and four clients, measured at about 250 MiB each. */
 const DEMO_MEMORY_BYTES = 1.5 * 2 ** 30;
@@ -28,12 +19,7 @@ export async function allChecks(stateDirectory: string): Promise<Check[]> {
     nodeCheck(),
     packageCheck("onnxruntime-node", { required: true, what: "training engine" }),
     ...(await Promise.all(DEVICES.map(providerCheck))),
-    {
-      name: "trainer tfjs",
-      ok: false,
-      required: false,
-      finding: "this version has none; the trainers onnx and command are there",
-    },
+    ...(await tfjsChecks()),
     packageCheck("sharp", { required: true, what: "pictures" }),
     memoryCheck(),
     diskCheck(stateDirectory),

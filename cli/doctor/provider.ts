@@ -1,19 +1,15 @@
 /** Whether an execution provider works here: tried in a process of its own, and its "no" explained. */
-import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { arch, platform } from "node:os";
-import { dirname, extname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-import { FedloomError, messageOf } from "../../base/errors.ts";
+import { dirname, join, relative } from "node:path";
+import { FedloomError } from "../../base/errors.ts";
 import { demoModelDirectory } from "../demo/assets.ts";
 import type { Device } from "../trainers.ts";
+import { attempt } from "./attempt.ts";
 
 export type ProviderOutcome =
   | { readonly works: true; readonly ms: number }
   | { readonly works: false; readonly finding: string; readonly remedy?: string };
-
-/** A provider that starts takes a second or two; one that hangs is given up. */
-const PROVIDER_TIMEOUT_MS = 60_000;
 
 const require = createRequire(import.meta.url);
 
@@ -26,48 +22,17 @@ export async function requireDevice(device: Device): Promise<void> {
   throw new FedloomError("F1005", `Cannot use device "${device}": ${outcome.finding}${remedy}`, { device });
 }
 
-export function tryProvider(provider: Device): Promise<ProviderOutcome> {
-  const script = fileURLToPath(new URL(`./try-provider${extname(import.meta.url)}`, import.meta.url));
+export async function tryProvider(provider: Device): Promise<ProviderOutcome> {
   const graph = join(demoModelDirectory(), "onnx", "vision_encoder.onnx");
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script, provider, graph], {
-      timeout: PROVIDER_TIMEOUT_MS,
-      killSignal: "SIGKILL",
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk: Buffer) => {
-      stdout += chunk.toString();
-    });
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString();
-    });
-    child.on("error", (error) => resolve({ works: false, finding: messageOf(error) }));
-    child.on("close", (code, signal) => {
-      const said = answerIn(stdout);
-      if (said?.works === true) resolve({ works: true, ms: said.ms ?? 0 });
-      else
-        resolve({
-          works: false,
-          ...explained(provider, [said?.reason ?? `it ended with ${signal ?? code}`, stderr].join("\n")),
-        });
-    });
-  });
+  const { answer, end, stderr } = await attempt<Answer>("try-provider", [provider, graph]);
+  if (answer?.works === true) return { works: true, ms: answer.ms ?? 0 };
+  return { works: false, ...explained(provider, [answer?.reason ?? end, stderr].join("\n")) };
 }
 
 interface Answer {
   readonly works: boolean;
   readonly ms?: number;
   readonly reason?: string;
-}
-
-/** The last line that try-provider.ts printed; the runtime may have printed others before. */
-function answerIn(stdout: string): Answer | undefined {
-  try {
-    return JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
-  } catch {
-    return undefined;
-  }
 }
 
 /** The runtime's own words, long and full of its source paths, as one short reason and a remedy. */

@@ -8,11 +8,10 @@ import { float32, type Tensor, type TensorSet, tensor, tensorSet } from "../../.
 import { createRng, type Rng } from "../../../base/rng.ts";
 import { Builder } from "../../../training/onnx/builder.ts";
 import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
-import { openSession } from "../../../training/onnx/edge/session.ts";
+import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import type { Attributes, Graph } from "../../../training/onnx/graph.ts";
 import type { Program } from "../../../training/onnx/program.ts";
-import type { Session } from "../../../training/onnx/runtime.ts";
-import { saveProgram } from "../../../training/onnx/save.ts";
+import type { Runtime, Session } from "../../../training/onnx/runtime.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
 
 export interface RuleCase {
@@ -121,12 +120,7 @@ export async function forwardError(wanted: RuleCase, seed: string): Promise<numb
     inputs: inputs.filter((x) => x?.input),
     outputs: new Map([[NAMES.output, flat.outputs[0]!]]),
   };
-  const session = await openSession(saveProgram(program as Program, graph.opsets.get("")!), {
-    folder: "",
-    device: "cpu",
-    threads: 1,
-    packWeights: false,
-  });
+  const session = await onnxRuntime.open(program as Program, optionsFor(graph));
   const own = await forwardValue(session, values);
   await lowered.close();
   await session.close();
@@ -134,6 +128,42 @@ export async function forwardError(wanted: RuleCase, seed: string): Promise<numb
     (max, v, i) => Math.max(max, Math.abs(v - (expected.data[i] as number))),
     0,
   );
+}
+
+/** Largest difference between a runtime and onnxruntime in the result and its gradients, relative from 1 up. */
+export async function runtimeError(wanted: RuleCase, seed: string, runtime: Runtime): Promise<number> {
+  const rng = createRng(seed);
+  const { graph, values } = graphOf(wanted, rng);
+  const names = [...values.keys()];
+  const oracle = await open(graph, "forward", values, []);
+  const u = random((await forwardValue(oracle, values)).shape, rng, [-1, 1]);
+  await oracle.close();
+  const given = new Map([...values, [NAMES.outputGradient, u]]);
+  let worst = 0;
+  for (const kind of ["forward", "backward"] as const) {
+    const [mine, theirs] = await Promise.all(
+      [runtime, onnxRuntime].map(async (each) => {
+        const session = await open(graph, kind, values, kind === "forward" ? [] : names, each);
+        const results = await session.run(pick(session, given));
+        await session.close();
+        return results;
+      }),
+    );
+    if ([...mine!.keys()].join() !== [...theirs!.keys()].join())
+      throw new Error(`outputs ${[...mine!.keys()]}, ${[...theirs!.keys()]} wanted`);
+    for (const [name, { data }] of theirs!) worst = Math.max(worst, farthest(mine!.get(name)!.data, data));
+  }
+  return worst;
+}
+
+/** Not a number where only one of both is none. */
+function farthest(got: Tensor["data"], expected: Tensor["data"]): number {
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const [a, b] = [Number(got[i]), Number(expected[i])];
+    if (!Object.is(a, b)) worst = Math.max(worst, Math.abs(a - b) / Math.max(1, Math.abs(b)));
+  }
+  return got.length === expected.length ? worst : Number.NaN;
 }
 
 /** The graph of one node whose differentiable inputs are graph inputs. */
@@ -222,15 +252,14 @@ async function open(
   kind: "forward" | "backward",
   inputs: TensorSet,
   wanted: readonly string[],
+  runtime: Runtime = onnxRuntime,
 ): Promise<Session> {
   const program = compile(graph, { kind, output: "all", wanted }, inputs, new Map());
-  return openSession(saveProgram(program, graph.opsets.get("")!), {
-    folder: "",
-    device: "cpu",
-    threads: 1,
-    packWeights: false,
-  });
+  return runtime.open(program, optionsFor(graph));
 }
+
+const optionsFor = ({ opsets }: Graph) =>
+  ({ folder: "", opset: opsets.get("")!, device: "cpu", threads: 1, packWeights: false }) as const;
 
 async function forwardValue(session: Session, values: TensorSet): Promise<Tensor> {
   return (await session.run(pick(session, values))).get(NAMES.output)!;

@@ -90,5 +90,8 @@ function fromRuntime(name: string, value: ort.Tensor): Tensor {
   const dtype = DTYPES.get(value.type);
   if (dtype === undefined)
     throw new FedloomError("F2116", `Cannot read output "${name}": its type is ${value.type}`);
-  return tensor(dtype, value.dims, value.data as Tensor["data"]); // the runtime pairs types and arrays as RUNTIME_TYPES does
+  // The runtime pairs types and arrays as RUNTIME_TYPES does, but for the Float16Array of newer Nodes.
+  const data = value.data as Tensor["data"] | Float16Array;
+  if (!(data instanceof Float16Array)) return tensor(dtype, value.dims, data);
+  return tensor(dtype, value.dims, new Uint16Array(data.buffer, data.byteOffset, data.length));
 }
