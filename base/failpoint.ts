@@ -27,6 +27,7 @@ export const FAILPOINTS = {
   "server.blob-synced": "the blob's bytes are on disk, its name is not",
   "server.blob-renamed": "the blob lies under its hash, nobody was told",
   "server.event-appending": "events are decided, the journal does not have them",
+  "server.event-syncing": "events are in the journal's log and about to be synced",
   "server.event-appended": "events are in the journal, nobody was told",
   "server.result-noted": "a client's result is in the journal, the client was not told",
   "server.aggregated": "the round's result is in the blobs, the journal does not have it",

@@ -1,13 +1,22 @@
-/** The store in one SQLite file: write-ahead log, a sync at every commit, locked for as long as it is open. */
-import { mkdirSync } from "node:fs";
+/**
+ * The store in one SQLite file: write-ahead log, on disk before anyone is told, locked for as long as it is open.
+ *
+ * SQLite writes a commit to the log and does not sync it (synchronous = NORMAL); we sync the log's file ourselves, off
+ * this thread, once for all commits that wait. A crash in between loses whole commits from the end, never a part of
+ * one: each frame of the log has a checksum. Checkpoints are synced by SQLite.
+ */
+import { closeSync, fsync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { promisify } from "node:util";
+import { syncDirectory } from "../../adapters/durable-file.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import { runConfig } from "../../config/run.ts";
 import type { Registry } from "../identity/registry.ts";
 import { contradiction } from "../round.ts";
 import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
+import { groupSync } from "./group-sync.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { refuseNetworkDisk } from "./network-disk.ts";
 import { createSqliteRegistry } from "./sqlite-registry.ts";
@@ -26,6 +35,12 @@ export function openSqliteStore(directory: string): SqliteStore {
   write(directory, () => mkdirSync(directory, { recursive: true }));
   refuseNetworkDisk(directory);
   const db = open(join(directory, FILE), directory);
+  const log = write(directory, () => {
+    const fd = openSync(join(directory, `${FILE}-wal`), "r+");
+    fsyncSync(fd);
+    syncDirectory(directory); // the log's name too
+    return fd;
+  });
   const insertRun = db.prepare("INSERT INTO runs (id, key, config, created_at_ms) VALUES (?, ?, ?, ?)");
   const selectRuns = db.prepare("SELECT id, key, config, created_at_ms FROM runs ORDER BY rowid");
   const selectRun = db.prepare("SELECT id, key, config, created_at_ms FROM runs WHERE id = ?");
@@ -46,8 +61,8 @@ export function openSqliteStore(directory: string): SqliteStore {
       hash = link.hash;
     }
   };
-  /** All of it or nothing, and on disk. */
-  const commit = (act: () => void): void =>
+  /** All of it or nothing, in the log. */
+  const transact = (act: () => void): void =>
     write(directory, () => {
       failpoint("server.event-appending");
       db.exec("BEGIN IMMEDIATE");
@@ -59,14 +74,27 @@ export function openSqliteStore(directory: string): SqliteStore {
         throw error;
       }
     });
+  const onDisk = groupSync(async () => {
+    try {
+      failpoint("server.event-syncing");
+      await promisify(fsync)(log);
+    } catch (cause) {
+      throw unwritable(directory, cause);
+    }
+  });
 
   return {
-    registry: createSqliteRegistry(db, commit),
+    // Rare, and small: they wait for the disk here.
+    registry: createSqliteRegistry(db, (act) => {
+      transact(act);
+      write(directory, () => fsyncSync(log));
+    }),
     async createRun(row, begun = []) {
-      commit(() => {
+      transact(() => {
         insertRun.run(row.id, row.key, JSON.stringify(row.config), row.createdAtMs);
         insert(row.id, chainStart(row), begun);
       });
+      await onDisk();
     },
     runs: async () => selectRuns.all().map(toRow),
     async append(run, after, events) {
@@ -74,7 +102,8 @@ export function openSqliteStore(directory: string): SqliteStore {
       const held = last === undefined ? 0 : Number(last.seq);
       if (held !== after) throw contradiction(`run "${run}" has ${held} events, not ${after}`);
       const before = last === undefined ? startOf(run) : String(last.hash);
-      commit(() => insert(run, before, events));
+      transact(() => insert(run, before, events));
+      await onDisk();
       failpoint("server.event-appended");
     },
     async read(run, after = 0) {
@@ -88,7 +117,11 @@ export function openSqliteStore(directory: string): SqliteStore {
       );
       return readChain(run, startOf(run), links).slice(after);
     },
-    close: async () => db.close(),
+    async close() {
+      await onDisk().catch(() => undefined); // no sync may be under way when its file closes; who waited for it was told
+      db.close();
+      closeSync(log);
+    },
   };
 }
 
@@ -97,7 +130,7 @@ function open(path: string, directory: string): DatabaseSync {
   try {
     db = new DatabaseSync(path);
     // Exclusive: the lock is the operating system's, so that it ends with the process, however that ends.
-    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
     db.exec("PRAGMA foreign_keys = ON; BEGIN EXCLUSIVE;");
     migrate(db, directory);
     db.exec("COMMIT");
@@ -135,17 +168,21 @@ function migrate(db: DatabaseSync, directory: string): void {
   db.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
 }
 
-function write(directory: string, act: () => unknown): void {
+function write<T>(directory: string, act: () => T): T {
   try {
-    act();
+    return act();
   } catch (cause) {
-    throw new FedloomError(
-      "F4004",
-      `Cannot write the journal in "${directory}": ${messageOf(cause)}`,
-      { directory },
-      { cause },
-    );
+    throw unwritable(directory, cause);
   }
+}
+
+function unwritable(directory: string, cause: unknown): FedloomError {
+  return new FedloomError(
+    "F4004",
+    `Cannot write the journal in "${directory}": ${messageOf(cause)}`,
+    { directory },
+    { cause },
+  );
 }
 
 function resultCode(error: unknown): number {

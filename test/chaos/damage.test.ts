@@ -174,6 +174,7 @@ const WRITES: readonly Failpoint[] = [
   "server.blob-syncing",
   "server.blob-synced",
   "server.event-appending",
+  "server.event-syncing",
   "client.state-write",
   "client.blob-append",
   "client.blob-write",
