@@ -75,7 +75,8 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
   return {
     async aggregate(input) {
       start();
-      const { built, ...rest } = input;
+      const { built, hashes = [], ...rest } = input;
+      const checks = [...hashes];
       const parts = split(input.global, built.needs.separable, threads);
       const { strategy, wrappers } = built.resolved;
       const shared = inSharedMemory(input.global.tensors);
@@ -83,6 +84,7 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
         parts.map((names, i) =>
           ask(workers[i]!, {
             ...rest,
+            hashes: checks.filter((_, k) => k % parts.length === i),
             diagnostics: rest.diagnostics !== false,
             strategy,
             wrappers,

@@ -6,7 +6,7 @@ import { FedloomError, messageOf } from "../base/errors.ts";
 import { buildStrategy } from "./build.ts";
 import { type Measured, measure } from "./diagnostics.ts";
 import type { Spec } from "./options.ts";
-import { aggregateUpdates, contextOf } from "./round.ts";
+import { aggregateUpdates, checkHashes, contextOf } from "./round.ts";
 import { onlyTensors } from "./selection.ts";
 import type { AggregateResult, StrategyState } from "./strategy.ts";
 import { collectUpdates, openUpdates, type UpdateFiles } from "./updates.ts";
@@ -22,6 +22,8 @@ export interface Share {
   readonly seed: number | string;
   readonly totalClients: number;
   readonly updates: readonly UpdateFiles[];
+  /** Files that this share hashes; the others' shares hash the rest, and the round's result wants all of them sound. */
+  readonly hashes: readonly (readonly [path: string, sha256: string])[];
   readonly diagnostics: boolean;
 }
 
@@ -37,6 +39,7 @@ export type Answer =
     };
 
 function work(share: Share): { result: AggregateResult; measured?: Measured } {
+  checkHashes(share.hashes);
   const built = buildStrategy(share.strategy, share.wrappers);
   const { entries, close } = openUpdates(share.updates);
   try {

@@ -1,7 +1,8 @@
 /** One aggregation from end to end: enough updates, the rule, a result that is finite. */
 import type { Adapter } from "../adapters/adapter.ts";
 import { allFinite } from "../adapters/cast.ts";
-import { FedloomError } from "../base/errors.ts";
+import { hashFile } from "../adapters/file-hash.ts";
+import { FedloomError, messageOf } from "../base/errors.ts";
 import { createRng } from "../base/rng.ts";
 import type { BuiltStrategy } from "./build.ts";
 import { diagnose } from "./diagnostics.ts";
@@ -19,6 +20,8 @@ export interface RoundInput {
   readonly totalClients: number;
   /** Checked before (update-check.ts). */
   readonly updates: readonly UpdateFiles[];
+  /** SHA-256 that a file must have, by its path; files that are not listed are read as they are. */
+  readonly hashes?: ReadonlyMap<string, string>;
   /** Measures the updates as well (diagnostics.ts); true where absent. */
   readonly diagnostics?: boolean;
 }
@@ -26,9 +29,11 @@ export interface RoundInput {
 /**
  * Aggregates updates that lie on disk, tensor by tensor. Equal inputs give equal bits.
  *
- * @throws FedloomError F3103 for too few updates, F3114 where the result is not finite; the old global stays
+ * @throws FedloomError F4005 for a file with another hash, F3103 for too few updates, F3114 where the result is not
+ *   finite; the old global stays
  */
 export async function aggregateRound(input: RoundInput): Promise<AggregateResult> {
+  checkHashes(input.hashes ?? []);
   const { entries, close } = openUpdates(input.updates);
   try {
     const updates = collectUpdates(entries);
@@ -40,12 +45,27 @@ export async function aggregateRound(input: RoundInput): Promise<AggregateResult
   }
 }
 
+/** @throws FedloomError F4005 at the first file that is not there or has another hash */
+export function checkHashes(hashes: Iterable<readonly [path: string, sha256: string]>): void {
+  const damaged = (path: string, why: string, cause?: unknown) =>
+    new FedloomError("F4005", `Cannot read "${path}": ${why}`, { path }, { cause });
+  for (const [path, sha256] of hashes) {
+    let got: string;
+    try {
+      got = hashFile(path);
+    } catch (cause) {
+      throw damaged(path, messageOf(cause), cause);
+    }
+    if (got !== sha256) throw damaged(path, "its bytes have another hash, the disk changed them");
+  }
+}
+
 export function contextOf({
   round,
   global,
   seed,
   totalClients,
-}: Omit<RoundInput, "updates">): AggregateContext {
+}: Omit<RoundInput, "updates" | "hashes">): AggregateContext {
   return { round, global, totalClients, rng: createRng(seed).fork("aggregate", round) };
 }
 

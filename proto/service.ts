@@ -26,8 +26,9 @@ import {
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
 import { CLIENT_OPTIONS } from "./channel.ts";
+import { fetchBlobResponseBytes, pushChunkBytes } from "./chunk-bytes.ts";
 import type { Enrolment, Fleet, Peer } from "./fleet.ts";
-import { FleetService } from "./gen/fedloom/v1/fleet_pb.ts";
+import { type FetchBlobResponse, FleetService, type PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
 import { fromStatus, toStatus } from "./status.ts";
 import { readAll, writeAll } from "./streams.ts";
 
@@ -70,11 +71,22 @@ export function methodsOf(service: DescService): Record<string, Codec> {
 
 const { method } = FleetService;
 
+const fetchBlob = methodOf(method.fetchBlob);
+const pushBlob = methodOf(method.pushBlob);
+
 export const FLEET_METHODS = {
   connect: methodOf(method.connect),
-  fetchBlob: methodOf(method.fetchBlob),
+  // as: grpc-js hands each method its own messages.
+  fetchBlob: {
+    ...fetchBlob,
+    responseSerialize: (message) => fetchBlobResponseBytes(message as FetchBlobResponse),
+  },
   statBlob: methodOf(method.statBlob),
-  pushBlob: methodOf(method.pushBlob),
+  pushBlob: {
+    ...pushBlob,
+    requestSerialize: (message) =>
+      pushChunkBytes(message as PushBlobRequest) ?? pushBlob.requestSerialize(message),
+  },
   submitResult: methodOf(method.submitResult),
   reportFailure: methodOf(method.reportFailure),
   enroll: methodOf(method.enroll),

@@ -36,6 +36,7 @@ export interface Expected {
 /**
  * Opens an update's blobs as a strategy reads them; `close` is the caller's.
  *
+ * @param how "tensors" hashes them, "look" trusts what was hashed when it was uploaded
  * @throws FedloomError F4005 for damaged blobs, F3001 to F3011 for files that are none
  */
 export async function openUpdate(
@@ -43,6 +44,7 @@ export async function openUpdate(
   client: string,
   update: UpdateRecord,
   origin: Origin,
+  how: "tensors" | "look" = "tensors",
 ): Promise<{ readonly entry: UpdateEntry; close(): void }> {
   const what = `client "${client}"`;
   const opened: SafetensorsFile[] = [];
@@ -50,7 +52,7 @@ export async function openUpdate(
     for (const file of opened.splice(0)) file.close();
   };
   const open = async (ref: BlobRef, name: string): Promise<SafetensorsFile> => {
-    const file = await blobs.tensors(ref, `${name} of ${what}`);
+    const file = await blobs[how](ref, `${name} of ${what}`);
     opened.push(file);
     return file;
   };
@@ -81,14 +83,18 @@ export async function infoOf(
   return { client, examples, steps, tokens, touched, metrics, adapter: config };
 }
 
-/** @throws FedloomError that names the client and what is wrong with its update */
+/**
+ * Right after the upload: the blobs were hashed then, and are again when they are aggregated.
+ *
+ * @throws FedloomError that names the client and what is wrong with its update
+ */
 export async function admit(
   blobs: Blobs,
   client: string,
   update: UpdateRecord,
   { built, global, origin, instructions }: Expected,
 ): Promise<void> {
-  const { entry, close } = await openUpdate(blobs, client, update, origin);
+  const { entry, close } = await openUpdate(blobs, client, update, origin, "look");
   try {
     const mayDiffer = built.needs.heterogeneousRanks === true ? (["rank", "alpha"] as const) : [];
     assertSameKind(global.config, entry.info.adapter, `client "${client}"`, { mayDiffer });

@@ -27,8 +27,10 @@ export interface Blobs {
   bytes(blob: BlobRef): Promise<Uint8Array>;
   /** A safetensors blob, open for reading tensor by tensor. @throws FedloomError F4005, and F3001 for one that is none */
   tensors(blob: BlobRef, what: string): Promise<SafetensorsFile>;
-  /** Path of a blob that was hashed again just now, where blobs are local files. @throws as `tensors` */
-  file?(blob: BlobRef): Promise<string>;
+  /** As `tensors`, without hashing: for a look that only ever refuses, right after the upload was hashed. */
+  look(blob: BlobRef, what: string): Promise<SafetensorsFile>;
+  /** Path of a blob, where blobs are local files; whoever makes anything of it hashes it first. */
+  path?(blob: BlobRef): string;
   list(): Promise<readonly string[]>;
   delete(sha256: string): Promise<void>;
   /** Forgets unfinished uploads of an owner. */

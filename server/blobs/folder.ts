@@ -23,38 +23,64 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
   await onDisk(directory, () => mkdir(partials, { recursive: true }));
   const pathOf = (hash: string) => join(directory, hash.slice(0, 2), hash);
   const partialOf = (owner: string, hash: string) => join(partials, `${owner}.${hash}`);
+  /** Sizes of whole blobs that this process wrote or saw: most questions are about the same few. */
+  const sizes = new Map<string, number>();
+  const folders = new Set(await readdir(directory));
+  await syncFolder(directory); // a crash may have come between a folder's making and its sync
   let puts = 0;
   /** Uploads under way: a client that comes back takes over from its own half-open connection. */
   const active = new Map<string, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
 
   /** Gives a synced file its name. */
-  async function publish(temporary: string, hash: string): Promise<void> {
-    const folder = join(directory, hash.slice(0, 2));
+  async function publish(temporary: string, { sha256: hash, size }: BlobRef): Promise<void> {
+    const name = hash.slice(0, 2);
+    const folder = join(directory, name);
     await onDisk(folder, async () => {
       failpoint("server.blob-synced");
-      const made = await mkdir(folder, { recursive: true });
+      if (!folders.has(name)) {
+        await mkdir(folder, { recursive: true });
+        await syncFolder(directory);
+        folders.add(name);
+      }
       await rename(temporary, pathOf(hash));
       await syncFolder(folder);
-      if (made !== undefined) await syncFolder(directory);
       failpoint("server.blob-renamed");
     });
+    sizes.set(hash, size);
   }
 
-  async function bytes(blob: BlobRef): Promise<Uint8Array> {
-    if ((await sizeOf(pathOf(blob.sha256))) === undefined) throw missingBlob(blob.sha256);
-    const all = await readFile(pathOf(blob.sha256));
-    if (sha256(all) !== blob.sha256) throw damagedBlob(blob.sha256);
-    return all;
+  async function size(hash: string): Promise<number | undefined> {
+    const known = sizes.get(hash) ?? (await sizeOf(pathOf(hash)));
+    if (known !== undefined) sizes.set(hash, known);
+    return known;
   }
+
+  /** Reads a whole blob. What is missing or damaged is not counted as there any more. */
+  async function whole<T>(hash: string, act: (path: string, size: number) => Promise<T>): Promise<T> {
+    try {
+      const found = await sizeOf(pathOf(hash));
+      if (found === undefined) throw missingBlob(hash);
+      return await act(pathOf(hash), found);
+    } catch (error) {
+      sizes.delete(hash);
+      throw error;
+    }
+  }
+
+  const bytes = ({ sha256: hash }: BlobRef): Promise<Uint8Array> =>
+    whole(hash, async (path) => {
+      const all = await readFile(path);
+      if (sha256(all) !== hash) throw damagedBlob(hash);
+      return all;
+    });
   const hot = new HotBlobs(bytes);
 
-  async function verify(blob: BlobRef): Promise<void> {
-    const size = await sizeOf(pathOf(blob.sha256));
-    if (size === undefined) throw missingBlob(blob.sha256);
-    const hash = createHash("sha256");
-    await hashFile(pathOf(blob.sha256), size, hash);
-    if (hash.digest("hex") !== blob.sha256) throw damagedBlob(blob.sha256);
-  }
+  const verify = ({ sha256: wanted }: BlobRef): Promise<void> =>
+    whole(wanted, async (path, found) => {
+      const hash = createHash("sha256");
+      await hashPart(path, found, hash);
+      if (hash.digest("hex") !== wanted) throw damagedBlob(wanted);
+    });
 
   async function append(
     owner: string,
@@ -66,7 +92,7 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     const path = partialOf(owner, blob.sha256);
     checkOffset(owner, blob, offset, (await sizeOf(path)) ?? 0);
     const hash = createHash("sha256");
-    if (offset > 0) await hashFile(path, offset, hash);
+    if (offset > 0) await hashPart(path, offset, hash);
     let size = offset;
     await withFile(path, "a", async (file) => {
       for await (const chunk of untilAborted(chunks, signal)) {
@@ -80,24 +106,25 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     });
     if (size < blob.size) return;
     const got = hash.digest("hex");
-    if (size === blob.size && got === blob.sha256) return publish(path, blob.sha256);
+    if (size === blob.size && got === blob.sha256) return publish(path, blob);
     await rm(path, { force: true });
     throw size > blob.size ? tooLong(owner, blob) : wrongHash(owner, blob, got);
   }
 
   return {
-    size: (hash) => sizeOf(pathOf(hash)),
+    size,
     async put(bytes) {
       const hash = sha256(bytes);
-      if ((await sizeOf(pathOf(hash))) === undefined) {
+      const blob = { sha256: hash, size: bytes.length };
+      if ((await size(hash)) === undefined) {
         const temporary = partialOf(`_put${puts++}`, hash);
         await withFile(temporary, "w", async (file) => {
           await onDisk(temporary, () => file.writeFile(bytes));
           await sync(temporary, file);
         });
-        await publish(temporary, hash);
+        await publish(temporary, blob);
       }
-      return { sha256: hash, size: bytes.length };
+      return blob;
     },
     held: async (owner, hash) => (await sizeOf(partialOf(owner, hash))) ?? 0,
     async receive(owner, blob, offset, chunks) {
@@ -118,9 +145,9 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       }
     },
     async *read(hash, offset) {
-      const size = await sizeOf(pathOf(hash));
-      if (size === undefined) throw missingBlob(hash);
-      const blob = { sha256: hash, size };
+      const found = await size(hash);
+      if (found === undefined) throw missingBlob(hash);
+      const blob = { sha256: hash, size: found };
       yield* hot.fits(blob) ? hot.read(blob, offset) : chunksOf(pathOf(hash), offset);
     },
     bytes,
@@ -128,15 +155,16 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       await verify(blob);
       return openSafetensors(pathOf(blob.sha256));
     },
-    async file(blob) {
-      await verify(blob);
-      return pathOf(blob.sha256);
-    },
+    look: async ({ sha256: hash }) => whole(hash, async (path) => openSafetensors(path)),
+    path: ({ sha256: hash }) => pathOf(hash),
     async list() {
       const names = await readdir(directory, { recursive: true });
       return names.map((name) => name.slice(3)).filter((name) => SHA256_HEX.test(name));
     },
-    delete: (hash) => rm(pathOf(hash), { force: true }),
+    async delete(hash) {
+      sizes.delete(hash);
+      await rm(pathOf(hash), { force: true });
+    },
     async forget(owner) {
       const names = await readdir(partials);
       // Owners hold dots, hashes do not: the last dot parts the two.
@@ -146,12 +174,12 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
   };
 }
 
-/** Into one buffer again and again, no larger than the file: most blobs are small, and all of them are hashed. */
-async function hashFile(path: string, size: number, hash: Hash): Promise<void> {
+/** A blob's first `size` bytes, in parts no larger than the file: most blobs are small, and all of them are hashed. */
+async function hashPart(path: string, size: number, hash: Hash): Promise<void> {
   const buffer = Buffer.allocUnsafe(Math.min(Math.max(size, 1), CHUNK_BYTES));
   await withFile(path, "r", async (file) => {
-    for (let at = 0; ; ) {
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - at), at);
       if (bytesRead === 0) return;
       at += bytesRead;
       hash.update(buffer.subarray(0, bytesRead));

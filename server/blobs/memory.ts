@@ -49,6 +49,7 @@ export function createMemoryBlobs(whole = new Map<string, Uint8Array>()): Blobs 
     },
     bytes,
     tensors: async (blob, what) => viewSafetensors(await bytes(blob), what),
+    look: async (blob, what) => viewSafetensors(find(blob.sha256), what),
     list: async () => [...whole.keys()],
     async delete(hash) {
       whole.delete(hash);

@@ -81,11 +81,11 @@ export async function aggregate(
   const { seed, diagnostics } = config;
   const common = { built, state, round, global, seed, totalClients, diagnostics };
   const bytes = [...input.updates.values()].reduce((sum, { adapter }) => sum + adapter.model.size, 0);
-  const { file } = blobs;
+  const { path } = blobs;
   const result =
-    aggregator === undefined || file === undefined || bytes < INLINE_BYTES
+    aggregator === undefined || path === undefined || bytes < INLINE_BYTES
       ? await aggregateHere(blobs, input.updates, common, origin)
-      : await aggregator.aggregate({ ...common, updates: await filesOf(blobs, input, file) });
+      : await aggregator.aggregate({ ...common, ...(await filesOf(blobs, input, path)) });
   const outcome: Outcome = {
     global: await writeAdapter(blobs, result.global),
     state: await blobs.put(encodeState(result.state)),
@@ -113,30 +113,40 @@ async function aggregateHere(
   }
 }
 
+/** Paths for threads, and the hashes that they check before anything is made of the files. */
 async function filesOf(
   blobs: Blobs,
   { global, updates }: AggregationInput,
-  file: NonNullable<Blobs["file"]>,
-): Promise<UpdateFiles[]> {
-  const origin = { path: await file(global.model), sha256: global.model.sha256 };
+  path: NonNullable<Blobs["path"]>,
+): Promise<Pick<RoundInput, "updates" | "hashes">> {
+  const hashes = new Map<string, string>();
+  const file = (ref: BlobRef): string => {
+    hashes.set(path(ref), ref.sha256);
+    return path(ref);
+  };
+  const origin = { path: file(global.model), sha256: global.model.sha256 };
   const files: UpdateFiles[] = [];
   for (const [client, update] of updates) {
-    const extras: Record<string, string> = {};
-    for (const [kind, ref] of Object.entries(update.extras)) extras[kind] = await file(ref);
+    const extras = Object.fromEntries(
+      Object.entries(update.extras).map(([kind, ref]) => [kind, file(ref)] as const),
+    );
     const info = await infoOf(blobs, client, update);
-    files.push({ info, model: await file(update.adapter.model), extras, origin });
+    files.push({ info, model: file(update.adapter.model), extras, origin });
   }
-  return files;
+  return { updates: files, hashes };
 }
 
-/** Bytes of the updates as they came, by the group that their tensors belong to, and of the sets beside them: what a codec saves. */
+/**
+ * Of updates that were just aggregated: their bytes as they came, by the group that their tensors belong to, and of the
+ * sets beside them: what a codec saves.
+ */
 async function bytesUp(blobs: Blobs, updates: AggregationInput["updates"]): Promise<Record<string, number>> {
   const report: Record<string, number> = {};
   for (const [client, update] of updates) {
     for (const [kind, { size }] of Object.entries(update.extras)) {
       report[`bytesUp.${kind}`] = (report[`bytesUp.${kind}`] ?? 0) + size;
     }
-    const file = await blobs.tensors(update.adapter.model, `update of client "${client}"`);
+    const file = await blobs.look(update.adapter.model, `update of client "${client}"`);
     try {
       for (const [group, bytes] of Object.entries(bytesByGroup(file, groupOf))) {
         report[`bytesUp.${group}`] = (report[`bytesUp.${group}`] ?? 0) + bytes;

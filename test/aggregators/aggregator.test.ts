@@ -1,5 +1,5 @@
 /** Rounds from files, in parts and in threads: the same bits as one thread with everything in memory. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -14,6 +14,7 @@ import { aggregateRound, aggregateUpdates, contextOf, type RoundInput } from "..
 import { encodeState } from "../../aggregators/state-file.ts";
 import type { AggregateResult, UpdateInfo } from "../../aggregators/strategy.ts";
 import { collectUpdates, type UpdateFiles } from "../../aggregators/updates.ts";
+import { sha256 } from "../../base/hash.ts";
 import { createRng } from "../../base/rng.ts";
 import { CONFIG, entry } from "./small.ts";
 
@@ -116,6 +117,26 @@ test.each(STRATEGIES.map(({ name }) => name))(
     expect(Object.keys(threaded.report).sort()).toEqual(Object.keys(alone.report).sort());
   },
 );
+
+test("files that are not what was written are named, and nothing is aggregated from them", async () => {
+  const { sets: _sets, ...input } = inputOf("fedavg");
+  const hashes = new Map(input.updates.map(({ model }) => [model, sha256(readFileSync(model))]));
+  const sound = await aggregator.aggregate({ ...input, hashes });
+  expect(bits(sound)).toEqual(bits(await aggregateRound(input)));
+  for (const path of hashes.keys()) {
+    const content = readFileSync(path);
+    const flipped = Uint8Array.from(content);
+    flipped[flipped.length - 1]! ^= 1; // the last bit of the last tensor: still a good file, of another number
+    writeFileSync(path, flipped);
+    for (const aggregate of [aggregator.aggregate, aggregateRound]) {
+      await expect(aggregate({ ...input, hashes })).rejects.toMatchObject({
+        code: "F4005",
+        details: { path },
+      });
+    }
+    writeFileSync(path, content);
+  }
+});
 
 test.each(["fedavg", "fedadam", "median", "trimmed-mean"])(
   "%s gives the same bits by vector instructions as by plain loops",
