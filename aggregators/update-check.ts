@@ -11,7 +11,7 @@
 import type { Adapter } from "../adapters/adapter.ts";
 import { allFinite, floats, isFloat } from "../adapters/cast.ts";
 import { differences } from "../adapters/compatibility.ts";
-import { sameShape, type Tensor } from "../adapters/tensor.ts";
+import { sameShape } from "../adapters/tensor.ts";
 import { factorPairs, parseName } from "../adapters/tensor-names.ts";
 import { type Code, FedloomError } from "../base/errors.ts";
 import type { Needs, UpdateInfo } from "./strategy.ts";
@@ -129,7 +129,7 @@ function checkTensors(
         `tensor "${name}" must have shape [${own.shape.join(", ")}], got [${shape.join(", ")}]`,
       );
     }
-    requireFinite(client, name, tensors.read(name));
+    requireFinite(client, name, tensors);
   }
   checkPairs(client, tensors);
   const missing = [...travels].filter((name) => !tensors.has(name));
@@ -178,22 +178,40 @@ function checkExtra({ info, tensors, extras }: UpdateEntry, kind: string): void 
         `tensor "${name}" of its set "${kind}" must be floats of shape [${wanted.join(", ")}], got ${dtype} [${shape.join(", ")}]`,
       );
     }
-    const values = set.read(name);
-    requireFinite(info.client, `${kind}: ${name}`, values);
-    if (SQUARES.has(kind) && floats(values).some((value) => value < 0)) {
+    requireFinite(info.client, name, set, `${kind}: ${name}`);
+    if (SQUARES.has(kind) && floats(set.read(name)).some((value) => value < 0)) {
       throw refusal("F3107", info.client, `tensor "${name}" of its set "${kind}" holds a negative value`);
     }
   }
 }
 
-function requireFinite(client: string, name: string, tensor: Tensor): void {
+/** Values looked at at once: a part in the processor's cache, and no copy of the tensor for each client of a round. */
+const PART_VALUES = 16_384;
+
+function requireFinite(client: string, name: string, source: TensorSource, called = name): void {
+  if (finiteInParts(name, source)) return;
+  const tensor = source.read(name);
   if (allFinite(tensor)) return;
   const at = floats(tensor).findIndex((value: number) => !Number.isFinite(value));
   throw refusal(
     "F3102",
     client,
-    `tensor "${name}" must be finite, got ${floats(tensor)[at]} at position ${at}`,
+    `tensor "${called}" must be finite, got ${floats(tensor)[at]} at position ${at}`,
   );
+}
+
+/** Whether a float32 tensor that can be read in parts is finite; false where it is not, or cannot be read so. */
+function finiteInParts(name: string, source: TensorSource): boolean {
+  const { dtype, begin, end } = source.info(name);
+  if (source.readInto === undefined || dtype !== "F32") return false;
+  const count = (end - begin) / 4;
+  const part = new Float32Array(Math.min(PART_VALUES, count));
+  for (let from = 0; from < count; from += part.length) {
+    const values = part.subarray(0, Math.min(part.length, count - from));
+    source.readInto(name, 4 * from, new Uint8Array(values.buffer, 0, values.byteLength));
+    if (!allFinite({ dtype, shape: [values.length], data: values })) return false;
+  }
+  return true;
 }
 
 function refusal(code: Code, client: string, reason: string): FedloomError {

@@ -70,7 +70,8 @@ function wrap(logger: pino.Logger): Log {
   };
 }
 
-function safe(fields: LogFields): Record<string, string | number | boolean> {
+/** Fields as they may be written down: secrets masked, long text cut. */
+export function safe(fields: LogFields): Record<string, string | number | boolean> {
   const kept: Record<string, string | number | boolean> = {};
   for (const [name, value] of Object.entries(fields)) {
     if (value === undefined) continue;

@@ -32,6 +32,7 @@ interface ClientOptions extends CommonOptions {
   readonly threads?: number;
   readonly command?: string;
   readonly token?: string;
+  readonly shareLogLines: number;
   readonly log: LogFormat;
 }
 
@@ -54,6 +55,12 @@ export function registerClient(cli: Cli): void {
     .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
     .option("--command <line>", "program that trains, with --trainer command (docs/command-trainer.md)")
     .option("--token <token>", "join token of a coordinator with TLS, the first time; see fedloom enroll")
+    .option(
+      "--share-log-lines <n>",
+      "with the report of a failure, send the last n lines of this log to the coordinator",
+      wholeNumber(0),
+      0,
+    )
     .addOption(logOption())
     .action(async (options: ClientOptions) => {
       cli.exitCode = await runClient(options);
@@ -89,6 +96,7 @@ async function runClient(options: ClientOptions) {
         clock: systemClock,
         rng: createRng(seed),
         log,
+        shareLogLines: options.shareLogLines,
         signal: ending.signal,
       });
       log.info("Ended; started again with the same --state, it goes on where it was");

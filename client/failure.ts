@@ -9,9 +9,12 @@ export function coded(error: unknown): FedloomError {
     : new FedloomError("F5101", messageOf(error), {}, { cause: error });
 }
 
+/** What the coordinator keeps of a failure's words (server/limits.ts): beyond it the newest lines would be cut off. */
+const MAX_CHARACTERS = 2_000;
+
 /**
  * Messages of our own errors hold no data; of any other error only the class is told. With the last lines of the
- * client's log, where its policy lets them out.
+ * client's log, where its policy lets them out; the newest ones where not all of them fit.
  */
 export function shareable(error: FedloomError, logLines: readonly string[] = []): string {
   const kind = error.cause instanceof Error ? error.cause.name : "Error";
@@ -19,7 +22,14 @@ export function shareable(error: FedloomError, logLines: readonly string[] = [])
     error.code === "F5101"
       ? `The client met an error of class ${kind}; its own log has the text`
       : error.message;
-  return logLines.length === 0 ? told : `${told}; its last log lines: ${logLines.join(" | ")}`;
+  const head = `${told}; its last log lines: `;
+  let tail = "";
+  for (const line of logLines.toReversed()) {
+    const longer = tail === "" ? line : `${line} | ${tail}`;
+    if (head.length + longer.length > MAX_CHARACTERS) break;
+    tail = longer;
+  }
+  return tail === "" ? told : head + tail;
 }
 
 export function tooLate({ taskId, deadlineMs }: Task): FedloomError {

@@ -1,5 +1,5 @@
 /** The last lines of a log, for a failure report of a site whose policy lets them out. */
-import type { Log, LogFields } from "../base/log.ts";
+import { type Log, type LogFields, safe } from "../base/log.ts";
 
 export interface TailedLog {
   readonly log: Log;
@@ -11,9 +11,7 @@ export interface TailedLog {
 export function tailLog(inner: Log, keep: number): TailedLog {
   const kept: string[] = [];
   const note = (level: string, message: string, fields: LogFields = {}): void => {
-    const values = Object.entries(fields).flatMap(([name, value]) =>
-      value === undefined ? [] : [`${name}=${value}`],
-    );
+    const values = Object.entries(safe(fields)).map(([name, value]) => `${name}=${value}`);
     kept.push([`${level}: ${message}`, ...values].join(" ").replaceAll(/\s*[\r\n]+\s*/g, " "));
     if (kept.length > keep) kept.shift();
   };

@@ -8,6 +8,7 @@ import {
   setLogVerbosity,
 } from "@grpc/grpc-js";
 import { FedloomError } from "../base/errors.ts";
+import { shareWindows } from "./windows.ts";
 
 /** Bytes of one payload message. At 50 ms round trip larger ones gain nothing; smaller ones cost CPU per message. */
 export const CHUNK_BYTES = 2 ** 20;
@@ -15,10 +16,8 @@ export const CHUNK_BYTES = 2 ** 20;
 /** Largest message either side takes: a chunk and its frame fit twice; no other message comes near. */
 export const MAX_MESSAGE_BYTES = 4 * 2 ** 20;
 
-/** Bytes under way per stream: 41 MiB/s at 50 ms round trip, where Node's 64 KiB allow 0.8 MiB/s. */
-const STREAM_WINDOW_BYTES = 8 * 2 ** 20;
-/** Bytes under way per connection: one stream at full speed must not hold back heartbeats. */
-const CONNECTION_WINDOW_BYTES = 16 * 2 ** 20;
+/** What a client lets a coordinator have under way to it: one stream at full speed must not hold back heartbeats. */
+const CLIENT_WINDOW_BYTES = 16 * 2 ** 20;
 
 /** A peer that went silent is noticed after interval + timeout, in either direction. */
 const KEEPALIVE: ChannelOptions = {
@@ -30,7 +29,7 @@ const KEEPALIVE: ChannelOptions = {
 export const CLIENT_OPTIONS: ChannelOptions = {
   ...KEEPALIVE,
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-  "grpc-node.flow_control_window": CONNECTION_WINDOW_BYTES,
+  "grpc-node.flow_control_window": CLIENT_WINDOW_BYTES,
   "grpc.initial_reconnect_backoff_ms": 200,
   "grpc.max_reconnect_backoff_ms": 5_000,
   // A client's connection is its own: two clients in one process must not share one.
@@ -45,10 +44,10 @@ export const SERVER_OPTIONS: ChannelOptions = {
 };
 
 /**
- * Binds a grpc-js server whose HTTP/2 windows are wide.
+ * Binds a grpc-js server whose HTTP/2 windows are as wide as the number of its clients allows (windows.ts).
  *
  * grpc-js has an option for its client only, so `http2.createServer` is wrapped while it binds: the server that
- * it makes there gets the settings, every session of it the connection window.
+ * it makes there gives every session its share as it comes.
  *
  * @param target "host:port"; port 0 takes a free one
  * @returns the port
@@ -61,20 +60,17 @@ export async function bindWide(
 ): Promise<number> {
   const { createServer, createSecureServer } = http2;
   setLogVerbosity(logVerbosity.NONE); // grpc-js prints what we throw
-  const settings = { initialWindowSize: STREAM_WINDOW_BYTES };
-  const widen = (session: http2.ServerHttp2Session): void => {
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-  };
+  const share = shareWindows();
   const wrap =
     <
       Options extends { settings?: http2.Settings | undefined },
-      Made extends { on(event: "session", wide: typeof widen): unknown },
+      Made extends { on(event: "session", take: typeof share): unknown },
     >(
       make: (options: Options) => Made,
     ) =>
     (options: Options): Made => {
-      const made = make({ ...options, settings: { ...options.settings, ...settings } });
-      made.on("session", widen);
+      const made = make(options);
+      made.on("session", share);
       return made;
     };
   // as: the overloads without options are never used by grpc-js.

@@ -26,7 +26,7 @@ import {
   type ServerUnaryCall,
 } from "@grpc/grpc-js";
 import { CLIENT_OPTIONS } from "./channel.ts";
-import { fetchBlobResponseBytes, pushChunkBytes } from "./chunk-bytes.ts";
+import { fetchBlobResponseWriter, pushChunkBytes } from "./chunk-bytes.ts";
 import type { Enrolment, Fleet, Peer } from "./fleet.ts";
 import { type FetchBlobResponse, FleetService, type PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
 import { fromStatus, toStatus } from "./status.ts";
@@ -72,6 +72,7 @@ export function methodsOf(service: DescService): Record<string, Codec> {
 const { method } = FleetService;
 
 const fetchBlob = methodOf(method.fetchBlob);
+const writeFetchResponse = fetchBlobResponseWriter();
 const pushBlob = methodOf(method.pushBlob);
 
 export const FLEET_METHODS = {
@@ -79,7 +80,7 @@ export const FLEET_METHODS = {
   // as: grpc-js hands each method its own messages.
   fetchBlob: {
     ...fetchBlob,
-    responseSerialize: (message) => fetchBlobResponseBytes(message as FetchBlobResponse),
+    responseSerialize: (message) => writeFetchResponse(message as FetchBlobResponse),
   },
   statBlob: methodOf(method.statBlob),
   pushBlob: {

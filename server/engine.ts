@@ -23,6 +23,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Given to every abort: without it each makes an error with a stack of its own, and a round of thousands pays for that. */
+const GONE = "the work is gone";
+
 export class RunEngine implements Place {
   readonly parts: EngineParts;
   readonly row: RunRow;
@@ -115,7 +118,7 @@ export class RunEngine implements Place {
     this.#closed = true;
     this.#refusal = refusal;
     for (const { reject } of this.#waiting.splice(0)) reject(refusal);
-    for (const controller of this.#work.values()) controller.abort();
+    for (const controller of this.#work.values()) controller.abort(GONE);
     this.#work.clear();
   }
 
@@ -175,7 +178,7 @@ export class RunEngine implements Place {
     for (const [key, controller] of this.#work) {
       if (wanted.has(key)) continue;
       this.#work.delete(key);
-      controller.abort();
+      controller.abort(GONE);
     }
     for (const [key, work] of wanted) {
       if (this.#work.has(key)) continue;

@@ -18,6 +18,9 @@ import type { Blobs } from "./blobs.ts";
 import { HotBlobs } from "./hot.ts";
 import { checkOffset, damagedBlob, missingBlob, tooLong, wrongHash } from "./refusals.ts";
 
+/** Configurations, and adapters of toys: read again and again, they are hashed once and then kept in memory. */
+const SMALL_BYTES = 64 * 2 ** 10;
+
 export async function openBlobFolder(directory: string): Promise<Blobs> {
   const partials = join(directory, "partial");
   await onDisk(directory, () => mkdir(partials, { recursive: true }));
@@ -27,6 +30,12 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
   const sizes = new Map<string, number>();
   const folders = new Set(await readdir(directory));
   await syncFolder(directory); // a crash may have come between a folder's making and its sync
+  /** Bytes of unfinished uploads, by the path of their file. */
+  const partSizes = new Map<string, number>();
+  for (const name of await readdir(partials)) {
+    const path = join(partials, name);
+    partSizes.set(path, (await sizeOf(path)) ?? 0);
+  }
   let puts = 0;
   /** Uploads under way: a client that comes back takes over from its own half-open connection. */
   const active = new Map<string, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
@@ -55,32 +64,23 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     return known;
   }
 
-  /** Reads a whole blob. What is missing or damaged is not counted as there any more. */
-  async function whole<T>(hash: string, act: (path: string, size: number) => Promise<T>): Promise<T> {
+  /** Reads a blob. What is missing or damaged is not counted as there any more. */
+  async function reading<T>(hash: string, act: (path: string) => T): Promise<Awaited<T>> {
     try {
-      const found = await sizeOf(pathOf(hash));
-      if (found === undefined) throw missingBlob(hash);
-      return await act(pathOf(hash), found);
+      return await act(pathOf(hash));
     } catch (error) {
       sizes.delete(hash);
-      throw error;
+      throw (await sizeOf(pathOf(hash))) === undefined ? missingBlob(hash) : error;
     }
   }
 
   const bytes = ({ sha256: hash }: BlobRef): Promise<Uint8Array> =>
-    whole(hash, async (path) => {
+    reading(hash, async (path) => {
       const all = await readFile(path);
       if (sha256(all) !== hash) throw damagedBlob(hash);
       return all;
     });
   const hot = new HotBlobs(bytes);
-
-  const verify = ({ sha256: wanted }: BlobRef): Promise<void> =>
-    whole(wanted, async (path, found) => {
-      const hash = createHash("sha256");
-      await hashPart(path, found, hash);
-      if (hash.digest("hex") !== wanted) throw damagedBlob(wanted);
-    });
 
   async function append(
     owner: string,
@@ -90,24 +90,37 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     signal: AbortSignal,
   ): Promise<void> {
     const path = partialOf(owner, blob.sha256);
-    checkOffset(owner, blob, offset, (await sizeOf(path)) ?? 0);
+    checkOffset(owner, blob, offset, partSizes.get(path) ?? 0);
     const hash = createHash("sha256");
-    if (offset > 0) await hashPart(path, offset, hash);
+    if (offset > 0) await hashInto(hash, path, offset);
     let size = offset;
-    await withFile(path, "a", async (file) => {
-      for await (const chunk of untilAborted(chunks, signal)) {
-        size += chunk.length;
-        if (size > blob.size) break;
-        hash.update(chunk);
-        await onDisk(path, () => file.writeFile(chunk));
-        await onDisk(path, async () => failpoint("server.chunk-written"));
+    let got = "";
+    try {
+      await withFile(path, "a", async (file) => {
+        for await (const chunk of untilAborted(chunks, signal)) {
+          size += chunk.length;
+          if (size > blob.size) break;
+          hash.update(chunk);
+          await onDisk(path, () => file.writeFile(chunk));
+          partSizes.set(path, size);
+          await onDisk(path, async () => failpoint("server.chunk-written"));
+        }
+        if (size === blob.size) await sync(path, file);
+      });
+      if (size < blob.size) return;
+      got = hash.digest("hex");
+      if (size === blob.size && got === blob.sha256) {
+        await publish(path, blob);
+        partSizes.delete(path);
+        return;
       }
-      if (size === blob.size) await sync(path, file);
-    });
-    if (size < blob.size) return;
-    const got = hash.digest("hex");
-    if (size === blob.size && got === blob.sha256) return publish(path, blob);
+    } catch (error) {
+      // A write may have failed in its middle: what the file holds now is what an upload goes on from.
+      partSizes.set(path, (await sizeOf(path)) ?? 0);
+      throw error;
+    }
     await rm(path, { force: true });
+    partSizes.delete(path);
     throw size > blob.size ? tooLong(owner, blob) : wrongHash(owner, blob, got);
   }
 
@@ -126,7 +139,7 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       }
       return blob;
     },
-    held: async (owner, hash) => (await sizeOf(partialOf(owner, hash))) ?? 0,
+    held: async (owner, hash) => partSizes.get(partialOf(owner, hash)) ?? 0,
     async receive(owner, blob, offset, chunks) {
       const key = partialOf(owner, blob.sha256);
       const older = active.get(key);
@@ -150,12 +163,13 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       const blob = { sha256: hash, size: found };
       yield* hot.fits(blob) ? hot.read(blob, offset) : chunksOf(pathOf(hash), offset);
     },
-    bytes,
-    async tensors(blob): Promise<SafetensorsFile> {
-      await verify(blob);
-      return openSafetensors(pathOf(blob.sha256));
-    },
-    look: async ({ sha256: hash }) => whole(hash, async (path) => openSafetensors(path)),
+    bytes: async (blob) => (blob.size > SMALL_BYTES ? bytes(blob) : hot.whole(blob)),
+    tensors: ({ sha256: hash }): Promise<SafetensorsFile> =>
+      reading(hash, async (path) => {
+        if ((await hashOf(path)) !== hash) throw damagedBlob(hash);
+        return openSafetensors(path);
+      }),
+    look: ({ sha256: hash }) => reading(hash, openSafetensors),
     path: ({ sha256: hash }) => pathOf(hash),
     async list() {
       const names = await readdir(directory, { recursive: true });
@@ -169,22 +183,29 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       const names = await readdir(partials);
       // Owners hold dots, hashes do not: the last dot parts the two.
       const own = names.filter((name) => name.slice(0, name.lastIndexOf(".")) === owner);
+      for (const name of own) partSizes.delete(join(partials, name));
       await Promise.all(own.map((name) => rm(join(partials, name), { force: true })));
     },
   };
 }
 
-/** A blob's first `size` bytes, in parts no larger than the file: most blobs are small, and all of them are hashed. */
-async function hashPart(path: string, size: number, hash: Hash): Promise<void> {
+/** Into one buffer, no larger than the file: most blobs are small, and all of them are hashed. */
+async function hashInto(hash: Hash, path: string, size: number): Promise<void> {
   const buffer = Buffer.allocUnsafe(Math.min(Math.max(size, 1), CHUNK_BYTES));
   await withFile(path, "r", async (file) => {
-    for (let at = 0; at < size; ) {
-      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - at), at);
+    for (let at = 0; ; ) {
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
       if (bytesRead === 0) return;
       at += bytesRead;
       hash.update(buffer.subarray(0, bytesRead));
     }
   });
+}
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await hashInto(hash, path, (await stat(path)).size);
+  return hash.digest("hex");
 }
 
 async function* chunksOf(path: string, offset: number): AsyncGenerator<Uint8Array> {

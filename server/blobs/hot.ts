@@ -5,8 +5,8 @@
 import { CHUNK_BYTES } from "../../proto/channel.ts";
 import type { BlobRef } from "../records.ts";
 
-/** Blobs kept: adapter and configuration of a few runs side by side. Those of past rounds are asked for no more. */
-const HOT_COUNT = 8;
+/** Blobs kept: adapter and configuration of several runs side by side. Those of past rounds are asked for no more. */
+const HOT_COUNT = 32;
 /** Bytes kept in all; larger blobs are read from disk each time, so that memory stays bounded whatever is handed out. */
 export const HOT_BYTES = 64 * 2 ** 20;
 
@@ -27,6 +27,11 @@ export class HotBlobs {
   async *read(blob: BlobRef, offset: number): AsyncGenerator<Uint8Array> {
     const bytes = await this.#take(blob);
     for (let at = offset; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
+  }
+
+  /** All of it; not to be written into. */
+  whole(blob: BlobRef): Promise<Uint8Array> {
+    return this.#take(blob);
   }
 
   #take(blob: BlobRef): Promise<Uint8Array> {

@@ -53,7 +53,7 @@ function startCoordinator(
   return start(["coordinator", ...args, ...more]);
 }
 
-function startClient(join_: string, name: string, state = name): Running {
+function startClient(join_: string, name: string, state = name, ...more: string[]): Running {
   const args = ["--join", join_, "--name", name, "--data", join(directory, "data", name), "--model", model];
   return start([
     "client",
@@ -64,6 +64,7 @@ function startClient(join_: string, name: string, state = name): Running {
     "1",
     "--log",
     "json",
+    ...more,
   ]);
 }
 
@@ -157,6 +158,39 @@ test(
     expect(wrong).toMatchObject({ code: 5, stderr: expect.stringContaining('Cannot find run "nothing"') });
     for (const { child } of [...joined, coordinator]) child.kill("SIGINT");
     await Promise.all([...joined, coordinator].map(({ ended }) => ended));
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "why a client failed reaches the operator, with the last lines of its log where the site lets them out",
+  async () => {
+    const coordinator = startCoordinator("failing");
+    const { clients, operators } = await addressesOf(coordinator);
+    const at = ["--coordinator", operators];
+    const one = ["--set", "cohort.perRound=1", "--set", "cohort.quorum=1"];
+    const detached = await fedloom("run", join(directory, "run.yaml"), ...at, ...one, "--detach", "--json");
+    const { run } = JSON.parse(detached.stdout);
+    const client = startClient(
+      clients,
+      "harbor",
+      "failing-harbor",
+      "--trainer",
+      "command",
+      "--command",
+      "exit 3",
+      "--share-log-lines",
+      "5",
+    );
+    await coordinator.until(/client harbor failed in train of round 1/);
+    const log = (await fedloom("log", run, "--client", "harbor", ...at)).stdout;
+    expect(log).toMatch(/client failed harbor: phase train, code F\d{4}, message .*exit/);
+    expect(log).toMatch(/its last log lines: .*Task received .* \| error: Task failed in train/);
+    // Nobody succeeded: the run says why it stopped.
+    const [listed] = JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs;
+    expect(listed).toMatchObject({ status: "stopped", reason: expect.stringContaining("harbor") });
+    for (const { child } of [client, coordinator]) child.kill("SIGINT");
+    await Promise.all([client, coordinator].map(({ ended }) => ended));
   },
   TIMEOUT_MS,
 );

@@ -9,8 +9,10 @@ import { viewSafetensors } from "../../adapters/safetensors.ts";
 import { type Clock, systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { armFailpoints } from "../../base/failpoint.ts";
-import { createLog } from "../../base/log.ts";
+import { createLog, silentLog } from "../../base/log.ts";
 import { createRng } from "../../base/rng.ts";
+import { shareable } from "../../client/failure.ts";
+import { tailLog } from "../../client/log-tail.ts";
 import { type NodeOptions, runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
 import { type ClientState, createMemoryState, openState } from "../../client/state.ts";
@@ -220,6 +222,21 @@ test("a site that shares its log sends the last lines with the report of a failu
     "Cannot read the picture; its last log lines: info: Task received task=t1 run=run round=1 | " +
       "error: Task failed in train task=t1 run=run round=1 code=F2001 reason=Cannot read the picture",
   );
+});
+
+test("secrets are masked in the lines that are kept for a report too", () => {
+  const { log, lines } = tailLog(silentLog, 3);
+  log.warn("Joined", { joinToken: "fl1.abc", site: "harbor", text: "z".repeat(500) });
+  expect(lines()).toEqual([`warn: Joined joinToken=[masked] site=harbor text=${"z".repeat(400)}...`]);
+});
+
+test("of log lines that do not fit the newest ones are sent", () => {
+  const lines = Array.from({ length: 50 }, (_, k) => `info: step ${k} ${"x".repeat(60)}`);
+  const told = shareable(new FedloomError("F2001", "Cannot read the picture"), lines);
+  expect(told.length).toBeLessThanOrEqual(2_000);
+  expect(told).toMatch(/^Cannot read the picture; its last log lines: info: step \d\d /);
+  expect(told.endsWith(lines.at(-1)!)).toBe(true);
+  expect(shareable(new FedloomError("F2001", "No"), ["y".repeat(3_000)])).toBe("No");
 });
 
 test("a task for another base model is refused with both hashes", async () => {

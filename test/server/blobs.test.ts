@@ -133,8 +133,9 @@ test("an upload survives the process: the next one opens the folder and finds wh
 
 test("an upload whose last byte came but whose name did not is taken up without a byte", async () => {
   const directory = temporaryDirectory();
-  const blobs = await openBlobFolder(directory);
+  await openBlobFolder(directory);
   writeFileSync(join(directory, "partial", `c1.${blob.sha256}`), bytes);
+  const blobs = await openBlobFolder(directory); // the process after the crash
   await blobs.receive("c1", blob, bytes.length, inPieces(bytes.length));
   expect(await blobs.size(blob.sha256)).toBe(bytes.length);
 });
