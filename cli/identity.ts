@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { systemClock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
+import { errorFields, type Log } from "../base/log.ts";
 import { enroll, type Identity, renew, renewalDue } from "../proto/enroll.ts";
 
 const stored = z.object({
@@ -15,6 +15,8 @@ const stored = z.object({
 });
 
 /**
+ * The site's certificate, traded for a token or renewed where a third of its life or less is left.
+ *
  * @param token the join token, for a site that has no certificate yet; spent after it
  * @returns undefined for a site that has neither
  * @throws FedloomError F5012, F5013 for a token that does not count, F5111 for a damaged identity
@@ -38,10 +40,17 @@ export async function identityOf(
   }
   const identity = read(file);
   if (!renewalDue(identity.certificate, systemClock.now())) return identity;
-  const renewed = await renew(address, identity, signal);
-  keep(file, renewed);
-  log.info(`Renewed the certificate of "${renewed.name}"`);
-  return renewed;
+  try {
+    const renewed = await renew(address, identity, signal);
+    keep(file, renewed);
+    log.info(`Renewed the certificate of "${renewed.name}"`);
+    return renewed;
+  } catch (error) {
+    // A coordinator that is away for a moment: there is a third of the certificate's life left to try again.
+    if (!(error instanceof FedloomError && error.code === "F5001")) throw error;
+    log.warn(`Cannot renew the certificate of "${identity.name}" now`, errorFields(error));
+    return identity;
+  }
 }
 
 function read(file: string): Identity {

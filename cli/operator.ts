@@ -5,6 +5,7 @@ import { systemClock } from "../base/clock.ts";
 import { FedloomError, isCode, messageOf } from "../base/errors.ts";
 import type { RunConfig } from "../config/run.ts";
 import {
+  auditEntry,
   type ClientStatus,
   clientStatus,
   invitation,
@@ -19,6 +20,9 @@ import {
 
 /** Where a coordinator answers operators unless it is told otherwise. */
 export const DEFAULT_HTTP = "127.0.0.1:7480";
+
+/** A bearer token, for a coordinator that is not on this machine. Not an option: other users see command lines. */
+export const TOKEN_VARIABLE = "FEDLOOM_TOKEN";
 
 /** Time between two attempts to reach a coordinator that went away. */
 const RETRY_MS = 1_000;
@@ -43,6 +47,8 @@ export function parseUrl(text: string): string {
 const runList = z.object({ runs: z.array(runStatus) });
 const verifications = z.object({ verifications: z.array(verification) });
 const siteList = z.object({ sites: z.array(site) });
+const audit = z.object({ audit: z.array(auditEntry) });
+const operatorToken = z.object({ token: z.string() });
 const clientList = z.object({ clients: z.array(clientStatus) });
 
 function isOver({ status }: RunStatus): boolean {
@@ -119,6 +125,14 @@ export class Operator {
     await this.#json("POST", `/v1/sites/${encodeURIComponent(name)}/revoke`, siteList, {});
   }
 
+  async admit(name: string, role: "operator" | "viewer", days: number): Promise<string> {
+    return (await this.#json("POST", "/v1/tokens", operatorToken, { name, role, days })).token;
+  }
+
+  async audit(): Promise<z.output<typeof auditEntry>[]> {
+    return (await this.#json("GET", "/v1/audit", audit)).audit;
+  }
+
   async adapterFile(id: string, file: string, round: number | undefined): Promise<Uint8Array> {
     const query = round === undefined ? "" : `?round=${round}`;
     const response = await this.#call("GET", `/v1/runs/${id}/adapter/${file}${query}`);
@@ -192,12 +206,15 @@ export class Operator {
 
   async #call(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
     let response: Response;
+    const token = process.env[TOKEN_VARIABLE] ?? "";
     try {
       response = await fetch(this.url + path, {
         method,
-        ...(body === undefined
-          ? {}
-          : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+        headers: {
+          ...(token !== "" && { authorization: `Bearer ${token}` }),
+          ...(body !== undefined && { "content-type": "application/json" }),
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
         ...(signal === undefined ? {} : { signal }),
       });
     } catch (cause) {

@@ -41,6 +41,8 @@ export interface CoordinatorOptions {
   admits?(client: string): boolean;
   /** Beside "seeded"; "published" is the scenarios'. */
   readonly samplers?: Readonly<Record<string, Sampler>>;
+  /** Called when a round is over, before the next one has work to do. */
+  betweenRounds?(): void;
   /** Where each run's files go, in a folder of its id; undefined where runs leave none. */
   readonly runsDirectory?: string | undefined;
 }
@@ -255,7 +257,9 @@ export class Coordinator implements FleetHost {
     });
     this.#engines.set(row.id, engine);
     engine.onEvent(({ event }) => {
-      if (event.type === "published") void this.#sweep();
+      if (event.type !== "published") return;
+      this.parts.betweenRounds?.();
+      void this.#sweep();
     });
     if (directory !== undefined) await startFiles(directory, engine.run, manifestOf(row, SOFTWARE));
     try {

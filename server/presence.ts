@@ -17,6 +17,8 @@ interface Entry {
   session: Session | undefined;
   inventory: Inventory | undefined;
   lastSeenMs: number;
+  /** The same by the wall clock, for people; undefined for a client that this process has not met. */
+  lastSeenAtMs: number | undefined;
 }
 
 export class Presence {
@@ -34,7 +36,7 @@ export class Presence {
     const older = entry.session;
     entry.session = session;
     entry.inventory = session.inventory;
-    entry.lastSeenMs = this.#clock.monotonic();
+    this.#see(entry);
     older?.end(
       new FedloomError(
         "F5004",
@@ -49,7 +51,7 @@ export class Presence {
     const entry = this.#entries.get(session.client);
     if (entry?.session !== session) return;
     entry.session = undefined;
-    entry.lastSeenMs = this.#clock.monotonic();
+    this.#see(entry);
     this.#changed();
   }
 
@@ -60,6 +62,12 @@ export class Presence {
 
   session(client: string): Session | undefined {
     return this.#entries.get(client)?.session;
+  }
+
+  /** When a client was here last, by the wall clock; now, while it is. */
+  lastSeenAtMs(client: string): number | undefined {
+    const entry = this.#entries.get(client);
+    return entry?.session === undefined ? entry?.lastSeenAtMs : this.#clock.now();
   }
 
   inventory(client: string): Inventory | undefined {
@@ -91,9 +99,15 @@ export class Presence {
       session: undefined,
       inventory: undefined,
       lastSeenMs: this.#clock.monotonic(),
+      lastSeenAtMs: undefined,
     };
     this.#entries.set(client, entry);
     return entry;
+  }
+
+  #see(entry: Entry): void {
+    entry.lastSeenMs = this.#clock.monotonic();
+    entry.lastSeenAtMs = this.#clock.now();
   }
 
   #changed(): void {

@@ -16,6 +16,7 @@ import type { Log } from "../base/log.ts";
 import { openBlobFolder } from "./blobs/folder.ts";
 import { Coordinator } from "./coordinator.ts";
 import { serveGrpc } from "./grpc/server.ts";
+import { keepHeapSmall } from "./heap.ts";
 import { serveHttp } from "./http/server.ts";
 import { authorityExists, openAuthority } from "./identity/authority.ts";
 import { Gate } from "./identity/gate.ts";
@@ -79,6 +80,7 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
       samplers,
       runsDirectory,
       aggregator,
+      betweenRounds: keepHeapSmall(),
       ...(gate !== undefined && { admits: (client: string) => gate.admits(client) }),
     });
     closers[1] = () => coordinator.close();

@@ -75,9 +75,11 @@ export function clientsOf(coordinator: Coordinator): ClientStatus[] {
       baseModel: inventory.baseModel,
     };
     const examples = Object.entries(inventory?.examples ?? {}).map(([kind, count]) => [kind, Number(count)]);
+    const lastSeenAtMs = presence.lastSeenAtMs(client);
     return {
       client,
       connected: presence.session(client) !== undefined,
+      ...(lastSeenAtMs !== undefined && { lastSeenAtMs }),
       ...known,
       examples: Object.fromEntries(examples),
     };

@@ -17,7 +17,7 @@ import { watchRun } from "./events.ts";
 import { openApiDocument } from "./openapi.ts";
 import { prometheusText } from "./prometheus.ts";
 import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
-import { addSites, type OperatorApp } from "./sites.ts";
+import { addSites, type OperatorApp, refuseSites } from "./sites.ts";
 
 const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   invalid_argument: 400,
@@ -139,6 +139,7 @@ export function operatorApp(
   });
 
   if (gate !== undefined) addSites(app, gate);
+  else refuseSites(app);
 
   app.notFound((context) => {
     const error = new FedloomError(

@@ -143,6 +143,8 @@ export const runStatus = z.object({
 export const clientStatus = z.object({
   client: z.string(),
   connected: z.boolean(),
+  /** Absent for a client that the coordinator expects back and has not met since it was started. */
+  lastSeenAtMs: z.number().optional(),
   trainer: z.string().optional(),
   device: z.string().optional(),
   baseModel: z.string().optional(),

@@ -1,5 +1,6 @@
 /** Sites and operators over HTTP: invite, list, revoke, look at the audit trail. */
 import type { Hono } from "hono";
+import { FedloomError } from "../../base/errors.ts";
 import type { Gate } from "../identity/gate.ts";
 import { bodyOf } from "./body.ts";
 import { inviteBody, tokenBody } from "./schema.ts";
@@ -26,4 +27,16 @@ export function addSites(app: OperatorApp, gate: Gate): void {
     return context.json({ name, role, days, token }, 201);
   });
   app.get("/v1/audit", async (context) => context.json({ audit: await gate.registry.audits(AUDIT_ENTRIES) }));
+}
+
+/** Says why none of it is there. */
+export function refuseSites(app: OperatorApp): void {
+  for (const path of ["/v1/sites", "/v1/sites/:name/revoke", "/v1/tokens", "/v1/audit"]) {
+    app.all(path, (context) => {
+      throw new FedloomError(
+        "F4022",
+        `Cannot ${context.req.method} ${context.req.path}: this coordinator has no certificate authority, so it knows no sites and tokens; make one with "fedloom ca init" and start it again`,
+      );
+    });
+  }
 }

@@ -17,9 +17,13 @@ const DAY_MS = 86_400_000;
 const AUTHORITY_MS = 20 * 365 * DAY_MS;
 /** Short enough that a lost key stops counting by itself, long enough for a site that is off for a month. */
 export const CLIENT_MS = 90 * DAY_MS;
-const SERVER_MS = 90 * DAY_MS;
-/** A server's certificate is made anew when so little of it is left. */
-const SERVER_RENEW_MS = 30 * DAY_MS;
+/**
+ * A coordinator may run for years without a start, and a start is when its certificate is made. A short life would
+ * protect nothing: its key lies beside the authority's, which could sign another.
+ */
+const SERVER_MS = 10 * 365 * DAY_MS;
+/** A server's certificate is made anew, at a start, when so little of it is left. */
+const SERVER_RENEW_MS = 5 * 365 * DAY_MS;
 
 export interface Authority {
   readonly pem: string;

@@ -161,3 +161,31 @@ test("the OpenAPI document names every path that answers", async () => {
   expect(served.filter((path) => !(path in paths))).toEqual([]);
   expect(served).toContain("/v1/runs/{id}/fork");
 });
+
+test("without an authority, sites, tokens and the audit trail are refused with the command that makes one", async () => {
+  const { url, join, post } = await serve();
+  for (const response of [
+    await fetch(`${url}/v1/sites`),
+    await fetch(`${url}/v1/audit`),
+    await post("/v1/tokens", { name: "anna", role: "viewer" }),
+    await post("/v1/sites/harbor/revoke", {}),
+  ]) {
+    expect(response.status).toBe(409);
+    expect(await response.json()).toMatchObject({
+      code: "F4022",
+      message: expect.stringContaining('"fedloom ca init"'),
+    });
+  }
+  // Its clients are listed all the same, with the time at which each was here last.
+  const client = join("c1");
+  await client.welcome;
+  const seen = async (): Promise<unknown> => {
+    const { clients }: { clients: unknown } = JSON.parse(await (await fetch(`${url}/v1/clients`)).text());
+    return clients;
+  };
+  expect(await seen()).toMatchObject([{ client: "c1", connected: true, lastSeenAtMs: expect.any(Number) }]);
+  client.close();
+  await expect
+    .poll(seen)
+    .toMatchObject([{ client: "c1", connected: false, lastSeenAtMs: expect.any(Number) }]);
+});
