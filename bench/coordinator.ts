@@ -1,39 +1,92 @@
 /**
  * What a round costs beside training: clients that train nothing, over gRPC on loopback, coordinator and clients in
- * a process each. Also: how long from nothing to the first round, and back to work after kill -9.
+ * a process each. Also: how long from nothing to the first round, and back to work after kill -9. Where BENCH_PYTHON
+ * has Flower, the same load on its gRPC engine and its current deployment, in the same run.
  */
 import { loadavg } from "node:os";
+import { flowerVersion, measureFlower, median } from "./coordinator/flower.ts";
 import { inDirectory, start, startSwarm } from "./coordinator/processes.ts";
 import type { Bench } from "./report.ts";
 
 const ROUNDS = 4;
 const DEFAULT_CASES = "10x1,10x16,100x1,100x16,1000x1";
+/** A Python process each: a thousand of them do not fit a machine, and a hundred take minutes to start. */
+const DEFAULT_GRPC = "10x1,10x16";
+/** Its nodes start a process for each task. */
+const DEFAULT_DEPLOYMENT = "10x1";
+
+interface Case {
+  readonly clients: number;
+  readonly payloadMib: number;
+}
 
 export const bench: Bench = {
   title: "Coordinator: a round without training",
-  usage: [`--cases CLIENTSxMIB,...   (default ${DEFAULT_CASES})`],
+  usage: [
+    `--cases CLIENTSxMIB,...        (default ${DEFAULT_CASES})`,
+    `--grpc CLIENTSxMIB,...         those that Flower's gRPC engine gets too (default ${DEFAULT_GRPC})`,
+    `--deployment CLIENTSxMIB,...   those that its current deployment gets (default ${DEFAULT_DEPLOYMENT})`,
+  ],
   async run(args, log) {
     const load = loadavg()[0] ?? 0;
-    const at = args.indexOf("--cases");
-    const cases = (at < 0 ? DEFAULT_CASES : args[at + 1]!)
-      .split(",")
-      .map((text) => text.split("x").map(Number));
+    const casesOf = (flag: string, otherwise: string): Case[] => {
+      const at = args.indexOf(flag);
+      return (at < 0 ? otherwise : args[at + 1]!)
+        .split(",")
+        .filter((text) => text !== "")
+        .map((text) => text.split("x").map(Number))
+        .map(([clients, payloadMib]) => ({ clients: clients!, payloadMib: payloadMib! }));
+    };
+    const flower = flowerVersion();
+    const theirs = {
+      grpc: casesOf("--grpc", DEFAULT_GRPC),
+      deployment: casesOf("--deployment", DEFAULT_DEPLOYMENT),
+    };
     const rows: (string | number)[][] = [];
-    for (const [clients, payloadMib] of cases) {
+    for (const { clients, payloadMib } of casesOf("--cases", DEFAULT_CASES)) {
       log(`${clients} clients, ${payloadMib} MiB`);
-      const { roundS, peakRssMib } = await measureRounds(clients!, payloadMib!);
-      rows.push([clients!, payloadMib!, roundS, (2 * clients! * payloadMib!) / roundS, peakRssMib]);
+      const ours = await measureRounds(clients, payloadMib);
+      const row = (system: string, roundS: number, peakMib: number) => [
+        system,
+        clients,
+        payloadMib,
+        roundS,
+        (2 * clients * payloadMib) / roundS,
+        peakMib,
+        ours.roundS / roundS,
+        ours.peakRssMib / peakMib,
+      ];
+      rows.push(row("fedloom", ours.roundS, ours.peakRssMib));
+      if (flower === undefined) continue;
+      for (const engine of ["grpc", "deployment"] as const) {
+        if (!theirs[engine].some((one) => one.clients === clients && one.payloadMib === payloadMib)) continue;
+        log(`${clients} clients, ${payloadMib} MiB: Flower ${engine}`);
+        const { roundS, peakMib } = await measureFlower(engine, { clients, payloadMib, rounds: ROUNDS });
+        rows.push(row(engine === "grpc" ? "Flower, gRPC engine" : "Flower, deployment", roundS, peakMib));
+      }
     }
     log("first round, recovery");
     const { firstRoundS, recoveryS, sameAdapter } = await measureRecovery();
     return {
       text: [
         `FedAvg without diagnostics over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
+        flower === undefined
+          ? "Without Flower: BENCH_PYTHON names no interpreter that has it."
+          : `Flower ${flower} with equal payload, clients in a process each (bench/coordinator/flower_*.py): it keeps updates in memory, syncs nothing and hashes nothing. Memory of its deployment is that of the SuperLink and the processes below it. "ours / theirs" is fedloom's figure over that row's, of this run.`,
         `From starting the coordinator's process and two clients to the end of round 1: ${firstRoundS.toFixed(2)} s. From starting it again after \`kill -9\` in round 2 of 4 to the next finished round: ${recoveryS.toFixed(2)} s, final adapter ${sameAdapter ? "equal to" : "DIFFERENT FROM"} the undisturbed run's.`,
       ].join("\n\n"),
       tables: [
         {
-          columns: ["clients", "adapter MiB", "s per round", "MiB/s both ways", "peak memory MiB"],
+          columns: [
+            "system",
+            "clients",
+            "adapter MiB",
+            "s per round",
+            "MiB/s both ways",
+            "peak memory MiB",
+            "time, ours / theirs",
+            "memory, ours / theirs",
+          ],
           rows,
         },
       ],
@@ -58,7 +111,7 @@ async function measureRounds(
     }
     swarm.kill("SIGKILL");
     server.child.kill("SIGKILL");
-    return { roundS: rounds.sort((a, b) => a - b)[Math.floor(rounds.length / 2)]!, peakRssMib };
+    return { roundS: median(rounds), peakRssMib };
   });
 }
 

@@ -127,7 +127,7 @@ def main() -> None:
         home = root / "home"
         home.mkdir()
         (home / "config.toml").write_text(
-            f'[superlink]\ndefault = "local"\n[superlink.local]\naddress = "127.0.0.1:{PORT + 1}"\ninsecure = true\n'
+            f'[superlink]\ndefault = "local"\n[superlink.local]\naddress = "127.0.0.1:{PORT}"\ninsecure = true\n'
         )
         environment = {
             **os.environ,
@@ -148,13 +148,11 @@ def main() -> None:
             link = start(
                 str(BIN / "flower-superlink"), "--insecure", "--disable-runtime-dependency-installation",
                 "--host", "127.0.0.1", "--port", str(PORT),
-                "--fleet-api-address", f"127.0.0.1:{PORT + 2}",
-                "--control-api-address", f"127.0.0.1:{PORT + 1}",
             )
             time.sleep(10)
             for k in range(CLIENTS):
                 start(
-                    str(BIN / "flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{PORT + 2}",
+                    str(BIN / "flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{PORT}",
                     "--host", "127.0.0.1", "--port", str(PORT + 10 + k),
                 )
             config = f'clients={CLIENTS} mib={MIB} rounds={ROUNDS} log="{log}"'
