@@ -143,7 +143,7 @@ async function main(): Promise<void> {
   await tell(`clients ${at}`);
 
   section("A site is revoked while it trains in round 3. Its own screen ends with the reason:");
-  await clients.archive!.line(/Task received.*"round":3/);
+  await clients.archive!.line(/"round":3.*"msg":"Task received"/);
   await tell(`clients revoke archive ${at}`);
   const code = await clients.archive!.ended;
   put(`(client archive, exit code ${code})`, ...shown(clients.archive!.lines).slice(-1));
@@ -153,7 +153,7 @@ async function main(): Promise<void> {
   news(first);
 
   section("`kill -9` of the coordinator in round 4, and the same command again:");
-  await clients.harbor!.line(/Task received.*"round":4/);
+  await clients.harbor!.line(/"round":4.*"msg":"Task received"/);
   first.child.kill("SIGKILL");
   await first.ended;
   put(`$ fedloom ${serve}`);
@@ -171,9 +171,9 @@ async function main(): Promise<void> {
   writeFileSync(join(root, "docs", "transcript.md"), `${page.join("\n")}\n`);
 }
 
-try {
-  await main();
-} finally {
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
+process.on("exit", () => {
   for (const child of children) child.kill("SIGKILL");
   rmSync(directory, { recursive: true, force: true });
-}
+});
+await main();
