@@ -188,7 +188,7 @@ test(
     expect(log).toMatch(/its last log lines: .*Task received .* \| error: Task failed in train/);
     // Nobody succeeded: the run says why it stopped.
     const [listed] = JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs;
-    expect(listed).toMatchObject({ status: "stopped", reason: expect.stringContaining("harbor") });
+    expect(listed).toMatchObject({ status: "failed", reason: expect.stringContaining("harbor") });
     for (const { child } of [client, coordinator]) child.kill("SIGINT");
     await Promise.all([client, coordinator].map(({ ended }) => ended));
   },
