@@ -27,12 +27,11 @@ export const NAMES = {
   loss: "fedloom.loss",
   output: "fedloom.output",
   outputGradient: "fedloom.outputGradient",
+  /** Where a part of the graph is in float16 (loss-scale.ts). */
+  lossScale: "fedloom.lossScale",
 } as const;
 
 export const gradientName = (name: string): string => `d ${name}`;
-
-/** Gradients of a graph in float16 are computed this much larger: most are below its smallest normal number, 6e-5. */
-const LOSS_SCALE = 1024;
 
 export interface Plan {
   /** "loss": loss and gradients; "forward": the output; "backward": gradients of <outputGradient, output>. */
@@ -90,7 +89,9 @@ export function compile(
     return builder.program(new Map([[NAMES.output, result]]));
   }
 
-  const scale = whole.type === "F16" ? LOSS_SCALE : 1;
+  const isHalf = withoutDead(builder.operations, [output]).some(({ outputs }) => outputs.some(({ type }) => type === "F16"));
+  const scale = isHalf ? builder.input(NAMES.lossScale, "F32", []) : undefined;
+  const scaled = (value: Value): Value => (scale === undefined ? value : g.mul(value, scale));
   const outputs = new Map<string, Value>();
   const seeds = new Map<Value, Value>();
   if (plan.kind === "loss") {
@@ -99,11 +100,10 @@ export function compile(
     const weights = builder.input(NAMES.weights, "F32", [count, 1]);
     const loss = lossOf(output, labels, weights, g);
     outputs.set(NAMES.loss, plan.apart === true ? loss.rows : loss.sum);
-    for (const [logits, dLogits] of loss.dLogits)
-      seeds.set(logits, g.cast(g.mul(dLogits, scale), output.type));
+    for (const [logits, dLogits] of loss.dLogits) seeds.set(logits, g.cast(scaled(dLogits), output.type));
   } else {
     const given = builder.input(NAMES.outputGradient, "F32", output.shape);
-    seeds.set(output, g.cast(g.mul(given, scale), output.type));
+    seeds.set(output, g.cast(scaled(given), output.type));
   }
   const forward = withoutDead(builder.operations, seeds.keys());
   const wanted = new Map(
@@ -113,7 +113,9 @@ export function compile(
   const gradients = derive(forward, seeds, wanted.values(), graph.opsets, g);
   for (const [name, value] of wanted) {
     const gradient = gradients.get(value);
-    if (gradient !== undefined) outputs.set(gradientName(name), g.mul(g.cast(gradient, "F32"), 1 / scale));
+    if (gradient === undefined) continue;
+    const exact = g.cast(gradient, "F32");
+    outputs.set(gradientName(name), scale === undefined ? exact : g.div(exact, scale));
   }
   return scheduled(addInProducts(turnProducts(builder.program(outputs))));
 }

@@ -16,6 +16,7 @@ import type {
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
+import { LossScale } from "./loss-scale.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import { rowsOf } from "./output-rows.ts";
@@ -66,6 +67,7 @@ class GraphEngine implements Engine {
   /** By shapes and plan, the longest unused first. */
   readonly #sessions: Sessions;
   readonly #masks = new WeakMap<Session, readonly Value[]>();
+  readonly #lossScale = new LossScale();
 
   constructor(options: EngineOptions, placed: PlacedGraph) {
     this.#options = options;
@@ -268,7 +270,7 @@ class GraphEngine implements Engine {
     const feeds = new Map([...pass.inputs, ...pass.parameters, ...extra]);
     const session = await this.#sessionFor(plan, pass, feeds);
     for (const { name, shape } of this.#masks.get(session) ?? []) feeds.set(name, pass.maskOf!(name, shape));
-    return session.run(tensorSet(session.inputs.map((name) => [name, feeds.get(name)!] as const)));
+    return this.#lossScale.run(session, feeds);
   }
 
   /** With the factors of so many clients, and with dropout on its LoRA branches or without. */
