@@ -8,6 +8,7 @@ import { type Adapter, type AdapterConfig, ALL_LINEAR, isTarget, rankOf } from "
 import { float32, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { factorName } from "../adapters/tensor-names.ts";
 import { FedloomError } from "../base/errors.ts";
+import { nearest } from "../base/nearest.ts";
 import { createRng } from "../base/rng.ts";
 import type { Part } from "./models/module-paths.ts";
 import { HEADS } from "./onnx/targets/roles.ts";
@@ -47,7 +48,7 @@ export function freshAdapter(
     const names = [...new Set(candidates.map(({ path }) => path.split(".").at(-1)!))].sort();
     throw new FedloomError(
       "F2113",
-      `Cannot make an adapter: targets ${JSON.stringify(wanted.targets)} name no module of the ${train === "all" ? "model" : train}; its linear layers are ${names.join(", ")}`,
+      `Cannot make an adapter: targets ${JSON.stringify(wanted.targets)} name no module of the ${train === "all" ? "model" : train}; its linear layers are ${names.join(", ")}${nearestTo(wanted.targets, names)}`,
       { targets: wanted.targets, names },
     );
   }
@@ -73,6 +74,14 @@ export function freshAdapter(
       }),
     ]),
   };
+}
+
+function nearestTo(targets: AdapterConfig["targets"], names: readonly string[]): string {
+  const near = (typeof targets === "string" ? [targets] : targets).flatMap((target) => {
+    const name = nearest(target.split(".").at(-1)!, names);
+    return name === undefined ? [] : [`"${name}"`];
+  });
+  return near.length === 0 ? "" : `; did you mean ${[...new Set(near)].join(", ")}?`;
 }
 
 /**

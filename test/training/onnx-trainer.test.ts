@@ -153,6 +153,12 @@ describe("a fresh adapter", () => {
         'Cannot make an adapter: targets ["query"] name no module of the decoder; its linear layers are down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj',
     });
   });
+
+  test("targets that are nearly right are refused with those that were meant", async () => {
+    await expect(trainer.createAdapter({ ...REQUEST, targets: ["gate_porj", "down"] }, "1")).rejects.toThrow(
+      'did you mean "gate_proj"?',
+    );
+  });
 });
 
 describe("training on pictures, texts and both", () => {
