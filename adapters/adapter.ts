@@ -80,9 +80,12 @@ export function isTarget(config: AdapterConfig, modulePath: string): boolean {
   return names(config.targets, modulePath) && inLayers(config, modulePath);
 }
 
-/** Whether a path is a module that `modulesToSave` names, or lies inside one. */
+/**
+ * Whether a path is a module that `modulesToSave` names, or lies inside one. PEFT compares the ends of paths letter by
+ * letter here: "classifier" saves "pre_classifier" too.
+ */
 export function isSaved(config: AdapterConfig, modulePath: string): boolean {
-  return config.modulesToSave.some((name) => insideOf(name, modulePath));
+  return config.modulesToSave.some((name) => `${modulePath}.`.includes(`${name}.`));
 }
 
 function firstMatch(patterns: Readonly<Record<string, number>>, modulePath: string): number | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type AdapterConfig, alphaOf, isTarget, rankOf, scaleOf } from "../../adapters/adapter.ts";
+import { type AdapterConfig, alphaOf, isSaved, isTarget, rankOf, scaleOf } from "../../adapters/adapter.ts";
 import { factorPairs, formatName, parseName } from "../../adapters/tensor-names.ts";
 
 const config = (over: Partial<AdapterConfig> = {}): AdapterConfig => ({
@@ -79,6 +79,14 @@ describe("targets", () => {
     expect(isTarget(config({ excludes: ".*\\.0\\..*" }), Q0)).toBe(false);
     expect(isTarget(config({ modulesToSave: ["self_attn"] }), Q0)).toBe(false);
     expect(isTarget(config({ modulesToSave: ["attn"] }), Q0)).toBe(true);
+  });
+
+  test("whole modules are those whose path ends with a name, as PEFT has it", () => {
+    const saved = config({ modulesToSave: ["classifier"] });
+    expect(isSaved(saved, "classifier")).toBe(true);
+    expect(isSaved(saved, "pre_classifier")).toBe(true);
+    expect(isSaved(saved, "model.classifier.dense")).toBe(true);
+    expect(isSaved(saved, "classifier_norm")).toBe(false);
   });
 
   test.each([

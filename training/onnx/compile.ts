@@ -89,7 +89,9 @@ export function compile(
     return builder.program(new Map([[NAMES.output, result]]));
   }
 
-  const isHalf = withoutDead(builder.operations, [output]).some(({ outputs }) => outputs.some(({ type }) => type === "F16"));
+  const isHalf = withoutDead(builder.operations, [output]).some(({ outputs }) =>
+    outputs.some(({ type }) => type === "F16"),
+  );
   const scale = isHalf ? builder.input(NAMES.lossScale, "F32", []) : undefined;
   const scaled = (value: Value): Value => (scale === undefined ? value : g.mul(value, scale));
   const outputs = new Map<string, Value>();

@@ -63,7 +63,7 @@ export async function openDecoding({
   const { modules, isEncoder } = prepareGraph(options);
   const pairs = options.lora.flatMap((spec): LoraPair[] => {
     const module = matchModule(spec.path, modules, isEncoder);
-    return module === undefined ? [] : [{ module, spec }];
+    return module === undefined ? [] : [{ module, spec, call: 0 }];
   });
   const model = decodeModel(options.file.bytes);
   const graph = model.graph!; // loadGraph refused a model without one

@@ -22,7 +22,7 @@ export function estimateTraining(prepared: PreparedGraph, shape: TrainingShape):
   if (prepared.isEncoder) return undefined;
   const pairs = prepared.modules
     .filter(({ path }) => !HEADS.test(path))
-    .map((module) => ({ module, spec: { path: module.path, rank, scale: 1 } }));
+    .map((module) => ({ module, spec: { path: module.path, rank, scale: 1 }, call: 0 }));
   const graph = withLora(prepared.graph, pairs);
   const names = new Set(
     pairs.flatMap(({ spec }) => [factorName(spec.path, "A"), factorName(spec.path, "B")]),

@@ -15,7 +15,13 @@ import { type Weight, weightOf } from "./weight.ts";
 export interface LoraPair {
   readonly module: LinearModule;
   readonly spec: LoraSpec;
+  /** Which call of the layer it is, where a model calls one several times; the first is 0. */
+  readonly call: number;
 }
+
+/** Name of the dropout mask of a branch. */
+export const branchName = ({ spec, call }: LoraPair): string =>
+  call === 0 ? spec.path : `${spec.path}#${call}`;
 
 export const factorName = (path: string, factor: "A" | "B"): string =>
   `base_model.model.${path}.lora_${factor}.weight`;
@@ -33,7 +39,8 @@ export function withLora(graph: Graph, pairs: readonly LoraPair[], clients = 1):
   const nodes = graph.nodes.flatMap((node) => {
     const own = byNode.get(node.name);
     if (own === undefined) return [node];
-    for (const { module, spec } of own) {
+    for (const { module, spec, call } of own) {
+      if (call > 0) continue;
       inputs.push({
         name: factorName(spec.path, "A"),
         type: "F32",
@@ -95,7 +102,7 @@ function besides(
   made[dropped] = {
     ...made[dropped]!,
     domain: "fedloom",
-    attributes: { module: string(pairs[0]!.spec.path) },
+    attributes: { module: string(branchName(pairs[0]!)) },
   };
   const blocks = [BigInt(clients), -1n, BigInt(pairs[0]!.module.in)];
   const rows = together

@@ -16,6 +16,7 @@ import type {
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
+import { branchName } from "./lora.ts";
 import { LossScale } from "./loss-scale.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
@@ -62,7 +63,6 @@ class GraphEngine implements Engine {
   readonly #graph: Graph;
   readonly #output: string;
   readonly #graphs = new Map<string, Graph>();
-  /** Inputs of each adapted module. */
   readonly #widths: ReadonlyMap<string, number>;
   /** By shapes and plan, the longest unused first. */
   readonly #sessions: Sessions;
@@ -74,7 +74,7 @@ class GraphEngine implements Engine {
     this.#sessions = new Sessions(options.maxSessions);
     this.#placed = placed;
     this.#graph = placed.graph;
-    this.#widths = new Map(placed.pairs.map(({ module, spec }) => [spec.path, module.in]));
+    this.#widths = new Map(placed.pairs.map((pair) => [branchName(pair), pair.module.in]));
     this.#output = placed.output;
     const names = new Set(placed.parameters.map(({ name }) => name));
     this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
@@ -104,7 +104,9 @@ class GraphEngine implements Engine {
     const seeds = shares.map(({ batch }) => batch.seed);
     const drops = dropout > 0 && seeds.some((seed) => seed !== undefined);
     const alike = shares.length === 1 || !drops || seeds.every((seed) => seed !== undefined);
-    const stack = alike && this.#placed.trained.length === 0 ? stackBlocks(blocks) : undefined;
+    // What a layer that is called twice reads need not be rows of the batch.
+    const plain = this.#placed.trained.length === 0 && this.#placed.pairs.every(({ call }) => call === 0);
+    const stack = alike && plain ? stackBlocks(blocks) : undefined;
     if (stack === undefined && shares.length > 1) {
       const results: StepResult[] = [];
       for (const { batch, parameters } of shares) results.push(await this.step(batch, parameters));

@@ -13,6 +13,7 @@ import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { findModules } from "./targets/find.ts";
 import { matchModule } from "./targets/match.ts";
+import { allCalls } from "./targets/twins.ts";
 import { savedModule, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
@@ -64,17 +65,22 @@ export function placeParameters(options: EngineOptions, prepared: PreparedGraph)
   };
   const pairs = options.lora.flatMap((spec): LoraPair[] => {
     const module = find(spec.path);
-    return module === undefined ? [] : [{ module, spec }];
+    const calls = module === undefined ? [] : allCalls(module, prepared.modules, prepared.graph.weights);
+    return calls.map((call, number) => ({ module: call, spec, call: number }));
   });
   const saved = (options.saved ?? []).flatMap((path) => {
     const module = find(path);
     return module === undefined ? [] : savedModule(prepared.graph, module, path);
   });
   const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];
-  const factors = pairs.flatMap(({ module, spec }): ParameterSpec[] => [
-    { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
-    { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
-  ]);
+  const factors = pairs.flatMap(({ module, spec, call }): ParameterSpec[] =>
+    call > 0
+      ? []
+      : [
+          { name: factorName(spec.path, "A"), shape: [spec.rank, module.in] },
+          { name: factorName(spec.path, "B"), shape: [module.out, spec.rank] },
+        ],
+  );
   const parameters = [...factors, ...trained.map(({ parameter }) => parameter)];
   const place = (clients: number): Graph => withTrained(withLora(prepared.graph, pairs, clients), trained);
   return {
