@@ -1,4 +1,5 @@
 /** `fedloom clients`: who trains for the coordinator, when each was seen last, and how to keep one out. */
+import type { Command } from "commander";
 import { systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { ClientStatus } from "../server/http/schema.ts";
@@ -26,7 +27,9 @@ export function registerClients(cli: Cli): void {
   cli
     .command("revoke <site>", "Stop serving a site, at once; it can be enrolled again.", clients)
     .addOption(coordinatorOption())
-    .action(async (name: string, options: Options) => {
+    .action(async (name: string, _: Options, command: Command) => {
+      // The command above has the same options, and takes them wherever they stand.
+      const options: Options = command.optsWithGlobals();
       await new Operator(options.coordinator).revoke(name);
       cli.output(options).result("revoke/1", { site: name }, [`Site "${name}" is not served any more`]);
     });

@@ -186,6 +186,9 @@ test(
     const log = (await fedloom("log", run, "--client", "harbor", ...at)).stdout;
     expect(log).toMatch(/client failed harbor: phase train, code F\d{4}, message .*exit/);
     expect(log).toMatch(/its last log lines: .*Task received .* \| error: Task failed in train/);
+    expect((await fedloom("clients", ...at)).stdout).toMatch(/^harbor +here +now /m);
+    // Options behind a command below another one are that command's: it asks this coordinator, which has no authority.
+    expect((await fedloom("clients", "revoke", "harbor", ...at)).stderr).toContain("(F4022)");
     // Nobody succeeded: the run says why it stopped.
     const [listed] = JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs;
     expect(listed).toMatchObject({ status: "failed", reason: expect.stringContaining("harbor") });
