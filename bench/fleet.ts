@@ -15,12 +15,6 @@ interface Measured {
   readonly peakMib: number;
 }
 
-const ECHOES: readonly Omit<EchoSpec, "kind" | "rounds">[] = [
-  { clients: 10, mib: 16 },
-  { clients: 100, mib: 1 },
-  { clients: 1000, mib: 0.25 },
-];
-
 const SAMPLE_MS = 250;
 
 /** Training one after the other takes each client the same time, however many there are. */
@@ -33,6 +27,7 @@ export const bench: Bench = {
     "--clients L  list of numbers of training clients (10,100,1000)",
     "--threads N  threads of the runtime (2)",
     "--only KIND  echo or nano alone",
+    "--echo L     list of clients x MiB of those that echo (10x16,100x1,1000x0.25)",
     "BENCH_PYTHON names an interpreter with flwr[simulation]",
   ],
   async run(args, log) {
@@ -43,11 +38,12 @@ export const bench: Bench = {
         clients: { type: "string", default: "10,100,1000" },
         threads: { type: "string", default: "2" },
         only: { type: "string" },
+        echo: { type: "string", default: "10x16,100x1,1000x0.25" },
       },
     });
     const rounds = Number(values.rounds);
     const tables: Table[] = [];
-    if (values.only !== "nano") tables.push(await echoTable(rounds, log));
+    if (values.only !== "nano") tables.push(await echoTable(echoesOf(values.echo, rounds), log));
     if (values.only !== "echo") {
       const clients = values.clients.split(",").map(Number);
       tables.push(await nanoTable(clients, rounds, Number(values.threads), log));
@@ -62,11 +58,18 @@ second. First table: every client sends back what it was handed, moved by a cons
 simulation runs on Ray with a processor a client. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
 the embedded model, four examples with pictures a client, all clients in every round.`;
 
-async function echoTable(rounds: number, log: (line: string) => void): Promise<Table> {
+/** @param list "10x16" is 10 clients of 16 MiB */
+function echoesOf(list: string, rounds: number): EchoSpec[] {
+  return list.split(",").map((one) => {
+    const [clients, mib] = one.split("x").map(Number) as [number, number];
+    return { kind: "echo", clients, mib, rounds };
+  });
+}
+
+async function echoTable(specs: readonly EchoSpec[], log: (line: string) => void): Promise<Table> {
   const python = process.env.BENCH_PYTHON;
   const rows: (string | number)[][] = [];
-  for (const each of ECHOES) {
-    const spec: EchoSpec = { kind: "echo", rounds, ...each };
+  for (const spec of specs) {
     log(`${spec.clients} clients of ${spec.mib} MiB`);
     const ours = await measure(process.execPath, join(import.meta.dirname, "fleet/our-fleet.ts"), spec);
     const theirs =
