@@ -76,9 +76,13 @@ async function measured(work: () => Promise<unknown>): Promise<Sample> {
 
 const say = (value: object): void => console.log(JSON.stringify(value));
 const openedSeconds = (performance.now() - begun) / 1000;
-const { peakBytes } = await engine.estimate({ inputs, labels: targets });
-say({ openedSeconds, estimateMib: peakBytes / 2 ** 20 });
+say({ openedSeconds });
 for await (const line of createInterface({ input: process.stdin })) {
+  if (line === "estimate") {
+    const { peakBytes } = await engine.estimate({ inputs, labels: targets });
+    say({ estimateMib: peakBytes / 2 ** 20 });
+    continue;
+  }
   say(await measured(line === "forward" ? () => engine.forward({ inputs }, current, rows) : step));
 }
 await engine.close();

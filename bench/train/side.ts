@@ -8,8 +8,6 @@ import type { Sample, Spec } from "./cases.ts";
 export interface Opening {
   /** Reading the graph and finding its modules; the session is made with the first step. */
   readonly openedSeconds?: number;
-  /** What the engine expects to hold at its peak. */
-  readonly estimateMib?: number;
 }
 
 export class Side {
@@ -40,6 +38,12 @@ export class Side {
   async ask(line: "step" | "forward"): Promise<Sample> {
     this.#child.stdin!.write(`${line}\n`);
     return (await this.#answer()) as Sample; // both programs print this shape
+  }
+
+  /** What the engine expects to hold at its peak, MiB; asked after the steps, because asking takes memory too. */
+  async estimate(): Promise<number> {
+    this.#child.stdin!.write("estimate\n");
+    return ((await this.#answer()) as { estimateMib: number }).estimateMib; // our-step.ts prints it
   }
 
   close(): void {
