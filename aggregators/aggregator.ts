@@ -6,19 +6,13 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Adapter } from "../adapters/adapter.ts";
-import {
-  ARRAY_OF,
-  byteLength,
-  type Tensor,
-  type TensorData,
-  type TensorSet,
-  tensorSet,
-} from "../adapters/tensor.ts";
+import { byteLength, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { factorPairs } from "../adapters/tensor-names.ts";
 import { FedloomError, isCode } from "../base/errors.ts";
 import { reportOf } from "./diagnostics.ts";
 import type { RoundInput } from "./round.ts";
 import type { Answer, Share } from "./round-thread.ts";
+import { createBoard } from "./shared-tensors.ts";
 import type { AggregateResult, Needs, StrategyState } from "./strategy.ts";
 import { inOrder } from "./updates.ts";
 
@@ -40,6 +34,7 @@ interface Waiting {
 export function openAggregator({ threads }: { readonly threads: number }): Aggregator {
   const waiting = new Map<number, Waiting>();
   const workers: Worker[] = [];
+  const board = createBoard();
   let next = 0;
 
   const start = (): void => {
@@ -79,20 +74,20 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       const checks = [...hashes];
       const parts = split(input.global, built.needs.separable, threads);
       const { strategy, wrappers } = built.resolved;
-      const shared = inSharedMemory(input.global.tensors);
-      const answers = await Promise.all(
-        parts.map((names, i) =>
-          ask(workers[i]!, {
-            ...rest,
-            hashes: checks.filter((_, k) => k % parts.length === i),
-            diagnostics: rest.diagnostics !== false,
-            strategy,
-            wrappers,
-            global: { config: input.global.config, tensors: only(shared, names) },
-            state: onlyState(input.state, names),
-          }),
-        ),
+      const shared = board.lay(input.global.tensors);
+      const asked = parts.map((names, i) =>
+        ask(workers[i]!, {
+          ...rest,
+          hashes: checks.filter((_, k) => k % parts.length === i),
+          diagnostics: rest.diagnostics !== false,
+          strategy,
+          wrappers,
+          global: { config: input.global.config, tensors: only(shared.tensors, names) },
+          state: onlyState(input.state, names),
+        }),
       );
+      void Promise.allSettled(asked).then(() => shared.release());
+      const answers = await Promise.all(asked);
       const result = joined(
         input.global,
         answers.map((answer) => answer.result),
@@ -109,28 +104,6 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
       waiting.clear();
     },
   };
-}
-
-/** The same values where all threads see them: as a message they would be copied for each, and copied again there. */
-function inSharedMemory(tensors: TensorSet): TensorSet {
-  const bytes = [...tensors.values()].reduce((sum, value) => sum + alignedBytes(value), 0);
-  const buffer = new SharedArrayBuffer(bytes);
-  let at = 0;
-  return new Map(
-    [...tensors].map(([name, { dtype, shape, data }]) => {
-      new Uint8Array(buffer, at, data.byteLength).set(
-        new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-      );
-      const copy = new ARRAY_OF[dtype](buffer as unknown as ArrayBuffer, at, data.length);
-      at += alignedBytes({ data });
-      return [name, { dtype, shape, data: copy as TensorData }]; // views of shared memory behave as the others do
-    }),
-  );
-}
-
-/** Room that leaves the next tensor aligned for every element type. */
-function alignedBytes({ data }: Pick<Tensor, "data">): number {
-  return Math.ceil(data.byteLength / 8) * 8;
 }
 
 /** Names for each thread: parts that belong together stay together, the largest are dealt out first. */

@@ -12,6 +12,8 @@ export interface CoordinateRule {
   ranks(n: number): readonly [number, number];
   /** @param ascending the values in those places; the array is used again */
   of(ascending: Float64Array): number;
+  /** The same for `columns` coordinates at once: place k of column i is at [k * TILE + i]. Results go to `to`, from 0 on. */
+  tile?(sorted: Float32Array, n: number, columns: number, to: Float64Array): void;
 }
 
 /** @returns undefined where no client has the tensor */
@@ -38,6 +40,7 @@ export function coordinatewise(
   }
   // Many coordinates are sorted at once: the network's exchanges are vector instructions.
   const sorter = sorterOf(present.length, low, high);
+  const results = new Float64Array(TILE);
   for (let from = 0; from < result.length; from += sorter.part) {
     const length = Math.min(sorter.part, result.length - from);
     for (const [at, k] of present.entries()) {
@@ -46,6 +49,11 @@ export function coordinatewise(
     for (let start = 0; start < length; start += TILE) {
       const sorted = sorter.tile(start);
       const columns = Math.min(TILE, length - start);
+      if (rule.tile !== undefined) {
+        rule.tile(sorted, present.length, columns, results);
+        result.set(columns === TILE ? results : results.subarray(0, columns), from + start);
+        continue;
+      }
       for (let i = 0; i < columns; i++) {
         for (let k = 0; k < wanted.length; k++) wanted[k] = sorted[(low + k) * TILE + i]! + 0;
         result[from + start + i] = rule.of(wanted);
@@ -68,6 +76,10 @@ function sorterOf(rows: number, low: number, high: number): ReturnType<typeof cr
 export const MEDIAN: CoordinateRule = {
   ranks: (n) => [(n - 1) >> 1, n >> 1],
   of: (middle) => (middle[0]! + middle[middle.length - 1]!) / 2,
+  tile(sorted, n, columns, to) {
+    const [low, high] = [((n - 1) >> 1) * TILE, (n >> 1) * TILE];
+    for (let i = 0; i < columns; i++) to[i] = (sorted[low + i]! + sorted[high + i]!) / 2 + 0;
+  },
 };
 
 /** The middle of values that are all at hand. */

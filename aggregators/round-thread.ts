@@ -8,6 +8,7 @@ import { type Measured, measure } from "./diagnostics.ts";
 import type { Spec } from "./options.ts";
 import { aggregateUpdates, checkHashes, contextOf } from "./round.ts";
 import { onlyTensors } from "./selection.ts";
+import { apart } from "./shared-tensors.ts";
 import type { AggregateResult, StrategyState } from "./strategy.ts";
 import { collectUpdates, openUpdates, type UpdateFiles } from "./updates.ts";
 
@@ -64,13 +65,28 @@ function ownedBuffers(sets: readonly TensorSet[], input: Share): ArrayBuffer[] {
   return [...new Set(buffers)];
 }
 
+/** What the rule left as it was lies in memory that the next round writes over. */
+function handedBack(result: AggregateResult, laid: TensorSet): AggregateResult {
+  const { global, baseDelta, state } = result;
+  const sets = Object.entries(state.tensors).map(([name, set]) => [name, apart(set, laid)] as const);
+  return {
+    ...result,
+    global: { ...global, tensors: apart(global.tensors, laid) },
+    ...(baseDelta !== undefined && {
+      baseDelta: { ...baseDelta, tensors: apart(baseDelta.tensors, laid) },
+    }),
+    state: { scalars: state.scalars, tensors: Object.fromEntries(sets) },
+  };
+}
+
 function setsOf({ tensors }: StrategyState): TensorSet[] {
   return Object.values(tensors);
 }
 
 parentPort?.on("message", (share: Share) => {
   try {
-    const { result, measured } = work(share);
+    const { result: made, measured } = work(share);
+    const result = handedBack(made, share.global.tensors);
     const sets = [result.global.tensors, result.baseDelta?.tensors ?? new Map(), ...setsOf(result.state)];
     parentPort?.postMessage(
       { id: share.id, result, ...(measured && { measured }) } satisfies Answer,

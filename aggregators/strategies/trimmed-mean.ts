@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type CoordinateRule, coordinatewise } from "../coordinates.ts";
+import { TILE } from "../kernels.ts";
 import { defineStrategy, EMPTY_STATE } from "../strategy.ts";
 import { mapGlobal } from "../weighted-mean.ts";
 import { sum } from "../weights.ts";
@@ -24,6 +25,14 @@ export const trimmedMean = defineStrategy({
       const trimmed: CoordinateRule = {
         ranks: (n) => [Math.floor(beta * n), n - 1 - Math.floor(beta * n)],
         of: (kept) => sum(kept) / kept.length,
+        tile(sorted, n, columns, to) {
+          const cut = Math.floor(beta * n);
+          to.fill(0);
+          for (let k = cut; k < n - cut; k++) {
+            for (let i = 0; i < columns; i++) to[i] = to[i]! + sorted[k * TILE + i]!;
+          }
+          for (let i = 0; i < columns; i++) to[i] = to[i]! / (n - 2 * cut);
+        },
       };
       const next = mapGlobal(global, updates, (name) => coordinatewise(updates, name, trimmed));
       return { state, global: next, report: {} };
