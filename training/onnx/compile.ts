@@ -93,7 +93,7 @@ export function compile(
     outputs.some(({ type }) => type === "F16"),
   );
   const scale = isHalf ? builder.input(NAMES.lossScale, "F32", []) : undefined;
-  const scaled = (value: Value): Value => (scale === undefined ? value : g.mul(value, scale));
+  const scaled = (value: Value): Value => (scale === undefined ? value : g.mul(g.cast(value, "F32"), scale));
   const outputs = new Map<string, Value>();
   const seeds = new Map<Value, Value>();
   if (plan.kind === "loss") {
@@ -102,7 +102,7 @@ export function compile(
     const weights = builder.input(NAMES.weights, "F32", [count, 1]);
     const loss = lossOf(output, labels, weights, g);
     outputs.set(NAMES.loss, plan.apart === true ? loss.rows : loss.sum);
-    for (const [logits, dLogits] of loss.dLogits) seeds.set(logits, g.cast(scaled(dLogits), output.type));
+    for (const [logits, dLogits] of loss.dLogits) seeds.set(logits, g.cast(scaled(dLogits), logits.type));
   } else {
     const given = builder.input(NAMES.outputGradient, "F32", output.shape);
     seeds.set(output, g.cast(scaled(given), output.type));

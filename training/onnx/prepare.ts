@@ -9,6 +9,7 @@ import { splitAttention } from "./lower/attention.ts";
 import { resolveBranches } from "./lower/branches.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { inlineFunctions } from "./lower/functions.ts";
+import { withoutSequences } from "./lower/sequences.ts";
 import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { findModules } from "./targets/find.ts";
@@ -38,7 +39,7 @@ export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "m
       "F2110",
       `Cannot use "${options.file.name}": it must have output "${output}", got ${resolved.outputs.map((o) => `"${o}"`).join(", ")}`,
     );
-  const graph = upgrade(splitAttention(withoutDeadNodes(resolved, [output])), NEWEST_OPSET);
+  const graph = upgrade(splitAttention(withoutSequences(withoutDeadNodes(resolved, [output]))), NEWEST_OPSET);
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   return { graph, output, modules: findModules(graph, options.mapping), isEncoder };
 }
