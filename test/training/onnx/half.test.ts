@@ -15,11 +15,12 @@ import type { Runtime, Session } from "../../../training/onnx/runtime.ts";
 
 const [F32, F16] = [1, 10];
 
-/** ids -> embeddings -> proj (LoRA) -> tanh -> head, computed in one type, logits given in another. */
+/** ids -> embeddings -> proj (LoRA) -> tanh -> norm -> head, computed in one type, logits given in another. */
 function graph(type: number, output: number): GraphFile {
   const weight = (name: string, dims: number[], size: number): TensorProto => {
     const rng = createRng(name);
-    const values = Float32Array.from({ length: dims[0]! * dims[1]! }, () => rng.normal() * size);
+    const length = dims.reduce((product, dim) => product * dim, 1);
+    const values = Float32Array.from({ length }, () => rng.normal() * size);
     const data = type === F16 ? toFloat16(values) : values;
     return { name, dataType: type, dims, rawData: new Uint8Array(data.buffer) };
   };
@@ -39,12 +40,14 @@ function graph(type: number, output: number): GraphFile {
         node("Gather", "/embed/Gather", ["embed.weight", "input_ids"], "x"),
         node("MatMul", "/model/proj/MatMul", ["x", "proj.weight"], "p"),
         node("Tanh", "/act/Tanh", ["p"], "t"),
-        node("MatMul", "/model/head/MatMul", ["t", "head.weight"], "y"),
+        node("SimplifiedLayerNormalization", "/model/norm", ["t", "norm.weight"], "n"),
+        node("MatMul", "/model/head/MatMul", ["n", "head.weight"], "y"),
         cast,
       ],
       initializer: [
         weight("embed.weight", [5, 3], 1),
         weight("proj.weight", [3, 3], 0.5),
+        weight("norm.weight", [3], 1),
         weight("head.weight", [3, 4], 1),
       ],
       input: [

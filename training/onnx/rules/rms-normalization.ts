@@ -16,7 +16,11 @@ const rule = (op: string, opset: readonly [number, number]): GradientRule => ({
   opset,
   backward(node, [dy, ...statistics], g) {
     if (statistics.some((d) => d !== undefined)) refuse(node, "its deviation must not be used");
-    const [x, scale] = [node.inputs[0]!, node.inputs[1]!];
+    const [given, weight] = [node.inputs[0]!, node.inputs[1]!];
+    // The deviation is float32 in float16 graphs too, and squares of float16 overflow from 256 on.
+    const type = given.type === "F16" ? "F32" : given.type;
+    const [x, scale] = [g.cast(given, type), g.cast(weight, type)];
+    const slope = dy && g.cast(dy, type);
     const from = axisOf(intOf(node, "axis", -1), x.shape.length);
     const axes = x.shape.map((_, i) => i).slice(from);
     const inverse = () => {
@@ -28,11 +32,11 @@ const rule = (op: string, opset: readonly [number, number]): GradientRule => ({
     return [
       () => {
         const inv = inverse();
-        const t = g.mul(dy!, scale);
+        const t = g.mul(slope!, scale);
         const along = g.mul(g.reduceMean(g.mul(t, x), axes), g.mul(inv, inv));
-        return g.mul(g.sub(t, g.mul(x, along)), inv);
+        return g.cast(g.mul(g.sub(t, g.mul(x, along)), inv), given.type);
       },
-      () => g.sumTo(g.mul(g.mul(dy!, x), inverse()), scale),
+      () => g.cast(g.sumTo(g.mul(g.mul(slope!, x), inverse()), scale), weight.type),
     ];
   },
 });
