@@ -23,7 +23,7 @@ import { createRng } from "../base/rng.ts";
 import { gramOf } from "./gram.ts";
 
 /** Below this the QR is as fast. */
-const LEAST_STACK = 48;
+const LEAST_STACK = 96;
 /** Further vectors of a block beyond the rank: they hasten the last ones wanted. */
 const OVERSAMPLING = 8;
 /** ||G_B G_A x − σ² x|| of what is found, as a share of the largest σ². */

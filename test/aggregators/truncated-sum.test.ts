@@ -39,8 +39,8 @@ function clients(n: number, r: number, spread: number): Factors[] {
 }
 
 test.each([
-  ["near each other", 12, 5, 0.05, 5],
-  ["far apart", 16, 4, 5, 4],
+  ["near each other", 24, 5, 0.05, 5],
+  ["far apart", 32, 4, 5, 4],
   ["more than either side is long", 40, 4, 1, 6],
   ["cut far below their own rank", 15, 8, 0.3, 2],
 ])("is that of QR and SVD for clients that are %s", (_, n, r, spread, rank) => {
@@ -61,15 +61,15 @@ test.each([
 
 test("singular values that occur several times are all found", () => {
   // Orthonormal rows and columns: singular values 3, 3, 3, 3, 2, 2, … and no direction is better than its twin.
-  const size = 60;
+  const size = 120;
   const unit = (at: number): Factors => {
     const [a, b] = [matrix(1, size), matrix(size, 1)];
     a.data[at] = 1;
     b.data[(at * 7) % size] = 1;
     return { a, b };
   };
-  const parts = Array.from({ length: 56 }, (_, k) => unit(k));
-  const shares = parts.map((_, k) => (k % 14 === 3 ? 3 : k % 14 === 5 ? 2 : 1));
+  const parts = Array.from({ length: 112 }, (_, k) => unit(k));
+  const shares = parts.map((_, k) => (k % 28 === 3 ? 3 : k % 28 === 5 ? 2 : 1));
   const ours = truncatedSum(parts, shares, 8);
   const lengths = Array.from({ length: 8 }, (_, j) =>
     Math.hypot(...Array.from({ length: size }, (__, i) => ours.b.data[i * 8 + j]!)),
@@ -78,8 +78,8 @@ test("singular values that occur several times are all found", () => {
 });
 
 test.each([
-  ["all the same client", () => Array.from({ length: 20 }, () => clients(1, 4, 0.1)[0]!)],
-  ["zero", () => clients(20, 4, 1).map(({ a, b }) => ({ a, b: matrix(b.rows, b.cols) }))],
+  ["all the same client", () => Array.from({ length: 30 }, () => clients(1, 4, 0.1)[0]!)],
+  ["zero", () => clients(30, 4, 1).map(({ a, b }) => ({ a, b: matrix(b.rows, b.cols) }))],
 ])("a sum of less rank than asked for is exact: %s", (_, make) => {
   const parts = make();
   const shares = parts.map(() => 1 / parts.length);
