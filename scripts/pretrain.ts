@@ -16,9 +16,9 @@ const { values } = parseArgs({
   options: {
     out: { type: "string", default: "pretrain" },
     seed: { type: "string", default: "fedloom-nano" },
-    "alignment-steps": { type: "string", default: "500" },
-    "lesson-steps": { type: "string", default: "5500" },
-    threads: { type: "string", default: "2" },
+    "alignment-steps": { type: "string", default: "800" },
+    "lesson-steps": { type: "string", default: "3200" },
+    threads: { type: "string", default: "1" },
   },
 });
 
@@ -30,7 +30,13 @@ const tokenizer = nanoTokenizer();
 const from = readCheckpoint(values.out);
 if (from !== undefined) console.log(`going on after step ${from.step} of stage "${from.stage}"`);
 
-let since = { steps: 0, loss: 0, tokens: 0, atMs: performance.now() };
+const cpuSeconds = (): number => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+const counted = () => ({ steps: 0, loss: 0, tokens: 0, atMs: performance.now(), atCpu: cpuSeconds() });
+
+let since = counted();
 function report(progress: PretrainProgress): void {
   since = {
     ...since,
@@ -47,8 +53,9 @@ function report(progress: PretrainProgress): void {
   console.log(
     `${stage} ${step}/${steps}  loss ${loss.toFixed(4)}  ${speed} tokens/s  ${left.toFixed(0)} min left`,
   );
-  appendFileSync(join(values.out, "progress.jsonl"), `${JSON.stringify({ stage, step, loss, seconds })}\n`);
-  since = { steps: 0, loss: 0, tokens: 0, atMs: performance.now() };
+  const row = { stage, step, loss, seconds, cpuSeconds: cpuSeconds() - since.atCpu };
+  appendFileSync(join(values.out, "progress.jsonl"), `${JSON.stringify(row)}\n`);
+  since = counted();
 }
 
 await pretrain(

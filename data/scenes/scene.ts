@@ -1,12 +1,13 @@
 /**
- * Drawn scenes: a picture of 32 x 32 pixels in 2 x 2 cells, each empty or holding one colored thing. What is
- * in a picture is known exactly, so questions about it have exact answers.
+ * Drawn scenes: a picture of 32 x 32 pixels in 2 x 2 cells, each empty or holding one colored thing, digit or
+ * word, on a dark ground that has a texture. What is in a picture is known exactly, so questions about it have
+ * exact answers.
  *
  * A scan is the other kind: a pale body part on black with zero to two bright spots in its quadrants.
  */
 import type { Rng } from "../../base/rng.ts";
-import type { Color, Thing } from "./sprites.ts";
-import { COLOR_NAMES, COLORS, SPRITE_SIDE, SPRITES, THINGS } from "./sprites.ts";
+import { drawMark, type Mark, SPRITES } from "./marks.ts";
+import { COLOR_NAMES, COLORS, type Color } from "./sprites.ts";
 
 export const PICTURE_SIDE = 32;
 const CELL_SIDE = PICTURE_SIDE / 2;
@@ -16,7 +17,7 @@ export const PLACES = ["top left", "top right", "bottom left", "bottom right"] a
 export type Place = (typeof PLACES)[number];
 
 export interface Item {
-  readonly thing: Thing;
+  readonly thing: Mark;
   readonly color: Color;
 }
 
@@ -24,7 +25,12 @@ export interface Scene {
   readonly kind: "scene";
   /** One entry a cell, in the order of PLACES. */
   readonly cells: readonly (Item | undefined)[];
+  /** Of the ground; drawn with the picture where absent. */
+  readonly texture?: Texture;
 }
+
+export const TEXTURES = ["plain", "striped", "dotted"] as const;
+export type Texture = (typeof TEXTURES)[number];
 
 export const PARTS = ["chest", "head", "belly"] as const;
 export type Part = (typeof PARTS)[number];
@@ -53,14 +59,18 @@ const NOISE = 0.03;
 const REPEATED = 0.3;
 
 export function drawScene(rng: Rng, count = 1 + rng.below(4)): Scene {
-  const things = rng.sample(THINGS, count);
+  const things: Mark[] = [];
+  while (things.length < count) {
+    const thing = drawMark(rng);
+    if (!things.includes(thing)) things.push(thing);
+  }
   if (count > 1 && rng.uniform() < REPEATED) things[1] = things[0]!;
   const items = things.map((thing) => ({ thing, color: COLOR_NAMES[rng.below(COLOR_NAMES.length)]! }));
   const cells: (Item | undefined)[] = PLACES.map(() => undefined);
   rng.sample([0, 1, 2, 3], count).forEach((cell, i) => {
     cells[cell] = items[i];
   });
-  return { kind: "scene", cells };
+  return { kind: "scene", cells, texture: TEXTURES[rng.below(TEXTURES.length)]! };
 }
 
 export function drawScan(rng: Rng, part: Part = PARTS[rng.below(PARTS.length)]!): Scan {
@@ -77,24 +87,32 @@ export function paint(picture: Scene | Scan, rng: Rng): Pixels {
 }
 
 function paintScene(scene: Scene, rng: Rng): Float64Array {
-  const canvas = paintGround(rng);
+  const canvas = paintGround(scene.texture, rng);
   scene.cells.forEach((item, cell) => {
     if (item === undefined) return;
-    // A sprite has two pixels of room on each side of its cell, and moves by one of them.
-    const top = Math.floor(cell / 2) * CELL_SIDE + 1 + rng.below(3);
-    const left = (cell % 2) * CELL_SIDE + 1 + rng.below(3);
-    SPRITES.get(item.thing)!.forEach((painted, i) => {
-      if (!painted) return;
-      const pixel = (top + Math.floor(i / SPRITE_SIDE)) * PICTURE_SIDE + left + (i % SPRITE_SIDE);
+    const { width, painted } = SPRITES.get(item.thing)!;
+    const top = Math.floor(cell / 2) * CELL_SIDE + placeIn(painted.length / width, rng);
+    const left = (cell % 2) * CELL_SIDE + placeIn(width, rng);
+    painted.forEach((set, i) => {
+      if (!set) return;
+      const pixel = (top + Math.floor(i / width)) * PICTURE_SIDE + left + (i % width);
       canvas.set(COLORS[item.color], pixel * 3);
     });
   });
   return canvas;
 }
 
-function paintGround(rng: Rng): Float64Array {
+/** Where a sprite begins in its cell: in the middle or one pixel beside it, as far as there is room. */
+function placeIn(size: number, rng: Rng): number {
+  const room = CELL_SIDE - size;
+  const least = Math.max(0, Math.floor(room / 2) - 1);
+  return least + rng.below(Math.min(3, room - least + 1));
+}
+
+function paintGround(asked: Texture | undefined, rng: Rng): Float64Array {
   const ground = GROUNDS[rng.below(GROUNDS.length)]!;
-  const texture = (["plain", "striped", "dotted"] as const)[rng.below(3)]!;
+  const drawn = TEXTURES[rng.below(TEXTURES.length)]!;
+  const texture = asked ?? drawn;
   const canvas = new Float64Array(PICTURE_SIDE * PICTURE_SIDE * 3);
   for (let y = 0; y < PICTURE_SIDE; y++) {
     for (let x = 0; x < PICTURE_SIDE; x++) {

@@ -1,8 +1,19 @@
-/** Sixteen things in 12 x 12 pixels, and the colors they come in: the vocabulary of drawn scenes. */
+/** Sixteen things in 12 x 12 pixels, and the colors that they, digits and words come in. */
 
-export const SPRITE_SIDE = 12;
+/** A picture in one color on no ground. */
+export interface Sprite {
+  readonly width: number;
+  /** Row by row, true where it is painted. */
+  readonly painted: readonly boolean[];
+}
 
-/** "#" is painted. Told apart by outline alone, since any of them comes in any color. */
+/** "#" is painted; rows are parted by blanks. */
+export function spriteOf(art: string): Sprite {
+  const rows = art.trim().split(/\s+/);
+  return { width: rows[0]!.length, painted: [...rows.join("")].map((mark) => mark === "#") };
+}
+
+/** Told apart by outline alone, since any of them comes in any color. */
 const ART = {
   circle: `
     ....####....
@@ -217,9 +228,8 @@ const ART = {
 export type Thing = keyof typeof ART;
 export const THINGS = Object.keys(ART) as readonly Thing[]; // the keys of a const object
 
-/** Row by row, true where the sprite is painted. */
-export const SPRITES: ReadonlyMap<Thing, readonly boolean[]> = new Map(
-  THINGS.map((thing) => [thing, [...ART[thing].replace(/\s/g, "")].map((mark) => mark === "#")]),
+export const THING_SPRITES: ReadonlyMap<Thing, Sprite> = new Map(
+  THINGS.map((thing) => [thing, spriteOf(ART[thing])]),
 );
 
 /** Red, green and blue of each color, 0 to 1. */

@@ -4,19 +4,21 @@
  */
 import { float32, type Tensor, tensor } from "../../adapters/tensor.ts";
 import type { Rng } from "../../base/rng.ts";
-import { drawScan, drawScene, PARTS, type Scan, type Scene } from "../../data/scenes/scene.ts";
-import { COLOR_NAMES, THINGS } from "../../data/scenes/sprites.ts";
+import { MARKS } from "../../data/scenes/marks.ts";
+import { drawScan, drawScene, PARTS, type Scan, type Scene, TEXTURES } from "../../data/scenes/scene.ts";
+import { COLOR_NAMES } from "../../data/scenes/sprites.ts";
 import { NANO } from "./architecture.ts";
 import { type Codec, NO_LABEL } from "./batch.ts";
 
 /** Each group is a question that every image token is asked; one of its words is the answer. */
 const GROUPS: readonly { readonly words: readonly string[]; readonly asked: number }[] = [
-  { words: [...THINGS, "nothing"], asked: 1 },
+  { words: [...MARKS, "nothing"], asked: 1 },
   { words: [...COLOR_NAMES, "nothing"], asked: 1 },
-  // Place and kind are easy: they are asked less often, which leaves the loss to the things and colors.
+  // Place, kind and texture are easy: they are asked less often, which leaves the loss to the things and colors.
   { words: ["top", "bottom"], asked: 0.3 },
   { words: ["left", "right"], asked: 0.3 },
   { words: [...PARTS, "image"], asked: 0.3 },
+  { words: TEXTURES, asked: 0.3 },
 ];
 
 export const ALIGNMENT_GROUPS = GROUPS.length;
@@ -63,7 +65,7 @@ function answersOf(picture: Scene | Scan, token: number): readonly (string | und
   const top = token < NANO.imageTokens / 2;
   const left = token % TOKENS_PER_EDGE < TOKENS_PER_EDGE / 2;
   const place = [top ? "top" : "bottom", left ? "left" : "right"];
-  if (picture.kind === "scan") return [undefined, undefined, ...place, picture.part];
+  if (picture.kind === "scan") return [undefined, undefined, ...place, picture.part, undefined];
   const item = picture.cells[(top ? 0 : 2) + (left ? 0 : 1)];
-  return [item?.thing ?? "nothing", item?.color ?? "nothing", ...place, "image"];
+  return [item?.thing ?? "nothing", item?.color ?? "nothing", ...place, "image", picture.texture];
 }

@@ -60,7 +60,7 @@ export function pixelValues(pictures: readonly (Scene | Scan | undefined)[], rng
 }
 
 /** Lengths are rounded up to this, so that few shapes come up and each has its session. */
-const LENGTH_STEP = 32;
+const LENGTH_STEP = 16;
 
 /** Inputs of the language graph but for the features, and the labels. */
 export function languageBatch(lessons: readonly EncodedLesson[]): { inputs: TensorSet; labels: Tensor } {

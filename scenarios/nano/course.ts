@@ -49,7 +49,7 @@ export interface Course {
 }
 
 /** Of the shapes that come up, those kept open: each session holds on to about 150 MB of activations. */
-const MAX_SESSIONS = 12;
+const MAX_SESSIONS = 24;
 
 /** A graph written into `folder`, opened for training or inference. */
 export function openWritten(
@@ -87,10 +87,7 @@ export async function runCourse(
     const batch = await course.draw(step, createRng(course.seed).fork(course.stage, step));
     const { gradients, labels, lossSum } = await engine.step(batch, taught);
     const mean = new Map(
-      [...gradients].map(([name, { data }]) => [
-        name,
-        Float32Array.from(data as Float32Array, (g) => g / labels),
-      ]),
+      [...gradients].map(([name, { data }]) => [name, divided(data as Float32Array, labels)]),
     );
     clipGradients(mean, course.settings.max_grad_norm);
     optimizer.step(mean, learningRateAt(course.settings, step, course.steps));
@@ -101,6 +98,13 @@ export async function runCourse(
   const last = checkpoint(course.steps);
   control.save(last);
   return last.weights;
+}
+
+/** A loop, since Float32Array.from with a function costs a third of a step. */
+function divided(data: Float32Array, by: number): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < out.length; i++) out[i] = data[i]! / by;
+  return out;
 }
 
 function copied(weights: TensorSet): TensorSet {

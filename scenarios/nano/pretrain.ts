@@ -27,7 +27,7 @@ export interface PretrainOptions {
 const IMAGES_PER_ALIGNMENT = 64;
 const LESSONS_PER_BATCH = 16;
 /** Batches drawn together and sorted by length, so that short lessons do not wait in the padding of long ones. */
-const BATCHES_PER_DRAW = 4;
+const BATCHES_PER_DRAW = 8;
 
 const shared = {
   adam_beta2: 0.98,

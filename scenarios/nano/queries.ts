@@ -1,8 +1,10 @@
 /** Short questions about a scene with their answers: what streams and packs are made of. */
 import type { Rng } from "../../base/rng.ts";
-import { type Item, PLACES, type Scene } from "../../data/scenes/scene.ts";
-import { COLOR_NAMES, THINGS } from "../../data/scenes/sprites.ts";
-import { oneOf } from "./lesson.ts";
+import { DIGITS } from "../../data/scenes/glyphs.ts";
+import { drawMark, familyOf, type Mark, membersOf } from "../../data/scenes/marks.ts";
+import { type Item, PLACES, type Scene, TEXTURES } from "../../data/scenes/scene.ts";
+import { COLOR_NAMES } from "../../data/scenes/sprites.ts";
+import { drawShare, oneOf } from "./lesson.ts";
 
 export interface Query {
   /** Terse: "color star". */
@@ -14,7 +16,7 @@ export interface Query {
   readonly others: readonly string[];
 }
 
-export const NUMBERS = ["zero", "one", "two", "three", "four"] as const;
+export const NUMBERS = DIGITS.slice(0, PLACES.length + 1);
 
 const items = (scene: Scene): readonly Item[] => scene.cells.flatMap((item) => (item ? [item] : []));
 export const nameOf = (item: Item): string => `${item.color} ${item.thing}`;
@@ -46,7 +48,7 @@ function thingOf(scene: Scene, rng: Rng): Query | undefined {
     terse: `thing ${item.color}`,
     full: `what is ${item.color}?`,
     answer: item.thing,
-    others: THINGS.filter((thing) => thing !== item.thing),
+    others: membersOf(familyOf(item.thing)).filter((thing) => thing !== item.thing),
   };
 }
 
@@ -82,7 +84,7 @@ function whatAt(scene: Scene, rng: Rng): Query {
 
 function count(scene: Scene, rng: Rng): Query {
   const all = items(scene);
-  const thing = rng.uniform() < 0.7 ? oneOf(rng, all).thing : oneOf(rng, THINGS);
+  const thing = rng.uniform() < 0.7 ? oneOf(rng, all).thing : drawMark(rng);
   const answer = NUMBERS[all.filter((item) => item.thing === thing).length]!;
   return {
     terse: `many ${thing}`,
@@ -95,12 +97,7 @@ function count(scene: Scene, rng: Rng): Query {
 function anyThing(scene: Scene, rng: Rng): Query {
   const truth = rng.uniform() < 0.5;
   const present = items(scene).map((item) => item.thing);
-  const thing = truth
-    ? oneOf(rng, present)
-    : oneOf(
-        rng,
-        THINGS.filter((other) => !present.includes(other)),
-      );
+  const thing = truth ? oneOf(rng, present) : absentMark(present, rng);
   return yesNo(`any ${thing}`, `is there a ${thing}?`, truth);
 }
 
@@ -123,19 +120,67 @@ export function falseName(scene: Scene, rng: Rng): string {
   for (;;) {
     const item = oneOf(rng, items(scene));
     const kind = rng.uniform();
-    const thing = kind < 0.4 ? item.thing : oneOf(rng, THINGS);
+    const thing = kind < 0.4 ? item.thing : drawMark(rng);
     const color = kind >= 0.4 && kind < 0.7 ? item.color : oneOf(rng, COLOR_NAMES);
     const name = `${color} ${thing}`;
     if (!names.includes(name)) return name;
   }
 }
 
-const KINDS = [colorOf, thingOf, placeOf, whatAt, count, anyThing, anyName] as const;
+/** Something that is none of `present`. */
+export function absentMark(present: readonly Mark[], rng: Rng): Mark {
+  for (;;) {
+    const mark = drawMark(rng);
+    if (!present.includes(mark)) return mark;
+  }
+}
+
+/** "digit top left", "word bottom right": reading what is written at a place. */
+function readingOf(scene: Scene, rng: Rng): Query | undefined {
+  const written = items(scene).filter(({ thing }) => familyOf(thing) !== "thing");
+  if (written.length === 0) return undefined;
+  const item = oneOf(rng, written);
+  const place = PLACES[scene.cells.indexOf(item)]!;
+  const family = familyOf(item.thing);
+  return {
+    terse: `${family} ${place}`,
+    full: `what ${family} is at the ${place}?`,
+    answer: item.thing,
+    others: membersOf(family).filter((other) => other !== item.thing),
+  };
+}
+
+function textureOf(scene: Scene): Query | undefined {
+  const { texture } = scene;
+  if (texture === undefined) return undefined;
+  return {
+    terse: "texture",
+    full: "what texture has the ground?",
+    answer: texture,
+    others: TEXTURES.filter((other) => other !== texture),
+  };
+}
+
+type Ask = (scene: Scene, rng: Rng) => Query | undefined;
+
+/** Kinds and how often they are asked; a scene has but one texture, so that is asked least. */
+const KINDS: readonly (readonly [ask: Ask, share: number])[] = [
+  [colorOf, 1.2],
+  [thingOf, 1],
+  [placeOf, 1.2],
+  [whatAt, 1],
+  [count, 0.8],
+  [anyThing, 0.8],
+  [anyName, 1],
+  [readingOf, 0.6],
+  [textureOf, 0.25],
+];
+const SHARES = KINDS.map(([, share]) => share);
 
 /** One question of any kind that has an answer in this scene. */
 export function drawQuery(scene: Scene, rng: Rng): Query {
   for (;;) {
-    const query = oneOf(rng, KINDS)(scene, rng);
+    const query = KINDS[drawShare(rng, SHARES)]![0](scene, rng);
     if (query !== undefined) return query;
   }
 }

@@ -3,10 +3,12 @@
  * picture then gives twenty answers for one encoding. Full questions and the benchmark's long prompts come later.
  */
 import type { Rng } from "../../base/rng.ts";
+import { MARKS } from "../../data/scenes/marks.ts";
 import { drawScan, drawScene, PARTS, PLACES, type Scan, type Scene } from "../../data/scenes/scene.ts";
-import { COLOR_NAMES, THINGS } from "../../data/scenes/sprites.ts";
+import { COLOR_NAMES } from "../../data/scenes/sprites.ts";
 import { exchange, given, IMAGE, type Lesson, learned, oneOf, type Piece, shown, USER } from "./lesson.ts";
-import { drawQuery, falseName, NUMBERS, nameOf, type Query } from "./queries.ts";
+import { absentMark, drawQuery, falseName, NUMBERS, nameOf, type Query } from "./queries.ts";
+import { ANSWER_WORDS } from "./task-words.ts";
 
 const STREAM_LENGTH = 22;
 
@@ -17,31 +19,55 @@ const terse = ({ terse: question, answer }: Query): Piece[] => [
 
 /** A picture and terse questions in a row, without turns. */
 export function stream(rng: Rng): Lesson {
-  const picture = drawScene(rng);
-  const queries = Array.from({ length: STREAM_LENGTH }, () => terse(drawQuery(picture, rng)));
-  return { picture, pieces: [given(`${USER} ${IMAGE}\n`), ...queries.flat()] };
+  const picture = drawCrowd(rng);
+  return { picture, pieces: [given(`${USER} ${IMAGE}\n`), ...questions(picture, rng)] };
 }
 
 /** The same after a listing in words instead of a picture. */
 export function textStream(rng: Rng): Lesson {
-  const scene = drawScene(rng);
-  const queries = Array.from({ length: STREAM_LENGTH }, () => terse(drawQuery(scene, rng)));
-  return { pieces: [given(`${USER} ${listing(scene)}\n`), ...queries.flat()] };
+  const scene = drawCrowd(rng);
+  return { pieces: [given(`${USER} ${listing(scene)}\n`), ...questions(scene, rng)] };
 }
 
-/** Options with letters, and look-ups both ways: what option prompts are made of. */
+/** Scenes of one thing have too few questions for a stream. */
+const drawCrowd = (rng: Rng): Scene => drawScene(rng, 2 + rng.below(3));
+
+function questions(scene: Scene, rng: Rng): Piece[] {
+  const asked = new Map<string, Query>();
+  // A question that came before is answered by looking back at the text, so repeats teach little about the scene.
+  for (let draws = 0; asked.size < STREAM_LENGTH && draws < 4 * STREAM_LENGTH; draws++) {
+    const query = drawQuery(scene, rng);
+    asked.set(query.terse, query);
+  }
+  return [...asked.values()].flatMap(terse);
+}
+
+/**
+ * Options with letters, and look-ups by the word: what option prompts are made of. Words of later tasks come up here
+ * too, so that a model has written each of them before it is asked to. Half of the lessons want the letter alone,
+ * which puts the loss on what is hard.
+ */
 export function letterStream(rng: Rng): Lesson {
-  const words = rng.sample([...THINGS, ...COLOR_NAMES], 2 + rng.below(7));
-  const options = words.map((word, i) => `(${LETTERS[i]}) ${word}\n`).join("");
-  const asked = Array.from({ length: 10 }, () => rng.below(words.length));
-  const looks = asked.flatMap((i) => [given(` ${words[i]}?`), learned(` (${LETTERS[i]}) ${words[i]}\n`)]);
-  return { pieces: [given(`${USER} Options:\n${options}`), ...looks] };
+  const words = rng.sample(LISTED, 2 + rng.below(5));
+  const lines = words.map((word, i) => `(${LETTERS[i]}) ${word}\n`).join("");
+  const bare = rng.uniform() < 0.5;
+  const looks = Array.from({ length: bare ? STREAM_LENGTH : STREAM_LENGTH / 2 }, () => {
+    const i = rng.below(words.length);
+    return [
+      given(` ${words[i]}?`),
+      learned(bare ? ` (${LETTERS[i]}` : ` (${LETTERS[i]}) ${words[i]}\n`),
+      ...(bare ? [given(")\n")] : []),
+    ];
+  });
+  return { pieces: [given(`${USER} Options:\n${lines}`), ...looks.flat()] };
 }
 
+const LISTED = [...new Set([...MARKS, ...COLOR_NAMES, ...ANSWER_WORDS])];
 const LETTERS = "ABCDEFGH";
 
 function listing(scene: Scene): string {
-  return scene.cells.map((item, i) => `${PLACES[i]} ${item ? nameOf(item) : "nothing"}`).join(", ");
+  const cells = scene.cells.map((item, i) => `${PLACES[i]} ${item ? nameOf(item) : "nothing"}`);
+  return [...cells, ...(scene.texture ? [`texture ${scene.texture}`] : [])].join(", ");
 }
 
 /** A caption and four full questions, or a scan's. */
@@ -133,13 +159,8 @@ export function drawStatement(scene: Scene, rng: Rng): Statement {
   const holds = rng.uniform() < 0.5;
   const present = scene.cells.flatMap((item) => (item ? [item] : []));
   const bare = rng.uniform() < 0.5;
-  const absent = (): string =>
-    bare
-      ? oneOf(
-          rng,
-          THINGS.filter((thing) => !present.some((item) => item.thing === thing)),
-        )
-      : falseName(scene, rng);
+  const marks = present.map(({ thing }) => thing);
+  const absent = (): string => (bare ? absentMark(marks, rng) : falseName(scene, rng));
   const item = oneOf(rng, present);
   const what = holds ? (bare ? item.thing : nameOf(item)) : absent();
   return { text: oneOf(rng, STATEMENTS)(what), holds };

@@ -1,11 +1,71 @@
 import { expect, test } from "vitest";
 import { createRng } from "../../../base/rng.ts";
-import { drawScan, drawScene, PICTURE_SIDE, paint, type Scene } from "../../../data/scenes/scene.ts";
-import { COLORS, SPRITE_SIDE, SPRITES, THINGS } from "../../../data/scenes/sprites.ts";
+import { DIGITS, WORDS } from "../../../data/scenes/glyphs.ts";
+import { MARKS, SPRITES } from "../../../data/scenes/marks.ts";
+import {
+  drawScan,
+  drawScene,
+  PICTURE_SIDE,
+  paint,
+  type Scene,
+  TEXTURES,
+} from "../../../data/scenes/scene.ts";
+import { COLORS, THINGS } from "../../../data/scenes/sprites.ts";
 
-test("every sprite fills its square of 144 pixels and no two look alike", () => {
-  for (const thing of THINGS) expect(SPRITES.get(thing)!).toHaveLength(SPRITE_SIDE ** 2);
-  expect(new Set(THINGS.map((thing) => SPRITES.get(thing)!.join())).size).toBe(THINGS.length);
+test("every sprite fits its cell of 16 x 16 pixels, and no two look alike", () => {
+  expect(MARKS).toHaveLength(THINGS.length + DIGITS.length + WORDS.length);
+  expect(new Set(MARKS).size).toBe(MARKS.length);
+  for (const mark of MARKS) {
+    const { width, painted } = SPRITES.get(mark)!;
+    expect(width).toBeLessThanOrEqual(16);
+    expect(painted.length % width).toBe(0);
+    expect(painted.length / width).toBeLessThanOrEqual(16);
+  }
+  const looks = MARKS.map((mark) => SPRITES.get(mark)!).map(
+    ({ width, painted }) => `${width}:${painted.join()}`,
+  );
+  expect(new Set(looks).size).toBe(MARKS.length);
+});
+
+test("anything is painted whole inside its cell, wherever in the cell it stands", () => {
+  const rng = createRng("cells");
+  for (const mark of MARKS) {
+    for (let cell = 0; cell < 4; cell++) {
+      const cells = [0, 1, 2, 3].map((at) =>
+        at === cell ? ({ thing: mark, color: "white" } as const) : undefined,
+      );
+      const pixels = paint({ kind: "scene", cells }, rng);
+      let inside = 0;
+      for (let y = 0; y < PICTURE_SIDE; y++) {
+        for (let x = 0; x < PICTURE_SIDE; x++) {
+          if (pixels[(y * PICTURE_SIDE + x) * 3]! <= 200) continue;
+          expect((y < 16 ? 0 : 2) + (x < 16 ? 0 : 1)).toBe(cell);
+          inside++;
+        }
+      }
+      expect(inside).toBe(SPRITES.get(mark)!.painted.filter(Boolean).length);
+    }
+  }
+});
+
+test("textures are seen: stripes and dots brighten a quarter and a sixteenth of the ground", () => {
+  for (const [texture, share] of [
+    ["plain", 0],
+    ["striped", 1 / 4],
+    ["dotted", 1 / 16],
+  ] as const) {
+    expect(TEXTURES).toContain(texture);
+    const pixels = paint(
+      { kind: "scene", cells: [undefined, undefined, undefined, undefined], texture },
+      createRng(1),
+    );
+    const at = (x: number, y: number): number => pixels[(y * PICTURE_SIDE + x) * 3]!;
+    let difference = 0;
+    for (let y = 0; y < PICTURE_SIDE; y += 4)
+      for (let x = 0; x < PICTURE_SIDE; x += 4) difference += at(x, y) - at(x + 1, y + 1);
+    // 64 differences of two pixels, noise 0.03 each: the mean's deviation is 1.4 of 255. Light is 0.08, 20 of 255.
+    expect(Math.abs(difference / 64 - (share === 0 ? 0 : 20.4))).toBeLessThan(6);
+  }
 });
 
 test("the same seed draws and paints the same picture", () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { createRng } from "../../../base/rng.ts";
+import { DIGITS, WORDS } from "../../../data/scenes/glyphs.ts";
 import { drawScene, PLACES, type Scene } from "../../../data/scenes/scene.ts";
 import { encodeLesson, idOf, languageBatch, NO_LABEL } from "../../../scenarios/nano/batch.ts";
 import { learnMerges, symbolsOf } from "../../../scenarios/nano/bpe.ts";
@@ -23,6 +24,12 @@ function look(scene: Scene, terse: string): string {
   if (kind === "at") {
     const item = scene.cells[(PLACES as readonly string[]).indexOf(what)];
     return item ? `${item.color} ${item.thing}` : "nothing";
+  }
+  if (kind === "texture") return scene.texture!;
+  if (kind === "digit" || kind === "word") {
+    const { thing } = scene.cells[(PLACES as readonly string[]).indexOf(what)]!;
+    expect(kind === "digit" ? DIGITS : WORDS).toContain(thing);
+    return thing;
   }
   if (kind === "many") return NUMBERS[items.filter(({ thing }) => thing === what).length]!;
   if (kind === "any") return items.some(({ thing }) => thing === what) ? "yes" : "no";
