@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { codecOf } from "../adapters/codecs/index.ts";
 import { silentLog } from "../base/log.ts";
 import { createRng } from "../base/rng.ts";
-import { demoModelDirectory } from "../cli/demo/assets.ts";
+import { embeddedModelDirectory } from "../cli/demo/assets.ts";
 import { SITES, writeDemoData } from "../cli/demo/data.ts";
 import { demoRunFile } from "../cli/demo/run-file.ts";
 import { loadRunFile } from "../cli/run-file.ts";
@@ -56,7 +56,7 @@ function fastest(work: () => unknown): number {
 
 async function learningTable(rounds: number, log: (line: string) => void): Promise<Table> {
   const folder = mkdtempSync(join(tmpdir(), "fedloom-bench-codecs-"));
-  const model = demoModelDirectory();
+  const model = embeddedModelDirectory();
   const trainer = await openOnnxTrainer({ model, device: "cpu" });
   try {
     await writeDemoData(join(folder, "data"), 42);

@@ -6,7 +6,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { demoModelDirectory } from "../cli/demo/assets.ts";
+import { tinyModelDirectory } from "../cli/demo/assets.ts";
 import { writeDemoData } from "../cli/demo/data.ts";
 import { trainingOptions } from "../config/training.ts";
 import { examplesOf } from "../data/dataset.ts";
@@ -23,7 +23,7 @@ const STEPS = 12;
 const OPENING = 5;
 
 async function trainers(): Promise<Map<string, Trainer>> {
-  const model = demoModelDirectory();
+  const model = tinyModelDirectory();
   const open = new Map<string, Trainer>([["onnxruntime", await openOnnxTrainer({ model, threads: 1 })]]);
   const loaded = await loadTfjs("cpu", { threads: 1 });
   const backends: readonly Backend[] =

@@ -11,7 +11,7 @@ import type { RunConfig } from "../config/run.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
 import { runDirectory, type Serving, serve } from "./coordinator/serve.ts";
 import { watchRun } from "./coordinator/watch.ts";
-import { demoModelDirectory } from "./demo/assets.ts";
+import { embeddedModelDirectory } from "./demo/assets.ts";
 import { startClientProcesses } from "./demo/client-processes.ts";
 import { SITES, writeDemoData, writePooledData } from "./demo/data.ts";
 import { type DemoOutcome, reportLines, reportPage } from "./demo/report.ts";
@@ -55,7 +55,7 @@ async function runDemo(options: DemoOptions, output: Output, ending: Ending): Pr
   const { rounds, seed } = options;
   const examples = await writeDemoData(join(out, "data"), seed);
   const runFile = join(out, "demo.yaml");
-  await writeFile(runFile, demoRunFile({ model: demoModelDirectory(), rounds, seed }));
+  await writeFile(runFile, demoRunFile({ model: embeddedModelDirectory(), rounds, seed }));
   output.line(
     `Wrote ${examples} examples of ${SITES.length} sites and a held-out set to ${shown(join(out, "data"))}`,
   );

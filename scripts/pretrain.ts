@@ -1,5 +1,6 @@
 /**
- * npm run pretrain -- [--out DIR] [--seed TEXT] [--alignment-steps N] [--lesson-steps N] [--threads N]
+ * npm run pretrain -- [--out DIR] [--seed TEXT] [--alignment-steps N] [--lesson-steps N]
+ *   [--practice-steps N] [--threads N]
  *
  * Trains the embedded model fedloom-nano from nothing. Stopped at any moment, the same command goes on from the
  * last checkpoint in DIR.
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "fedloom-nano" },
     "alignment-steps": { type: "string", default: "800" },
     "lesson-steps": { type: "string", default: "3200" },
+    "practice-steps": { type: "string", default: "700" },
     threads: { type: "string", default: "1" },
   },
 });
@@ -63,6 +65,7 @@ await pretrain(
     seed: values.seed,
     alignmentSteps: Number(values["alignment-steps"]),
     lessonSteps: Number(values["lesson-steps"]),
+    practiceSteps: Number(values["practice-steps"]),
     codec: tokenizer,
     vocabulary: tokenizer.vocabulary,
     folder: values.out,

@@ -25,14 +25,14 @@ if (checkpoint === undefined)
 const tokenizer = nanoTokenizer();
 const options = { codec: tokenizer, folder: values.from, threads: 2, batches: Number(values.batches) };
 const scores = await examine(checkpoint.weights, options);
-for (const [kind, { answers, right }] of Object.entries(scores)) {
+for (const [kind, { answers, right, byQuestion = {} }] of Object.entries(scores)) {
   console.log(`${kind.padEnd(14)} ${((100 * right) / answers).toFixed(1)} % of ${answers} answers`);
+  for (const [question, part] of Object.entries(byQuestion))
+    console.log(
+      `  ${question.padEnd(12)} ${((100 * part.right) / part.answers).toFixed(1)} % of ${part.answers}`,
+    );
 }
 const log = readFileSync(join(values.from, "progress.jsonl"), "utf8").trim().split("\n");
-const seconds = log.reduce((sum, line) => sum + Number(JSON.parse(line).seconds), 0);
-publish(
-  values.out,
-  checkpoint.weights,
-  tokenizer,
-  nanoCard(checkpoint, scores, tokenizer.vocabulary, seconds),
-);
+const total = (key: string): number => log.reduce((sum, line) => sum + Number(JSON.parse(line)[key]), 0);
+const cost = { seconds: total("seconds"), cpuSeconds: total("cpuSeconds") };
+publish(values.out, checkpoint.weights, tokenizer, nanoCard(checkpoint, scores, tokenizer.vocabulary, cost));

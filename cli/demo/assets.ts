@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** The model of the demo: tiny, with random weights. */
-export const demoModelDirectory = (): string => shipped("smolvlm-tiny");
-
-/** The small model that sees and reads, which replays train where no other is named. */
+/** The small model that sees and reads: the demo's, and that of replays where no other is named. */
 export const embeddedModelDirectory = (): string => shipped("fedloom-nano");
+
+/** A model with random weights, tiny enough to try a runtime on. */
+export const tinyModelDirectory = (): string => shipped("smolvlm-tiny");
 
 function shipped(name: string): string {
   // assets/ lies two levels up in the sources and three levels up in what tsc emits.

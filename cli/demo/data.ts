@@ -1,19 +1,23 @@
 /**
- * The demo's data: four sites that hold records of colored shapes, each in its own way, and a held-out set.
+ * The demo's data: four sites sort parcels, each with what it has, and a held-out set.
  *
- *   picture + text   a picture and the question for its color
- *   picture          a picture and nothing else
- *   text             a written description and the question
+ *   picture + text   a picture of three marked parcels, and a note that names one of them
+ *   text             the parcels in words, and the note
+ *   picture          a picture of one parcel, and nothing else
  *
- * A site that holds text alone never sees a picture, and the other way round; the adapter that they train
- * together has to answer all three kinds. Everything is drawn from one seed.
+ * The color of the parcel decides the way it goes, by a rule that no model can know beforehand. A site that holds
+ * text alone never sees a picture, and the other way round; the adapter that they train together has to sort
+ * all three kinds. Everything is drawn from one seed.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import sharp from "sharp";
 import { createRng, type Rng } from "../../base/rng.ts";
-import { COLORS, type Color, drawPicture, SHAPES, type Shape } from "./pictures.ts";
+import { drawMark, type Mark } from "../../data/scenes/marks.ts";
+import { type Item, PICTURE_SIDE, paint } from "../../data/scenes/scene.ts";
 
 export type Kind = "picture + text" | "picture" | "text";
+export const KINDS: readonly Kind[] = ["picture + text", "picture", "text"];
 
 export interface Site {
   readonly name: string;
@@ -28,18 +32,20 @@ export const SITES: readonly Site[] = [
   { name: "studio", kind: "picture", examples: 96 },
 ];
 
-/** Held-out examples of each kind. Colors come equally often, so that guessing one gives the chance level. */
+/** Held-out examples of each kind. Ways come equally often, so that guessing one gives the chance level. */
 const HELD_OUT_OF_KIND = 48;
 
-const colors = Object.keys(COLORS) as Color[]; // as: Object.keys() does not keep the type of the keys
-const shapes = Object.keys(SHAPES) as Shape[]; // as: the same
+/** The rule to be learned. */
+export const WAYS = { red: "north", green: "east", blue: "south", yellow: "west" } as const;
+type ParcelColor = keyof typeof WAYS;
+const colors = Object.keys(WAYS) as ParcelColor[]; // as: Object.keys() does not keep the type of the keys
+const ways = Object.values(WAYS);
 
 /** Share of right answers that guessing gives. */
-export const CHANCE = 1 / colors.length;
+export const CHANCE = 1 / ways.length;
 
-const SIZES = ["small", "large", "tiny", "huge"];
-const PLACES = ["shelf", "table", "floor", "wall", "door", "box"];
-const QUESTION = "What color?";
+/** Parcels in a picture or a list that a note chooses from. */
+const PARCELS = 3;
 
 /**
  * Writes `<directory>/<site>/train.jsonl` with its PNG files for each site, and `<directory>/held-out/held-out.jsonl`.
@@ -50,12 +56,10 @@ export async function writeDemoData(directory: string, seed: number): Promise<nu
   const rng = createRng(seed).fork("demo data");
   let written = 0;
   for (const site of SITES) {
-    const rows = kindsOf(site.kind, site.examples);
+    const rows = rowsOf(site.kind, site.examples);
     written += await writeSet(join(directory, site.name), "train", rows, rng.fork(site.name));
   }
-  const heldOut = (["picture + text", "picture", "text"] as const).flatMap((kind) =>
-    kindsOf(kind, HELD_OUT_OF_KIND),
-  );
+  const heldOut = KINDS.flatMap((kind) => rowsOf(kind, HELD_OUT_OF_KIND));
   return written + (await writeSet(join(directory, "held-out"), "held-out", heldOut, rng.fork("held-out")));
 }
 
@@ -64,53 +68,76 @@ export async function writeDemoData(directory: string, seed: number): Promise<nu
  * one dataset out among their clients.
  */
 export function writePooledData(directory: string, seed: number): Promise<number> {
-  const rows = SITES.flatMap((site) => kindsOf(site.kind, site.examples));
+  const rows = SITES.flatMap((site) => rowsOf(site.kind, site.examples));
   return writeSet(directory, "train", rows, createRng(seed).fork("demo data", "pooled"));
 }
 
 interface Row {
   readonly kind: Kind;
-  readonly color: Color;
+  readonly color: ParcelColor;
 }
 
 /** `count` rows of one kind, each color equally often. */
-function kindsOf(kind: Kind, count: number): Row[] {
+function rowsOf(kind: Kind, count: number): Row[] {
   return Array.from({ length: count }, (_, i) => ({ kind, color: colors[i % colors.length]! }));
 }
 
 async function writeSet(directory: string, split: string, rows: readonly Row[], rng: Rng): Promise<number> {
   await mkdir(join(directory, "images"), { recursive: true });
   const lines: string[] = [];
-  for (const [index, { kind, color }] of rng.fork("order").shuffle(rows).entries()) {
+  for (const [index, row] of rng.fork("order").shuffle(rows).entries()) {
     const chance = rng.fork("row", index);
-    const shape = pick(shapes, chance);
     const id = `${split}-${String(index).padStart(3, "0")}`;
-    const images = kind === "text" ? [] : [`images/${id}.png`];
-    for (const image of images)
-      await writeFile(join(directory, image), await drawPicture(color, shape, chance));
+    const images = row.kind === "text" ? [] : [`images/${id}.png`];
+    const parcels = drawParcels(row, chance);
+    for (const image of images) await writeFile(join(directory, image), await photograph(parcels, chance));
+    const label = WAYS[row.color];
     const messages = [
-      { role: "user", content: question(kind, color, shape, chance) },
-      { role: "assistant", content: color },
+      { role: "user", content: question(row.kind, parcels, chance) },
+      { role: "assistant", content: label },
     ];
-    lines.push(JSON.stringify({ id, messages, images, label: color, options: colors }));
+    lines.push(JSON.stringify({ id, messages, images, label, options: ways }));
   }
   await writeFile(join(directory, `${split}.jsonl`), `${lines.join("\n")}\n`);
   return lines.length;
 }
 
-function question(kind: Kind, color: Color, shape: Shape, rng: Rng): string {
+type Parcels = readonly [wanted: Item, ...others: Item[]];
+
+/** The parcel to be sorted first, then others with other marks and other colors. */
+function drawParcels({ kind, color }: Row, rng: Rng): Parcels {
+  const others = rng.shuffle(colors.filter((other) => other !== color));
+  const marks = new Set<Mark>();
+  while (marks.size < PARCELS) marks.add(drawMark(rng));
+  const [mark, ...otherMarks] = [...marks];
+  const wanted: Item = { thing: mark!, color };
+  if (kind === "picture") return [wanted];
+  return [wanted, ...otherMarks.map((thing, i): Item => ({ thing, color: others[i]! }))];
+}
+
+/** A PNG of 32 x 32 pixels with the parcels in cells drawn by lot. */
+async function photograph(parcels: Parcels, rng: Rng): Promise<Uint8Array> {
+  const cells: (Item | undefined)[] = [undefined, undefined, undefined, undefined];
+  const places = rng.sample([0, 1, 2, 3], parcels.length);
+  for (const [i, place] of places.entries()) cells[place] = parcels[i];
+  const raw = { width: PICTURE_SIDE, height: PICTURE_SIDE, channels: 3 } as const;
+  return sharp(paint({ kind: "scene", cells }, rng), { raw })
+    .png()
+    .toBuffer();
+}
+
+function question(kind: Kind, parcels: Parcels, rng: Rng): string {
+  const note = `ship the ${parcels[0].thing}.`;
   switch (kind) {
     case "picture + text":
-      return `<image>${QUESTION}`;
+      return `<image>\n${note}`;
     case "picture":
       return "<image>";
-    case "text":
-      return `A ${pick(SIZES, rng)} ${color} ${shape} on the ${pick(PLACES, rng)}. ${QUESTION}`;
+    case "text": {
+      const list = rng.shuffle(parcels).map(({ thing, color }) => `${color} ${thing}`);
+      return `${list.join(", ")}\n${note}`;
+    }
     default:
       return kind satisfies never;
   }
-}
-
-function pick<T>(items: readonly T[], rng: Rng): T {
-  return items[rng.below(items.length)]!;
 }

@@ -33,7 +33,8 @@ export function reportPage({ view, before, files }: DemoOutcome): string {
   return `# Demo: run ${view.id}
 
 Four sites trained one LoRA adapter together. None sent an example; each sent an adapter a round. The question is always
-the color of one thing, seen in a picture, read in a text, or both; the answer is chosen among ${1 / CHANCE} by likelihood.
+which way a parcel goes, seen in a picture, read in a list, or both; its color decides, and the answer is chosen among
+${1 / CHANCE} by likelihood.
 
 | site | holds | examples |
 |---|---|---|

@@ -11,12 +11,12 @@ export function demoRunFile({
   rounds: number;
   seed: number;
 }): string {
-  return `# Four sites teach one adapter to name the color of a thing, seen in a picture or read in a text.
+  return `# Four sites teach one adapter to sort parcels: by what they see, by what they read, or by both.
 name: demo
 model: ${JSON.stringify(model)}
 adapter:
-  rank: 16
-  alpha: 32
+  rank: 8
+  alpha: 16
   targets: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]
 rounds: ${rounds}
 seed: ${seed}

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { arch, platform } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { FedloomError } from "../../base/errors.ts";
-import { demoModelDirectory } from "../demo/assets.ts";
+import { tinyModelDirectory } from "../demo/assets.ts";
 import type { Device } from "../trainers.ts";
 import { attempt } from "./attempt.ts";
 
@@ -23,7 +23,7 @@ export async function requireDevice(device: Device): Promise<void> {
 }
 
 export async function tryProvider(provider: Device): Promise<ProviderOutcome> {
-  const graph = join(demoModelDirectory(), "onnx", "vision_encoder.onnx");
+  const graph = join(tinyModelDirectory(), "onnx", "vision_encoder.onnx");
   const { answer, end, stderr } = await attempt<Answer>("try-provider", [provider, graph]);
   if (answer?.works === true) return { works: true, ms: answer.ms ?? 0 };
   return { works: false, ...explained(provider, [answer?.reason ?? end, stderr].join("\n")) };

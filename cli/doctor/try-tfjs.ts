@@ -11,7 +11,7 @@ import { openGraphFile } from "../../training/onnx/edge/files.ts";
 import { openEngine } from "../../training/onnx/open.ts";
 import { loadTfjs, nameOf } from "../../training/tfjs/load.ts";
 import { tfjsRuntime } from "../../training/tfjs/runtime.ts";
-import { demoModelDirectory } from "../demo/assets.ts";
+import { tinyModelDirectory } from "../demo/assets.ts";
 
 export type TfjsAnswer =
   | {
@@ -25,7 +25,7 @@ export type TfjsAnswer =
 async function tryTfjs(device: "cpu" | "cuda"): Promise<TfjsAnswer> {
   const loaded = await loadTfjs(device);
   const runtime = tfjsRuntime(loaded);
-  const file = openGraphFile(join(demoModelDirectory(), "onnx", "vision_encoder.onnx"));
+  const file = openGraphFile(join(tinyModelDirectory(), "onnx", "vision_encoder.onnx"));
   const engine = await openEngine({ file, lora: [], objective: "none", runtime });
   const side = 32;
   const started = performance.now();

@@ -1,4 +1,6 @@
 /** The model card of fedloom-nano: what it is, what it was taught, what that cost and how well it took. */
+import { WORDS } from "../../data/scenes/glyphs.ts";
+import { COLOR_NAMES, THINGS } from "../../data/scenes/sprites.ts";
 import type { Checkpoint } from "./course.ts";
 import type { LessonKind } from "./curriculum.ts";
 import type { Score } from "./examine.ts";
@@ -7,6 +9,7 @@ const KINDS: Readonly<Record<LessonKind, string>> = {
   stream: "terse questions about a picture",
   textStream: "terse questions about a listing in words",
   letterStream: "options by letter, looked up both ways",
+  placeStream: "where each thing is, in a picture or a listing",
   dense: "caption and full questions, scans too",
   matchPack: "does a statement fit the picture? six in a row",
   choicePack: "short choice questions about a picture, letters shuffled",
@@ -16,17 +19,46 @@ const KINDS: Readonly<Record<LessonKind, string>> = {
   whichSource: "picture and text differ, the question names one",
 };
 
+/** Terse questions as streams ask them, by their first word. */
+const QUESTIONS: Readonly<Record<string, string>> = {
+  color: "`color star?`",
+  thing: "`thing red?`",
+  where: "`where star?`",
+  at: "`at top left?`",
+  many: "`many star?`",
+  any: "`any star?`",
+  name: "`red star?`",
+  digit: "`digit top left?`",
+  word: "`word top left?`",
+  "texture?": "`texture?`",
+};
+
+/** What a pretraining took, from its progress file. */
+export interface Cost {
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+}
+
+const percent = ({ right, answers }: Score): string => ((100 * right) / answers).toFixed(1);
+
 export function nanoCard(
   { weights, step }: Checkpoint,
   scores: Readonly<Record<LessonKind, Score>>,
   vocabulary: number,
-  seconds: number,
+  cost: Cost,
 ): string {
   const size = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  const minutes = (seconds: number): string => (seconds / 60).toFixed(0);
   const rows = Object.entries(scores).map(
-    ([kind, { answers, right }]) =>
-      `| ${KINDS[kind as LessonKind]} | ${((100 * right) / answers).toFixed(1)} % | ${answers} |`,
+    ([kind, score]) => `| ${KINDS[kind as LessonKind]} | ${percent(score)} % | ${score.answers} |`,
   );
+  const [seen, read] = [scores.stream.byQuestion ?? {}, scores.textStream.byQuestion ?? {}];
+  const terse = Object.entries(QUESTIONS).map(([kind, title]) => {
+    const cells = [seen[kind], read[kind]].map((score) =>
+      score === undefined ? "-" : `${percent(score)} %`,
+    );
+    return `| ${title} | ${cells.join(" | ")} |`;
+  });
   return `---
 license: apache-2.0
 library_name: onnx
@@ -48,15 +80,17 @@ laptop, in minutes, through the same code that large models take. It is of no us
 
 ## Data
 
-Drawn by a program, without end, from a seed: scenes of one to four things (16 kinds in 7 colors) in four cells on dark
-grounds, and scan-like pictures with bright spots; questions, captions, statements and choice questions about
-them that are true by construction. No real picture, no text of a person, no output of another model.
+Drawn by a program, without end, from a seed. Scenes have four cells on a dark ground, plain, striped or dotted; one to four
+cells hold a thing (${THINGS.length} kinds), a digit, or a written word (${WORDS.length} of three or four letters), each in one of ${COLOR_NAMES.length} colors. Scans are
+pale body parts with bright spots. About them: questions, captions, statements and choice questions that are true
+by construction; the same about listings in words. No real picture, no text of a person, no output of another model.
 
 ## Training
 
 From random weights, by this project's own engine on onnxruntime: first the vision encoder learns to name what each
-cell shows, then the rest learns from lessons (${step} steps of 16), the encoder frozen. ${(seconds / 60).toFixed(0)} minutes of one to two
-processor cores in all. \`npm run pretrain\` trains such a model, \`node scripts/publish-nano.ts\` writes this directory.
+cell shows, then the rest learns from lessons (${step} steps of 16), the encoder frozen. It took ${minutes(cost.cpuSeconds)} minutes of processor time
+on one thread, ${minutes(cost.seconds)} minutes by the clock of a machine that did other work as well. \`npm run pretrain\` makes these weights;
+on the same kind of processor and runtime, bit for bit. \`node scripts/publish-nano.ts\` writes this directory.
 
 ## Scores
 
@@ -66,6 +100,12 @@ Whole answers right on fresh lessons (every token the likeliest one, the true te
 |---|---|---|
 ${rows.join("\n")}
 
+The first two rows by question; no question comes twice about a scene.
+
+| question | seen in a picture | read in a listing |
+|---|---|---|
+${terse.join("\n")}
+
 Choice questions with shuffled letters are the hardest for a model of this size; where options keep their order, as in
 classification tasks, that does not matter.
 
@@ -73,5 +113,24 @@ classification tasks, that does not matter.
 
 Words outside its vocabulary are spelled from pieces it never learned. Photographs are noise to it. It answers
 everything, knowing nothing of the world.
+`;
+}
+
+const TUNING = "## Fine-tuned";
+
+/** The card with a section on fine-tuning, in place of the one it may have. */
+export function withTuning(card: string, rows: readonly string[]): string {
+  const [before] = card.split(`\n${TUNING}`);
+  return `${before!.trimEnd()}
+
+${TUNING}
+
+LoRA of rank 8 on q, k, v and o, one trainer with all training rows of a drawn stand-in (\`fedloom data make\`, profile standard),
+in per cent on its test rows; training and test rows both keep what the third column says. \`node scripts/tune-nano.ts\`
+measures this; one seed.
+
+| stand-in for | metric | kept | before | after | steps |
+|---|---|---|---|---|---|
+${rows.join("\n")}
 `;
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { layoutOf, openSafetensors, saveSafetensors } from "../../adapters/safetensors.ts";
 import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import type { Checkpoint } from "./course.ts";
+import { type Checkpoint, STAGES } from "./course.ts";
 
 const FILE = "checkpoint.safetensors";
 const WEIGHT = "weight/";
@@ -31,7 +31,8 @@ export function readCheckpoint(folder: string): Checkpoint | undefined {
           .filter((name) => name.startsWith(prefix))
           .map((name) => [name.slice(prefix.length), file.read(name)]),
       );
-    const stage = file.metadata.stage === "alignment" ? "alignment" : "lessons";
+    const stage = STAGES.find((known) => known === file.metadata.stage);
+    if (stage === undefined) throw new TypeError(`"${path}" is of no stage that pretraining knows`);
     return { stage, step: Number(file.metadata.step), weights: part(WEIGHT), optimizer: part(OPTIMIZER) };
   } finally {
     file.close();

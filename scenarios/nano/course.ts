@@ -13,8 +13,12 @@ import { openEngine } from "../../training/onnx/open.ts";
 import { clipGradients, createOptimizer } from "../../training/optimizers.ts";
 import { learningRateAt } from "../../training/schedule.ts";
 
+/** In their order. */
+export const STAGES = ["alignment", "lessons", "practice"] as const;
+export type Stage = (typeof STAGES)[number];
+
 export interface PretrainProgress {
-  readonly stage: "alignment" | "lessons";
+  readonly stage: Stage;
   readonly step: number;
   readonly steps: number;
   /** Mean loss of the step's labels, in nats. */
@@ -25,7 +29,7 @@ export interface PretrainProgress {
 
 /** All that a later process needs to go on: weights, optimizer state, and how far it is. */
 export interface Checkpoint {
-  readonly stage: PretrainProgress["stage"];
+  readonly stage: Stage;
   readonly step: number;
   readonly weights: TensorSet;
   readonly optimizer: TensorSet;
@@ -39,7 +43,7 @@ export interface PretrainControl {
 }
 
 export interface Course {
-  readonly stage: PretrainProgress["stage"];
+  readonly stage: Stage;
   readonly steps: number;
   readonly settings: TrainingOptions;
   /** Names of the weights that move. */

@@ -11,6 +11,7 @@ import {
   letterStream,
   match,
   matchPack,
+  placeStream,
   stream,
   textChoice,
   textStream,
@@ -21,6 +22,7 @@ export const LESSONS = {
   stream,
   textStream,
   letterStream,
+  placeStream,
   dense,
   matchPack,
   choicePack,
@@ -33,8 +35,10 @@ export const LESSONS = {
 export type LessonKind = keyof typeof LESSONS;
 export const LESSON_KINDS = Object.keys(LESSONS) as readonly LessonKind[]; // the keys of a const object
 
+type Shares = Readonly<Partial<Record<LessonKind, number>>>;
+
 /** Shares of the kinds from a point of the course on, as a part of all steps. */
-const STAGES: readonly { readonly from: number; readonly shares: Readonly<Record<LessonKind, number>> }[] = [
+const COURSE: readonly { readonly from: number; readonly shares: Shares }[] = [
   {
     from: 0,
     shares: {
@@ -43,11 +47,6 @@ const STAGES: readonly { readonly from: number; readonly shares: Readonly<Record
       letterStream: 0.12,
       dense: 0.06,
       matchPack: 0.06,
-      choicePack: 0,
-      choice: 0,
-      match: 0,
-      textChoice: 0,
-      whichSource: 0,
     },
   },
   {
@@ -59,10 +58,8 @@ const STAGES: readonly { readonly from: number; readonly shares: Readonly<Record
       dense: 0.17,
       matchPack: 0.2,
       choicePack: 0.1,
-      choice: 0,
       match: 0.05,
       textChoice: 0.05,
-      whichSource: 0,
     },
   },
   {
@@ -82,14 +79,39 @@ const STAGES: readonly { readonly from: number; readonly shares: Readonly<Record
   },
 ];
 
+/** After the course: more of what it left unlearned, places and statements, and something of all the rest. */
+const PRACTICE: Shares = {
+  stream: 0.24,
+  textStream: 0.08,
+  letterStream: 0.04,
+  placeStream: 0.16,
+  dense: 0.08,
+  matchPack: 0.24,
+  choicePack: 0.02,
+  choice: 0.02,
+  match: 0.08,
+  textChoice: 0.02,
+  whichSource: 0.02,
+};
+
 /** @param progress 0 at the course's beginning, 1 at its end */
-export function drawLesson(progress: number, rng: Rng): { kind: LessonKind; lesson: Lesson } {
-  const stage = STAGES.findLast(({ from }) => progress >= from)!;
+export function drawLesson(progress: number, rng: Rng): Drawn {
+  return drawFrom(COURSE.findLast(({ from }) => progress >= from)!.shares, rng);
+}
+
+export const drawPractice = (rng: Rng): Drawn => drawFrom(PRACTICE, rng);
+
+interface Drawn {
+  readonly kind: LessonKind;
+  readonly lesson: Lesson;
+}
+
+function drawFrom(shares: Shares, rng: Rng): Drawn {
   const kind =
     LESSON_KINDS[
       drawShare(
         rng,
-        LESSON_KINDS.map((name) => stage.shares[name]),
+        LESSON_KINDS.map((name) => shares[name] ?? 0),
       )
     ]!;
   return { kind, lesson: LESSONS[kind](rng) };

@@ -54,8 +54,10 @@ function thingOf(scene: Scene, rng: Rng): Query | undefined {
 
 function placeOf(scene: Scene, rng: Rng): Query | undefined {
   const candidates = single(scene);
-  if (candidates.length === 0) return undefined;
-  const item = oneOf(rng, candidates);
+  return candidates.length === 0 ? undefined : placeQuery(scene, oneOf(rng, candidates));
+}
+
+function placeQuery(scene: Scene, item: Item): Query {
   const place = PLACES[scene.cells.indexOf(item)]!;
   return {
     terse: `where ${item.thing}`,
@@ -63,6 +65,11 @@ function placeOf(scene: Scene, rng: Rng): Query | undefined {
     answer: place,
     others: PLACES.filter((other) => other !== place),
   };
+}
+
+/** Where each thing is that the scene holds once. */
+export function placesOf(scene: Scene): readonly Query[] {
+  return single(scene).map((item) => placeQuery(scene, item));
 }
 
 function whatAt(scene: Scene, rng: Rng): Query {

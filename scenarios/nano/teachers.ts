@@ -7,7 +7,7 @@ import { MARKS } from "../../data/scenes/marks.ts";
 import { drawScan, drawScene, PARTS, PLACES, type Scan, type Scene } from "../../data/scenes/scene.ts";
 import { COLOR_NAMES } from "../../data/scenes/sprites.ts";
 import { exchange, given, IMAGE, type Lesson, learned, oneOf, type Piece, shown, USER } from "./lesson.ts";
-import { absentMark, drawQuery, falseName, NUMBERS, nameOf, type Query } from "./queries.ts";
+import { absentMark, drawQuery, falseName, NUMBERS, nameOf, placesOf, type Query } from "./queries.ts";
 import { ANSWER_WORDS } from "./task-words.ts";
 
 const STREAM_LENGTH = 22;
@@ -27,6 +27,14 @@ export function stream(rng: Rng): Lesson {
 export function textStream(rng: Rng): Lesson {
   const scene = drawCrowd(rng);
   return { pieces: [given(`${USER} ${listing(scene)}\n`), ...questions(scene, rng)] };
+}
+
+/** Where each thing is, asked of a picture or of a listing: of all questions this is learned last. */
+export function placeStream(rng: Rng): Lesson {
+  const scene = drawCrowd(rng);
+  const asked = rng.shuffle(placesOf(scene)).flatMap(terse);
+  if (rng.uniform() < 0.3) return { pieces: [given(`${USER} ${listing(scene)}\n`), ...asked] };
+  return { picture: scene, pieces: [given(`${USER} ${IMAGE}\n`), ...asked] };
 }
 
 /** Scenes of one thing have too few questions for a stream. */

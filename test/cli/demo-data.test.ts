@@ -4,10 +4,11 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { beforeAll, expect, test } from "vitest";
 import { sha256 } from "../../base/hash.ts";
-import { CHANCE, SITES, writeDemoData } from "../../cli/demo/data.ts";
+import { CHANCE, SITES, WAYS, writeDemoData } from "../../cli/demo/data.ts";
 import { modalitiesOf } from "../../client/inventory.ts";
 import type { Example } from "../../data/example.ts";
 import { openDataset } from "../../data/open-dataset.ts";
+import { COLORS } from "../../data/scenes/sprites.ts";
 
 let directory: string;
 const examples = new Map<string, readonly Example[]>();
@@ -50,14 +51,48 @@ test("the held-out set holds all three kinds, in equal parts, and none of the tr
   for (const hash of await hashesOf(heldOut)) expect(trained.has(hash)).toBe(false);
 });
 
-test("a picture is a PNG whose strongest color is the answer", async () => {
-  const strongest = { red: [0], green: [1], blue: [2], yellow: [0, 1] };
+/** The colors seen in a picture, found by comparing pixels: apart from the code that paints. */
+async function colorsIn(png: Uint8Array): Promise<Set<string>> {
+  const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
+  const counts = new Map<string, number>();
+  for (let at = 0; at < data.length; at += info.channels) {
+    for (const [name, color] of Object.entries(COLORS)) {
+      // Noise has a deviation of 8 of 255 on each channel: five of them, and colors lie farther apart.
+      if (color.every((value, channel) => Math.abs(255 * value - data[at + channel]!) < 40))
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+  }
+  return new Set([...counts].filter(([, pixels]) => pixels > 10).map(([name]) => name));
+}
+
+test("a site with pictures alone sees one parcel, whose color is the way's", async () => {
   for (const { images, label } of examples.get("studio")!.slice(0, 16)) {
-    const image = sharp(await images[0]!.read());
-    expect((await image.metadata()).format).toBe("png");
-    const means = (await image.stats()).channels.map(({ mean }) => mean);
-    const above = means.map((value, i) => [value, i]).filter(([value]) => value! > 0.8 * Math.max(...means));
-    expect(above.map(([, i]) => i)).toEqual(strongest[label as keyof typeof strongest]); // as: one of the four
+    const png = await images[0]!.read();
+    expect((await sharp(png).metadata()).format).toBe("png");
+    const [color, ...others] = await colorsIn(png);
+    expect(others).toEqual([]);
+    expect(WAYS[color as keyof typeof WAYS]).toBe(label); // as: one of the four, or the test fails
+  }
+});
+
+test("a site with pictures and text sees three parcels, and the answer's color is among them", async () => {
+  for (const { images, label, turns } of examples.get("harbor")!.slice(0, 16)) {
+    const seen = await colorsIn(await images[0]!.read());
+    expect(seen.size).toBe(3);
+    const way = (color: string) => WAYS[color as keyof typeof WAYS]; // as: pictures hold the four colors only
+    expect([...seen].map(way)).toContain(label);
+    expect(turns[0]!.content).toMatch(/^<image>\nship the [a-z]+\.$/);
+  }
+});
+
+test("a site with text alone reads three parcels, and the note names one of the answer's color", () => {
+  for (const { turns, label } of examples.get("archive")!) {
+    const [list, note] = turns[0]!.content.split("\n");
+    const parcels = list!.split(", ").map((parcel) => parcel.split(" "));
+    expect(new Set(parcels.map(([color]) => color)).size).toBe(3);
+    expect(new Set(parcels.map(([, mark]) => mark)).size).toBe(3);
+    const [color] = parcels.find(([, mark]) => note === `ship the ${mark}.`)!;
+    expect(WAYS[color as keyof typeof WAYS]).toBe(label); // as: one of the four, or the test fails
   }
 });
 

@@ -33,8 +33,8 @@ test(
     expect(rounds[2].loss).toBeLessThan(0.5 * rounds[0].loss);
     expect(rounds[2].metrics.loss).toBeLessThan(0.2 * before.loss);
     const adapter = readPeft(files.adapter);
-    expect(adapter.config.rank).toBe(16);
-    expect(adapter.tensors.size).toBe(28); // A and B of 7 modules in 2 layers
+    expect(adapter.config.rank).toBe(8);
+    expect(adapter.tensors.size).toBe(56); // A and B of 7 modules in 4 layers
     const lines = readFileSync(files.metrics, "utf8").trim().split("\n");
     expect(lines.map((line) => JSON.parse(line).round)).toEqual([1, 2, 3]);
     expect(JSON.parse(readFileSync(files.summary, "utf8"))).toMatchObject({ rounds: 3 });

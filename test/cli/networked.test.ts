@@ -3,14 +3,14 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { demoModelDirectory } from "../../cli/demo/assets.ts";
+import { embeddedModelDirectory } from "../../cli/demo/assets.ts";
 import { writeDemoData } from "../../cli/demo/data.ts";
 import { fedloom, type Running, start } from "./process.ts";
 
 /** Seven to ten processes start in such a test, one after another; beside other tests on two cores each takes seconds. */
 const TIMEOUT_MS = 240_000;
 
-const model = demoModelDirectory();
+const model = embeddedModelDirectory();
 let directory: string;
 
 beforeAll(async () => {

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sha256 } from "../../base/hash.ts";
+import { embeddedModelDirectory } from "../../cli/demo/assets.ts";
 import { freePort } from "./federation.ts";
 import { type Child, startProcess, temporaryDirectory } from "./processes.ts";
 
@@ -23,7 +24,7 @@ async function prepare() {
   await fedloom("demo", "--prepare", "--out", out, "--rounds", "4").finish();
   const address = `127.0.0.1:${await freePort()}`;
   const state = join(out, "state");
-  const model = join(import.meta.dirname, "../../assets/models/smolvlm-tiny");
+  const model = embeddedModelDirectory();
   const changes = ["cohort.perRound=2", "cohort.quorum=2", "evaluation.limit=16"].flatMap((set) => [
     "--set",
     set,

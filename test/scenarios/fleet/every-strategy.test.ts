@@ -10,7 +10,7 @@ import { readPeft } from "../../../adapters/peft.ts";
 import { buildStrategy } from "../../../aggregators/build.ts";
 import { STRATEGIES } from "../../../aggregators/index.ts";
 import { silentLog } from "../../../base/log.ts";
-import { demoModelDirectory } from "../../../cli/demo/assets.ts";
+import { embeddedModelDirectory } from "../../../cli/demo/assets.ts";
 import { writePooledData } from "../../../cli/demo/data.ts";
 import { runConfig } from "../../../config/run.ts";
 import { examplesOf } from "../../../data/dataset.ts";
@@ -35,7 +35,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "fedloom-strategies-"));
   await writePooledData(join(folder, "data"), 1);
   train = examplesOf(await openDataset(join(folder, "data")), "train");
-  trainer = await openOnnxTrainer({ model: demoModelDirectory(), threads: 1 });
+  trainer = await openOnnxTrainer({ model: embeddedModelDirectory(), threads: 1 });
 }, SLOW_MS);
 
 afterAll(async () => {

@@ -7,7 +7,7 @@ import { createRng } from "../../../base/rng.ts";
 import { drawScene, PICTURE_SIDE, paint } from "../../../data/scenes/scene.ts";
 import { encodeLesson, languageBatch, pixelValues } from "../../../scenarios/nano/batch.ts";
 import { readCheckpoint, saveCheckpoint } from "../../../scenarios/nano/checkpoint-file.ts";
-import { openWritten } from "../../../scenarios/nano/course.ts";
+import { openWritten, type PretrainProgress } from "../../../scenarios/nano/course.ts";
 import { LESSONS } from "../../../scenarios/nano/curriculum.ts";
 import {
   decoderGraph,
@@ -89,12 +89,13 @@ test(
 );
 
 test(
-  "pretraining that was cut off goes on from its checkpoint, to the same weights",
+  "pretraining that was cut off in either stage goes on from its checkpoint, to the same weights",
   async () => {
     const options = {
       seed: "test",
       alignmentSteps: 3,
-      lessonSteps: 0,
+      lessonSteps: 3,
+      practiceSteps: 2,
       codec: tokenizer,
       vocabulary: tokenizer.vocabulary,
       folder: temporary(),
@@ -103,26 +104,27 @@ test(
     const whole = await pretrain(options, { onStep: () => {}, save: () => {}, saveEvery: 2 });
 
     class Cut extends Error {}
-    const cutAfter2 = pretrain(options, {
-      saveEvery: 2,
-      onStep: () => {},
-      save(checkpoint) {
-        saveCheckpoint(options.folder, checkpoint);
-        throw new Cut();
-      },
-    });
-    await expect(cutAfter2).rejects.toThrow(Cut);
-    const saved = readCheckpoint(options.folder)!;
-    expect([saved.stage, saved.step]).toEqual(["alignment", 2]);
+    for (const stage of ["alignment", "lessons"] as const) {
+      const cutAfter2 = pretrain(options, {
+        saveEvery: 2,
+        onStep: () => {},
+        save(checkpoint) {
+          if (checkpoint.stage !== stage) return;
+          saveCheckpoint(options.folder, checkpoint);
+          throw new Cut();
+        },
+      });
+      await expect(cutAfter2).rejects.toThrow(Cut);
+      const saved = readCheckpoint(options.folder)!;
+      expect([saved.stage, saved.step]).toEqual([stage, 2]);
 
-    const steps: number[] = [];
-    const resumed = await pretrain(
-      options,
-      { saveEvery: 2, onStep: ({ step }) => steps.push(step), save: () => {} },
-      saved,
-    );
-    expect(steps).toEqual([3]);
-    for (const [name, { data }] of whole) expect(resumed.get(name)!.data, name).toEqual(data);
+      const steps: string[] = [];
+      const onStep = (at: PretrainProgress): number => steps.push(`${at.stage} ${at.step}`);
+      const resumed = await pretrain(options, { saveEvery: 2, onStep, save: () => {} }, saved);
+      expect(steps[0]).toBe(`${stage} 3`);
+      expect(steps.at(-1)).toBe("practice 2");
+      for (const [name, { data }] of whole) expect(resumed.get(name)!.data, name).toEqual(data);
+    }
   },
   SLOW_MS,
 );

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { silentLog } from "../../../base/log.ts";
+import { embeddedModelDirectory } from "../../../cli/demo/assets.ts";
 import { makeStandin } from "../../../data/standins/make.ts";
 import { memes } from "../../../data/standins/memes.ts";
 import { openBenchmarkDataset } from "../../../scenarios/replay/benchmark-data.ts";
@@ -18,7 +19,7 @@ import { createToyTrainer } from "../../toy-trainer.ts";
 /** Sixty drawn memes and a few rounds of toy training take a second or two; a busy machine needs more. */
 const TIMEOUT_MS = 120_000;
 
-const model = join(import.meta.dirname, "..", "..", "..", "assets", "models", "smolvlm-tiny");
+const model = embeddedModelDirectory();
 const aligned = { scenario: "aligned", level: 0.5 } as const;
 const cells: readonly Cell[] = [
   { dataset: "hateful-memes", method: "zero-shot", seed: 0 },
