@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { nanoCard } from "../scenarios/nano/card.ts";
 import { readCheckpoint } from "../scenarios/nano/checkpoint-file.ts";
+import type { Stage } from "../scenarios/nano/course.ts";
 import { examine } from "../scenarios/nano/examine.ts";
 import { nanoTokenizer } from "../scenarios/nano/nano-codec.ts";
 import { publish } from "../scenarios/nano/publish.ts";
@@ -34,5 +35,8 @@ for (const [kind, { answers, right, byQuestion = {} }] of Object.entries(scores)
 }
 const log = readFileSync(join(values.from, "progress.jsonl"), "utf8").trim().split("\n");
 const total = (key: string): number => log.reduce((sum, line) => sum + Number(JSON.parse(line)[key]), 0);
-const cost = { seconds: total("seconds"), cpuSeconds: total("cpuSeconds") };
+const stepsOf = (stage: Stage): number =>
+  Math.max(0, ...log.map((line) => JSON.parse(line)).map((row) => (row.stage === stage ? row.step : 0)));
+const steps = { alignment: stepsOf("alignment"), lessons: stepsOf("lessons"), practice: stepsOf("practice") };
+const cost = { seconds: total("seconds"), cpuSeconds: total("cpuSeconds"), steps };
 publish(values.out, checkpoint.weights, tokenizer, nanoCard(checkpoint, scores, tokenizer.vocabulary, cost));

@@ -1,7 +1,7 @@
 /** The model card of fedloom-nano: what it is, what it was taught, what that cost and how well it took. */
 import { WORDS } from "../../data/scenes/glyphs.ts";
 import { COLOR_NAMES, THINGS } from "../../data/scenes/sprites.ts";
-import type { Checkpoint } from "./course.ts";
+import type { Checkpoint, Stage } from "./course.ts";
 import type { LessonKind } from "./curriculum.ts";
 import type { Score } from "./examine.ts";
 
@@ -37,12 +37,14 @@ const QUESTIONS: Readonly<Record<string, string>> = {
 export interface Cost {
   readonly seconds: number;
   readonly cpuSeconds: number;
+  /** Steps of each stage. */
+  readonly steps: Readonly<Record<Stage, number>>;
 }
 
 const percent = ({ right, answers }: Score): string => ((100 * right) / answers).toFixed(1);
 
 export function nanoCard(
-  { weights, step }: Checkpoint,
+  { weights }: Pick<Checkpoint, "weights">,
   scores: Readonly<Record<LessonKind, Score>>,
   vocabulary: number,
   cost: Cost,
@@ -88,7 +90,8 @@ by construction; the same about listings in words. No real picture, no text of a
 ## Training
 
 From random weights, by this project's own engine on onnxruntime: first the vision encoder learns to name what each
-cell shows, then the rest learns from lessons (${step} steps of 16), the encoder frozen. It took ${minutes(cost.cpuSeconds)} minutes of processor time
+cell shows (${cost.steps.alignment} steps of 64 pictures); then, the encoder frozen, the rest learns from lessons (${cost.steps.lessons} steps of 16) and
+practices what was hard (${cost.steps.practice} steps). It took ${minutes(cost.cpuSeconds)} minutes of processor time
 on one thread, ${minutes(cost.seconds)} minutes by the clock of a machine that did other work as well. \`npm run pretrain\` makes these weights;
 on the same kind of processor and runtime, bit for bit. \`node scripts/publish-nano.ts\` writes this directory.
 
@@ -106,8 +109,9 @@ The first two rows by question; no question comes twice about a scene.
 |---|---|---|
 ${terse.join("\n")}
 
-Choice questions with shuffled letters are the hardest for a model of this size; where options keep their order, as in
-classification tasks, that does not matter.
+What it has not learned: to say where a thing is (what is at a place it knows), and to choose among options in
+shuffled order, both near chance. Choice questions with shuffled letters are the hardest for a model of this size; where
+options keep their order, as in classification tasks, that does not matter.
 
 ## Limits
 
