@@ -19,7 +19,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "fedloom-nano" },
     "alignment-steps": { type: "string", default: "800" },
     "lesson-steps": { type: "string", default: "3200" },
-    "practice-steps": { type: "string", default: "700" },
+    "practice-steps": { type: "string", default: "1800" },
     threads: { type: "string", default: "1" },
   },
 });

@@ -17,6 +17,7 @@ const KINDS: Readonly<Record<LessonKind, string>> = {
   match: "statement and picture, in the benchmark's form",
   textChoice: "choice question that the text answers, letters shuffled",
   whichSource: "picture and text differ, the question names one",
+  verdict: "statement and picture, in the benchmark's form, options in one order",
 };
 
 /** Terse questions as streams ask them, by their first word. */

@@ -15,6 +15,7 @@ import {
   stream,
   textChoice,
   textStream,
+  verdict,
   whichSource,
 } from "./teachers.ts";
 
@@ -30,6 +31,7 @@ export const LESSONS = {
   match,
   textChoice,
   whichSource,
+  verdict,
 } as const satisfies Record<string, Teacher>;
 
 export type LessonKind = keyof typeof LESSONS;
@@ -81,17 +83,18 @@ const COURSE: readonly { readonly from: number; readonly shares: Shares }[] = [
 
 /** After the course: more of what it left unlearned, places and statements, and something of all the rest. */
 const PRACTICE: Shares = {
-  stream: 0.24,
-  textStream: 0.08,
-  letterStream: 0.04,
-  placeStream: 0.16,
-  dense: 0.08,
-  matchPack: 0.24,
+  stream: 0.16,
+  textStream: 0.05,
+  letterStream: 0.03,
+  placeStream: 0.08,
+  dense: 0.07,
+  matchPack: 0.3,
   choicePack: 0.02,
-  choice: 0.02,
-  match: 0.08,
+  choice: 0.03,
+  match: 0.06,
   textChoice: 0.02,
   whichSource: 0.02,
+  verdict: 0.16,
 };
 
 /** @param progress 0 at the course's beginning, 1 at its end */

@@ -230,11 +230,16 @@ export function choice(rng: Rng): Lesson {
 }
 
 /** Does a statement fit the picture? Options mostly in a fixed order, as in classification tasks. */
-export function match(rng: Rng): Lesson {
+export const match = (rng: Rng): Lesson => matchInOrder(rng, 0.75);
+
+/** The same, with the option that says yes always the second: the letter alone then is the answer. */
+export const verdict = (rng: Rng): Lesson => matchInOrder(rng, 1);
+
+function matchInOrder(rng: Rng, yesLast: number): Lesson {
   const picture = drawScene(rng);
   const { text, holds } = drawStatement(picture, rng);
   const pair = oneOf(rng, PAIRS);
-  const names = rng.uniform() < 0.75 ? [pair[1], pair[0]] : [pair[0], pair[1]];
+  const names = rng.uniform() < yesLast ? [pair[1], pair[0]] : [pair[0], pair[1]];
   const { lines, answer } = lettered(names, holds ? pair[0] : pair[1]);
   const source = " based on the text and image";
   const question = `${names[0]} or ${names[1]}${source}?`;

@@ -100,7 +100,7 @@ test("no kind of lesson is ever left out in the last part of the course, nor in 
   const rng = createRng("course");
   const course = new Set(Array.from({ length: 2000 }, () => drawLesson(0.9, rng).kind));
   // Streams of places belong to the practice alone.
-  expect([...course, "placeStream"].sort()).toEqual([...LESSON_KINDS].sort());
+  expect([...course, "placeStream", "verdict"].sort()).toEqual([...LESSON_KINDS].sort());
   const practice = new Set(Array.from({ length: 2000 }, () => drawPractice(rng).kind));
   expect([...practice].sort()).toEqual([...LESSON_KINDS].sort());
 });
