@@ -1,19 +1,25 @@
 /** `fedloom replay`: the benchmark's table, cell by cell, with a report at the end. */
 import { mkdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { Argument, Option } from "commander";
 import { shapeOf } from "../scenarios/replay/benchmark-data.ts";
 import { cellId, selectCells } from "../scenarios/replay/cell.ts";
 import { PROFILES, profileNamed } from "../scenarios/replay/profiles.ts";
-import { replay } from "../scenarios/replay/replay.ts";
+import { prepareReplay, replay } from "../scenarios/replay/replay.ts";
 import { cellOf } from "../scenarios/replay/report/tables.ts";
 import { REPORT_FILES, writeReport } from "../scenarios/replay/report/write.ts";
 import type { CellRecord } from "../scenarios/replay/result-files.ts";
+import { freeRoom, jobBytes } from "../scenarios/replay/room.ts";
+import { baseHash } from "../training/models/base-hash.ts";
+import { openModelDirectory } from "../training/models/model-directory.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
 import { embeddedModelDirectory } from "./demo/assets.ts";
 import { openLogFile } from "./logging.ts";
 import { packageVersion } from "./package.ts";
-import { DEVICES, type Device, openTrainer } from "./trainers.ts";
+import { openCellProcess } from "./replay/cell-processes.ts";
+import { countdown, duration, estimateOf } from "./replay/estimate.ts";
+import { DEVICES, type Device } from "./trainers.ts";
 
 interface ReplayOptions extends CommonOptions {
   readonly profile: string;
@@ -22,9 +28,11 @@ interface ReplayOptions extends CommonOptions {
   readonly data?: string;
   readonly model?: string;
   readonly device: Device;
-  readonly threads?: number;
+  readonly jobs?: number;
+  readonly threads: number;
   readonly retry?: boolean;
   readonly list?: boolean;
+  readonly estimate?: boolean;
 }
 
 export function registerReplay(cli: Cli): void {
@@ -38,8 +46,15 @@ export function registerReplay(cli: Cli): void {
     .option("--data <dir>", "the real datasets, in folders as published; drawn stand-ins where absent")
     .option("--model <dir>", "model directory; the embedded one where absent")
     .addOption(new Option("--device <name>", "what to compute on").choices(DEVICES).default("cpu"))
-    .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
+    .option("--jobs <n>", "cells at a time; as cores and memory allow where absent", wholeNumber(1))
+    .option(
+      "--threads <n>",
+      "threads of each job; numbers may differ in the last bits by it",
+      wholeNumber(1),
+      1,
+    )
     .option("--retry", "run cells that failed again")
+    .option("--estimate", "measure a step and a scoring, print how long it will take, and run nothing")
     .option("--list", "print the names of the cells and run none")
     .action(async (_: string, options: ReplayOptions) => {
       const profile = profileNamed(options.profile);
@@ -49,59 +64,70 @@ export function registerReplay(cli: Cli): void {
         output.result("replay-list/1", { profile: profile.name, cells: names }, names);
         return;
       }
-      const {
-        out = join("replays", `fedmllm-${profile.name}`),
-        model = embeddedModelDirectory(),
-        device,
-        threads,
-      } = options;
+      const { out = join("replays", `fedmllm-${profile.name}`), model = embeddedModelDirectory() } = options;
       mkdirSync(out, { recursive: true });
-      const trainer = await openTrainer("onnx", {
+      const jobs = options.jobs ?? (await fittingJobs(options, model, out));
+      const log = join(out, "replay.log");
+      const { device, threads } = options;
+      const base = await baseHash(await openModelDirectory(model));
+      const replayOptions = {
+        profile,
+        cells: options.cells,
+        out,
+        data: options.data,
         model,
-        device,
-        ...(threads === undefined ? {} : { threads }),
-      });
-      try {
-        const startedMs = performance.now();
-        let ran = 0;
-        const replayed = await replay({
-          profile,
-          cells: options.cells,
-          out,
-          data: options.data,
-          model,
-          trainer,
-          device,
-          log: openLogFile(join(out, "replay.log")),
-          retry: options.retry === true,
-          onCell(record, { done, all, fresh }) {
-            if (fresh) ran++;
-            const perCell = (performance.now() - startedMs) / Math.max(1, ran);
-            const left = fresh ? `  about ${duration(((all - done) * perCell) / 1000)} left` : "  (kept)";
-            output.note(`${String(done).padStart(String(all).length)}/${all}  ${line(record)}${left}`);
-          },
-        });
-        await writeReport(out, {
-          profile,
-          replayed,
-          model: options.model ?? "embedded",
-          baseModel: trainer.baseHash,
-          drawn: options.data === undefined,
-          command: commandLine(options),
-          version: packageVersion(),
-        });
-        const failed = replayed.records.filter(({ ok }) => !ok).length;
-        const files = REPORT_FILES.map((name) => join(out, name));
-        output.result(
-          "replay/1",
-          { frozen: replayed.frozen, cells: replayed.records.length, failed, files },
-          ["", `${replayed.records.length - failed} cells finished, ${failed} failed`, ...files],
-        );
-        if (failed > 0) cli.exitCode = 8;
-      } finally {
-        await trainer.close();
+        baseHash: base,
+        jobs,
+        retry: options.retry === true,
+      };
+      const prepared = await prepareReplay(replayOptions);
+      const { pending } = prepared;
+      const openRunner = () =>
+        openCellProcess({ choice: { model, device, threads }, data: prepared.data, log });
+      const real = options.data !== undefined || options.model !== undefined;
+      if (pending.length > 0 && (real || options.estimate)) {
+        const estimate = await estimateOf(pending, profile.protocols, jobs, openRunner);
+        if (options.estimate) return output.result("replay-estimate/1", estimate.data, estimate.lines);
+        for (const text of estimate.lines) output.note(text);
       }
+      const left = countdown(pending, profile.protocols);
+      const replayed = await replay(replayOptions, prepared, {
+        jobs,
+        openRunner,
+        log: openLogFile(log),
+        onCell(record, { done, all, fresh }) {
+          const rest = fresh ? `  about ${duration(left(cellOf(record)))} left` : "  (kept)";
+          output.note(`${String(done).padStart(String(all).length)}/${all}  ${line(record)}${rest}`);
+        },
+      });
+      await writeReport(out, {
+        profile,
+        replayed,
+        model: options.model ?? "embedded",
+        baseModel: base,
+        drawn: options.data === undefined,
+        command: commandLine(options),
+        jobs,
+        threads,
+        version: packageVersion(),
+      });
+      const failed = replayed.records.filter(({ ok }) => !ok).length;
+      const files = REPORT_FILES.map((name) => join(out, name));
+      output.result("replay/1", { frozen: replayed.frozen, cells: replayed.records.length, failed, files }, [
+        "",
+        `${replayed.records.length - failed} cells finished, ${failed} failed`,
+        ...files,
+      ]);
+      if (failed > 0) cli.exitCode = 8;
     });
+}
+
+/** As many as there are cores for their threads and free memory for their processes. */
+async function fittingJobs({ device, threads }: ReplayOptions, model: string, out: string): Promise<number> {
+  if (device !== "cpu") return 1;
+  const byCores = Math.floor(availableParallelism() / threads);
+  const byMemory = Math.floor(freeRoom(out).memoryBytes / (await jobBytes(model)));
+  return Math.max(1, Math.min(byCores, byMemory));
 }
 
 function line(record: CellRecord): string {
@@ -111,11 +137,7 @@ function line(record: CellRecord): string {
   return `${id}  ${main} ${record.result.metrics[main]!.toFixed(1)}  ${record.result.seconds.toFixed(0)} s`;
 }
 
-function duration(seconds: number): string {
-  return seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
-}
-
-/** What a reader types to repeat it; paths as they were given. Bits depend on the number of threads. */
+/** What a reader types to repeat it; paths as they were given. Bits depend on the number of threads, not of jobs. */
 function commandLine({ profile, cells, data, model, device, threads }: ReplayOptions): string {
   return [
     `fedloom replay fedmllm --profile ${profile}`,
@@ -123,7 +145,7 @@ function commandLine({ profile, cells, data, model, device, threads }: ReplayOpt
     ...(data === undefined ? [] : [`--data ${quoted(data)}`]),
     ...(model === undefined ? [] : [`--model ${quoted(model)}`]),
     ...(device === "cpu" ? [] : [`--device ${device}`]),
-    ...(threads === undefined ? [] : [`--threads ${threads}`]),
+    ...(threads === 1 ? [] : [`--threads ${threads}`]),
   ].join(" ");
 }
 

@@ -72,4 +72,9 @@ export const scenarioCodes = {
     meaning: "A replay needs more memory or disk than there is.",
     remedy: "Free the bytes that the message names, take a smaller profile or model, or another --out.",
   },
+  F6025: {
+    status: "aborted",
+    meaning: "The process that ran a cell of the benchmark ended before the cell did.",
+    remedy: "Take fewer --jobs where memory ran out, then run the same command with --retry.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -1,7 +1,7 @@
 /**
  * Crisis-like: eight classes with the skew of the real set. A row has a cue in the picture (the class's pair of
- * things), in the text (one of the class's phrases), or in both; a third of the pictures and a third of the texts say
- * nothing. One modality alone tells about two of three rows, both together tell all.
+ * things, which no other class has), in the text (one of the class's phrases), or in both; a third of the pictures
+ * show bare ground and a third of the texts say nothing. One modality alone tells about two of three rows, both together tell all.
  */
 import type { Rng } from "../../base/rng.ts";
 import type { Item, Scene } from "../scenes/scene.ts";
@@ -32,19 +32,19 @@ const CLASSES: readonly CrisisClass[] = [
   {
     name: "injured_or_dead_people",
     share: 0.07,
-    things: ["person", "cross"],
+    things: ["cross", "heart"],
     phrases: ["two people hurt", "the dead were found at the hospital"],
   },
   {
     name: "missing_or_found_people",
     share: 0.05,
-    things: ["person", "key"],
+    things: ["key", "ring"],
     phrases: ["search for the lost", "missing since the flood"],
   },
   {
     name: "rescue_volunteering_or_donation_effort",
     share: 0.16,
-    things: ["boat", "heart"],
+    things: ["boat", "circle"],
     phrases: ["volunteers gave money", "the rescue team is here to help"],
   },
   {
@@ -62,12 +62,11 @@ const CLASSES: readonly CrisisClass[] = [
   {
     name: "not_humanitarian",
     share: 0.26,
-    things: ["fish", "ring"],
+    things: ["fish", "square"],
     phrases: ["i love this one", "nothing happened here"],
   },
 ];
 
-const NEUTRAL_THINGS: readonly [Thing, Thing] = ["square", "circle"];
 const NEUTRAL_PHRASES = ["look at this", "this is from today", "see the picture"] as const;
 /** Shares of rows whose picture, and whose text, says nothing; never both. */
 const NEUTRAL_PICTURE = 0.35;
@@ -97,7 +96,7 @@ function drawSplit(count: number, firstId: number, rng: Rng): { table: string; p
     const text = told ? phrases[rng.below(2)]! : NEUTRAL_PHRASES[rng.below(NEUTRAL_PHRASES.length)]!;
     const tweet = String(firstId + i);
     const image = `data_image/drawn_event/${tweet}_0.png`;
-    pictures.push({ path: image, picture: drawThings(seen ? things : NEUTRAL_THINGS, rng) });
+    pictures.push({ path: image, picture: drawThings(seen ? things : [], rng) });
     lines.push(["drawn_event", tweet, `${tweet}_0`, text, image, name, name, name, "Positive"].join("\t"));
   }
   return { table: `${lines.join("\n")}\n`, pictures };
@@ -112,9 +111,9 @@ function byShares(count: number): number[] {
   return rows.slice(rows.length - count);
 }
 
-function drawThings(things: readonly [Thing, Thing], rng: Rng): Scene {
+function drawThings(things: readonly Thing[], rng: Rng): Scene {
   const cells: (Item | undefined)[] = [undefined, undefined, undefined, undefined];
-  rng.sample([0, 1, 2, 3], 2).forEach((cell, i) => {
+  rng.sample([0, 1, 2, 3], things.length).forEach((cell, i) => {
     cells[cell] = { thing: things[i]!, color: COLOR_NAMES[rng.below(COLOR_NAMES.length)]! };
   });
   return { kind: "scene", cells };

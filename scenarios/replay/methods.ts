@@ -6,6 +6,7 @@ import type { z } from "zod";
 import { FedloomError } from "../../base/errors.ts";
 import { nearest } from "../../base/nearest.ts";
 import type { runConfig } from "../../config/run.ts";
+import type { Modality } from "../../data/example.ts";
 
 type RunInput = z.input<typeof runConfig>;
 
@@ -19,8 +20,14 @@ export interface Method {
   readonly kind: "zero-shot" | "centralized" | "local" | "federated";
   /** What differs from the protocol's configuration. */
   readonly run?: Pick<RunInput, "strategy" | "wrappers" | "prompt" | "proximal">;
+  /** "all": factors beside the encoder's and the connector's layers too; the decoder's alone where absent. */
+  readonly train?: "all";
+  /** Training and test see these modalities alone; all where absent. */
+  readonly keep?: readonly Modality[];
   /** One round with all clients and all local steps in it. */
   readonly oneShot?: true;
+  /** The method that this one adds something to, where the report tells the difference. */
+  readonly base?: string;
   /** The row of the published tables that this method's numbers stand beside. */
   readonly published?: "FedYogi" | "FedAdam" | "FedAvgM" | "FedAdagrad";
 }
@@ -29,7 +36,8 @@ const PUBLISHED_ADAPTIVE = { name: "proximal", preset: "fedmllm" } as const;
 
 /** The three forms in which the benchmark combines a rule with its two modality-agnostic strategies. */
 function withStrategies(method: Method): Method[] {
-  const { published: _, ...plain } = method;
+  const { published: _, ...rest } = method;
+  const plain = { ...rest, base: method.name };
   const wrappers = [...(method.run?.wrappers ?? [])];
   return [
     method,
@@ -71,10 +79,19 @@ const federated = (
   ...more,
 });
 
+/**
+ * η and τ of the published presets, ten times as large. Published clients train with learning rates near 2e-5, so that
+ * a round moves a weight by about τ = 1e-3 and the rule follows half of it; the replay's small models train with rates
+ * a hundred times that, and beside moves of 1e-2 the published τ and η let the rule follow a quarter and less.
+ */
+const SCALED = { preset: "fedmllm", learningRate: 1e-2, tau: 1e-2 } as const;
+
 export const METHODS: readonly Method[] = [
   { name: "zero-shot", title: "Zero-shot", kind: "zero-shot" },
   { name: "local", title: "Local only", kind: "local" },
   { name: "centralized", title: "Centralized", kind: "centralized" },
+  { name: "centralized-text", title: "Centralized, text alone", kind: "centralized", keep: ["text"] },
+  { name: "centralized-image", title: "Centralized, images alone", kind: "centralized", keep: ["image"] },
   ...withStrategies(federated("fedavg", "FedAvg", { name: "fedavg" })),
   ...withStrategies(federated("mean", "FedAvg, uniform weights", { name: "fedavg", weights: "uniform" })),
   ...withStrategies(federated("fedprox", "FedProx", { name: "fedprox", mu: 0.01 })),
@@ -98,10 +115,18 @@ export const METHODS: readonly Method[] = [
   {
     ...federated("fedavg+published", "FedAvg, published regularization", { name: "fedavg" }),
     run: { strategy: { name: "fedavg" }, wrappers: [PUBLISHED_ADAPTIVE] },
+    base: "fedavg",
   },
+  federated("fedadagrad-scaled", "FedAdagrad, η and τ tenfold", { name: "fedadagrad", ...SCALED }),
+  federated("fedadam-scaled", "FedAdam, η and τ tenfold", { name: "fedadam", ...SCALED }),
+  federated("fedyogi-scaled", "FedYogi, η and τ tenfold", { name: "fedyogi", ...SCALED }),
+  // Masks part tensors that one modality alone reaches, so they want an adapter beside the encoder too.
+  federated("fedavg-wide", "FedAvg, encoder trained too", { name: "fedavg" }, { train: "all" }),
   {
-    ...federated("ownership", "FedAvg with ownership masks", { name: "fedavg" }),
+    ...federated("ownership", "FedAvg with ownership masks, encoder trained too", { name: "fedavg" }),
     run: { strategy: { name: "fedavg" }, wrappers: [{ name: "ownership" }] },
+    train: "all",
+    base: "fedavg-wide",
   },
   federated("fisher", "FedNano's Fisher merging", { name: "fisher" }),
   federated("ffa-lora", "FFA-LoRA", { name: "ffa-lora" }),

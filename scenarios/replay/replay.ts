@@ -1,22 +1,20 @@
 /**
- * A replay: cells one after the other, each on disk when it is done. Stopped at any moment and started again it goes
+ * A replay: cells shared out among jobs, each on disk when it is done. Stopped at any moment and started again it goes
  * on with the first cell that is missing, and ends with the same table.
  */
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { systemClock } from "../../base/clock.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { STANDINS } from "../../data/standins/index.ts";
 import { makeStandin } from "../../data/standins/make.ts";
-import type { Trainer } from "../../training/trainer.ts";
-import type { DatasetName } from "../fedmllm/scenario.ts";
-import { type BenchmarkDataset, openBenchmarkDataset } from "./benchmark-data.ts";
+import { openBenchmarkDataset } from "./benchmark-data.ts";
 import { type Cell, cellId, selectCells } from "./cell.ts";
+import type { CellRunner } from "./cell-runner.ts";
 import { frozenHash, type ReplayProfile } from "./profiles.ts";
 import { type CellRecord, readCell, writeCell } from "./result-files.ts";
 import { freeRoom, type Room, requireRoom, roomFor } from "./room.ts";
-import { runCell } from "./run-cell.ts";
+import type { CellResult } from "./run-cell.ts";
 
 export interface ReplayOptions {
   readonly profile: ReplayProfile;
@@ -25,78 +23,138 @@ export interface ReplayOptions {
   /** Directory of the real datasets; stand-ins are drawn into `out` where it is absent. */
   readonly data: string | undefined;
   readonly model: string;
-  readonly trainer: Trainer;
-  readonly device: string;
-  readonly log: Log;
+  /** Hash of the base model, part of the frozen section. */
+  readonly baseHash: string;
+  /** Cells that run at a time. */
+  readonly jobs: number;
   /** What is free, where that is not to be measured. */
   readonly free?: Room;
   /** Cells that failed run again. */
   readonly retry: boolean;
+}
+
+/** What is on disk before the first cell runs. */
+export interface PreparedReplay {
+  readonly frozen: string;
+  readonly dataHashes: readonly string[];
+  /** Folder of the datasets. */
+  readonly data: string;
+  readonly cells: readonly Cell[];
+  /** Finished before, by id. */
+  readonly kept: ReadonlyMap<string, CellRecord>;
+  readonly pending: readonly Cell[];
+}
+
+/** @throws FedloomError F6020 for no such cell, F6024 for too little memory or disk, F2002 for no such data directory */
+export async function prepareReplay(options: ReplayOptions): Promise<PreparedReplay> {
+  const { profile, out, model, jobs } = options;
+  const cells = selectCells(profile.cells, options.cells);
+  mkdirSync(out, { recursive: true });
+  const drawn = options.data === undefined;
+  const wanted = await roomFor({ profile, cells: cells.length, model, drawn, jobs });
+  requireRoom(wanted, options.free ?? freeRoom(out));
+  const { data, hashes } = await prepareData(options);
+  const frozen = frozenHash(profile, [...hashes, options.baseHash]);
+  const kept = new Map<string, CellRecord>();
+  for (const cell of cells) {
+    const known = readCell(out, cell, frozen);
+    if (known !== undefined && (known.ok || !options.retry)) kept.set(cellId(cell), known);
+  }
+  const pending = cells.filter((cell) => !kept.has(cellId(cell)));
+  return { frozen, dataHashes: hashes, data, cells, kept, pending };
+}
+
+export interface Jobs {
+  readonly jobs: number;
+  /** Called once a job, and again after a runner was lost. */
+  readonly openRunner: () => Promise<CellRunner>;
+  readonly log: Log;
   readonly onCell: (
     record: CellRecord,
     progress: { readonly done: number; readonly all: number; readonly fresh: boolean },
   ) => void;
 }
 
-export interface Replayed {
-  readonly frozen: string;
-  readonly dataHashes: readonly string[];
+export interface Replayed extends Pick<PreparedReplay, "frozen" | "dataHashes" | "data"> {
+  /** In the order of the profile's cells, whoever was done first. */
   readonly records: readonly CellRecord[];
-  readonly data: string;
+}
+
+/** Runs what is pending; a cell that fails is recorded with its reason, and the others go on. */
+export async function replay(
+  { profile, out }: Pick<ReplayOptions, "profile" | "out">,
+  { frozen, dataHashes, data, cells, kept, pending }: PreparedReplay,
+  jobs: Jobs,
+): Promise<Replayed> {
+  const records = new Map(kept);
+  let done = 0;
+  const tell = (record: CellRecord, fresh: boolean): void =>
+    jobs.onCell(record, { done: ++done, all: cells.length, fresh });
+  for (const record of kept.values()) tell(record, false);
+  await runAll(pending, profile, jobs, (cell, outcome) => {
+    const record: CellRecord = { ...outcome, frozen };
+    writeCell(out, cell, record);
+    records.set(cellId(cell), record);
+    tell(record, true);
+  });
+  return { frozen, dataHashes, data, records: cells.map((cell) => records.get(cellId(cell))!) };
+}
+
+type Outcome =
+  | { readonly ok: true; readonly result: CellResult }
+  | { readonly ok: false; readonly cell: Cell; readonly code?: string; readonly reason: string };
+
+/** Each job takes the next cell when it is done with one. */
+async function runAll(
+  pending: readonly Cell[],
+  profile: ReplayProfile,
+  { jobs, openRunner, log }: Jobs,
+  onOutcome: (cell: Cell, outcome: Outcome) => void,
+): Promise<void> {
+  const queue = [...pending];
+  const work = async (): Promise<void> => {
+    let runner = await openRunner();
+    try {
+      for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+        if (runner.lost?.() === true) runner = await openRunner();
+        onOutcome(cell, await attempt(cell, profile, runner, log));
+      }
+    } catch (error) {
+      queue.length = 0; // the others end after the cell they are at
+      throw error;
+    } finally {
+      await runner.close();
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: Math.min(jobs, queue.length) }, work));
+  for (const one of ended) if (one.status === "rejected") throw one.reason;
+}
+
+async function attempt(
+  cell: Cell,
+  { protocols }: ReplayProfile,
+  runner: CellRunner,
+  log: Log,
+): Promise<Outcome> {
+  try {
+    return { ok: true, result: await runner.run(cell, protocols[cell.dataset]) };
+  } catch (error) {
+    log.error("cell failed", { cell: cellId(cell), reason: messageOf(error) });
+    const code = error instanceof FedloomError ? error.code : undefined;
+    return { ok: false, cell, reason: messageOf(error), ...(code !== undefined && { code }) };
+  }
 }
 
 /** Seed of the stand-ins: part of the frozen section. */
 const DATA_SEED = 42;
 
-/** @throws FedloomError F6020 for no such cell, F6024 for too little memory or disk, F2002 for no such data directory */
-export async function replay(options: ReplayOptions): Promise<Replayed> {
-  const { profile, out, model, trainer } = options;
-  const cells = selectCells(profile.cells, options.cells);
-  mkdirSync(out, { recursive: true });
-  const drawn = options.data === undefined;
-  requireRoom(await roomFor({ profile, cells: cells.length, model, drawn }), options.free ?? freeRoom(out));
-  const datasets = new Map<DatasetName, BenchmarkDataset>();
-  const { data, hashes } = await prepareData(options, datasets);
-  const frozen = frozenHash(profile, [...hashes, trainer.baseHash]);
-  const records: CellRecord[] = [];
-  for (const [i, cell] of cells.entries()) {
-    const known = readCell(out, cell, frozen);
-    const fresh = known === undefined || (options.retry && !known.ok);
-    const record = fresh ? await attempt(cell, frozen, data, datasets, options) : known;
-    if (fresh) writeCell(out, cell, record);
-    records.push(record);
-    options.onCell(record, { done: i + 1, all: cells.length, fresh });
-  }
-  return { frozen, dataHashes: hashes, records, data };
-}
-
-async function attempt(
-  cell: Cell,
-  frozen: string,
-  data: string,
-  datasets: Map<DatasetName, BenchmarkDataset>,
-  { profile, trainer, device, model, log }: ReplayOptions,
-): Promise<CellRecord> {
-  try {
-    const protocol = profile.protocols[cell.dataset];
-    const dataset =
-      datasets.get(cell.dataset) ?? (await openBenchmarkDataset(cell.dataset, data, protocol.testLimit));
-    datasets.set(cell.dataset, dataset);
-    const tools = { dataset, protocol, trainer, device, model, log, clock: systemClock };
-    return { ok: true, frozen, result: await runCell(cell, tools) };
-  } catch (error) {
-    log.error("cell failed", { cell: cellId(cell), reason: messageOf(error) });
-    const code = error instanceof FedloomError ? error.code : undefined;
-    return { ok: false, frozen, cell, reason: messageOf(error), ...(code !== undefined && { code }) };
-  }
-}
-
-async function prepareData(
-  { data, out, profile }: ReplayOptions,
-  datasets: Map<DatasetName, BenchmarkDataset>,
-): Promise<{ data: string; hashes: string[] }> {
+async function prepareData({
+  data,
+  out,
+  profile,
+}: ReplayOptions): Promise<{ data: string; hashes: string[] }> {
   if (data !== undefined) {
-    if (existsSync(data)) return { data, hashes: await openAll(data, profile, datasets) };
+    if (existsSync(data)) return { data, hashes: await openAll(data, profile) };
     throw new FedloomError("F2002", `Cannot replay on "${data}": no such directory`, { data });
   }
   const made = join(out, "data");
@@ -109,18 +167,12 @@ async function prepareData(
 }
 
 /** Hashes of the profile's datasets in a directory; one that cannot be opened counts as absent, and its cells say why. */
-async function openAll(
-  data: string,
-  { cells, protocols }: ReplayProfile,
-  datasets: Map<DatasetName, BenchmarkDataset>,
-): Promise<string[]> {
+async function openAll(data: string, { cells, protocols }: ReplayProfile): Promise<string[]> {
   const names = [...new Set(cells.map(({ dataset }) => dataset))].sort();
   const hashes: string[] = [];
   for (const name of names) {
     try {
-      const dataset = await openBenchmarkDataset(name, data, protocols[name].testLimit);
-      datasets.set(name, dataset);
-      hashes.push(dataset.sha256);
+      hashes.push((await openBenchmarkDataset(name, data, protocols[name].testLimit)).sha256);
     } catch (error) {
       if (!(error instanceof FedloomError)) throw error;
       hashes.push("absent");

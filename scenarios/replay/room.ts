@@ -29,6 +29,8 @@ export interface ReplaySize {
   readonly model: string;
   /** Whether stand-ins are drawn. */
   readonly drawn: boolean;
+  /** Cells that run at a time. */
+  readonly jobs: number;
 }
 
 export function freeRoom(directory: string): Room {
@@ -37,17 +39,21 @@ export function freeRoom(directory: string): Room {
 }
 
 /** An estimate from below for the memory: activations grow with the batch and the pictures. */
-export async function roomFor({ profile, cells, model, drawn }: ReplaySize): Promise<Room> {
-  const { graphs } = await openModelDirectory(model);
-  const weights = Object.values(graphs).reduce((sum, path) => sum + graphBytes(path), 0);
+export async function roomFor({ profile, cells, model, drawn, jobs }: ReplaySize): Promise<Room> {
   const rows = STANDINS.reduce((sum, { sizes }) => {
     const { train, test } = sizes[profile.data];
     return sum + train + test;
   }, 0);
   return {
-    memoryBytes: PROCESS_BYTES + SESSIONS * weights,
+    memoryBytes: jobs * (await jobBytes(model)),
     diskBytes: REPORT_BYTES + cells * CELL_BYTES + (drawn ? rows * ROW_BYTES : 0),
   };
+}
+
+/** Of a job's process with its sessions. */
+export async function jobBytes(model: string): Promise<number> {
+  const { graphs } = await openModelDirectory(model);
+  return PROCESS_BYTES + SESSIONS * Object.values(graphs).reduce((sum, path) => sum + graphBytes(path), 0);
 }
 
 /** @throws FedloomError F6024 with what is wanted and what is there */

@@ -6,9 +6,10 @@ import type { Log } from "../../base/log.ts";
 import type { Shard } from "../../client/inventory.ts";
 import { type RunConfig, runConfig } from "../../config/run.ts";
 import { trainingOptions } from "../../config/training.ts";
-import type { Example } from "../../data/example.ts";
+import { type Example, MODALITIES } from "../../data/example.ts";
+import { withKept } from "../../data/prompts/index.ts";
 import type { PromptForm } from "../../data/prompts/multiple-choice.ts";
-import type { Trainer } from "../../training/trainer.ts";
+import type { Prediction, Trainer } from "../../training/trainer.ts";
 import { startFleet } from "../fleet/fleet.ts";
 import { firstAdapter } from "../fleet/model-work.ts";
 import type { BenchmarkDataset } from "./benchmark-data.ts";
@@ -27,8 +28,8 @@ export interface CellResult {
   readonly metrics: Readonly<Record<string, number>>;
   /** Every evaluation of a federated run; the curve. */
   readonly curve: readonly Evaluated[];
-  /** The main metric of each client's own adapter ("local"). */
-  readonly perClient?: readonly number[];
+  /** Metrics of each client's own adapter ("local"). */
+  readonly perClient?: readonly Readonly<Record<string, number>>[];
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly seconds: number;
@@ -47,7 +48,7 @@ export interface CellTools {
 }
 
 /** Curves have about this many points before the last rounds. */
-const CURVE_POINTS = 4;
+const CURVE_POINTS = 3;
 
 type Measured = Omit<CellResult, "cell" | "seconds">;
 
@@ -84,15 +85,17 @@ function measure(cell: Cell, method: Method, tools: CellTools): Promise<Measured
 const NOTHING_SENT = { curve: [], bytesUp: 0, bytesDown: 0 } as const;
 
 async function zeroShot(tools: CellTools): Promise<Measured> {
-  return { metrics: await evaluate(undefined, "standard", tools), ...NOTHING_SENT };
+  return { metrics: await evaluate(undefined, methodNamed("zero-shot"), tools), ...NOTHING_SENT };
 }
 
 /** As many optimizer steps as all clients of a federated run take together. */
 async function centralized(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
   const { rounds, perRound, localSteps } = tools.protocol;
-  const shard: Shard = { train: tools.dataset.train, heldOut: [] };
+  const { keep = MODALITIES } = method;
+  const train = tools.dataset.train.map((example) => withKept(example, keep, promptOf(method)));
+  const shard: Shard = { train, heldOut: [] };
   const adapter = await trainAlone(cell, method, shard, rounds * perRound * localSteps, tools);
-  return { metrics: await evaluate(adapter, promptOf(method), tools), ...NOTHING_SENT };
+  return { metrics: await evaluate(adapter, method, tools), ...NOTHING_SENT };
 }
 
 /** Every client as many steps as its share of a federated run. */
@@ -102,10 +105,9 @@ async function local(cell: Cell, method: Method, tools: CellTools): Promise<Meas
   const all: Record<string, number>[] = [];
   for (const { shard } of tools.dataset.clients(tools.dataset.plan(cell.setting!))) {
     const adapter = await trainAlone(cell, method, shard, steps, tools);
-    all.push(await evaluate(adapter, promptOf(method), tools));
+    all.push(await evaluate(adapter, method, tools));
   }
-  const { main } = tools.dataset.shape;
-  return { metrics: meanOf(all), perClient: all.map((metrics) => metrics[main]!), ...NOTHING_SENT };
+  return { metrics: meanOf(all), perClient: all, ...NOTHING_SENT };
 }
 
 async function federated(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
@@ -122,7 +124,7 @@ async function federated(cell: Cell, method: Method, tools: CellTools): Promise<
     async evaluate(adapter) {
       round++;
       if (!wanted.has(round)) return {};
-      const metrics = await evaluate(adapter, promptOf(method), tools);
+      const metrics = await evaluate(adapter, method, tools);
       curve.push({ round, metrics });
       return { [tools.dataset.shape.main]: metrics[tools.dataset.shape.main]! };
     },
@@ -167,7 +169,11 @@ export function configOf(
       .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
       .slice(0, 64),
     model,
-    adapter: { ...adapter, targets: [...adapter.targets] },
+    adapter: {
+      ...adapter,
+      targets: [...adapter.targets, ...(method.train === "all" ? ENCODER_TARGETS : [])],
+      train: method.train ?? "decoder",
+    },
     rounds,
     seed: cell.seed,
     cohort: { perRound, quorum: perRound },
@@ -177,6 +183,7 @@ export function configOf(
       per_device_train_batch_size: batch,
     },
     evaluation: { data: "-", every: 1, metrics: [] },
+    diagnostics: false, // the report shows none
     ...method.run,
   });
 }
@@ -200,22 +207,33 @@ const promptOf = (method: Method): PromptForm => method.run?.prompt ?? "standard
 
 async function evaluate(
   adapter: Adapter | undefined,
-  form: PromptForm,
+  method: Method,
   { dataset, trainer }: CellTools,
 ): Promise<Record<string, number>> {
-  const examples: readonly Example[] = dataset.test(form);
+  const examples = dataset.test(promptOf(method), method.keep);
+  return dataset.score(examples, await predictions(trainer, adapter, examples));
+}
+
+/** As all cells are scored. */
+export function predictions(
+  trainer: Trainer,
+  adapter: Adapter | undefined,
+  examples: readonly Example[],
+): Promise<Prediction[]> {
   const task = {
     adapter,
     maxNewTokens: ANSWER_TOKENS,
     batchSize: EVALUATION_BATCH,
     optionScore: "next",
   } as const;
-  return dataset.score(examples, await trainer.predict(task, examples, {}));
+  return trainer.predict(task, examples, {});
 }
 
 /** Longest answer of the medical sets in tokens, with room; classification chooses among options. */
 const ANSWER_TOKENS = 8;
-const EVALUATION_BATCH = 32;
+const EVALUATION_BATCH = 16;
+/** What encoders and connectors call their layers where decoders say otherwise; a model needs one of all names. */
+const ENCODER_TARGETS: readonly string[] = ["out_proj", "linear_1", "linear_2", "proj"];
 
 function meanOf(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const names = [...new Set(all.flatMap(Object.keys))];

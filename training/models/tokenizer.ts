@@ -49,7 +49,11 @@ export async function openTokenizer(directory: string, config: ModelConfig): Pro
   const padId = padToken === undefined ? undefined : idOf(padToken);
   return {
     encode: (text, options) => hub.encode(text, { add_special_tokens: options.special }).ids,
-    decode: (ids) => hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
+    // A model may end its answer at once; the library refuses an empty list.
+    decode: (ids) =>
+      ids.length === 0
+        ? ""
+        : hub.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
     idOf,
     tokenOf: (id) => hub.id_to_token(id),
     isSpecial: (id) => special.has(id),

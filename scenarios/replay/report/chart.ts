@@ -1,82 +1,122 @@
-/** Curves over rounds as SVG: the main metric of each method in one setting. Colors and dashes both tell lines apart. */
+/**
+ * Curves over rounds as SVG: one metric of several methods in one setting. A line is told by its color, its dashes and
+ * the shape of its marks, so that it reads without color too; colors are set in the page's style, light and dark.
+ */
+import { methodNamed } from "../methods.ts";
 import type { CellResult } from "../run-cell.ts";
-
-/** Okabe and Ito 2008, https://jfly.uni-koeln.de/color/: told apart by color-blind readers too. */
-const COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7A5195", "#8C8C8C"];
-const DASHES = ["", "6 3", "2 3", "8 3 2 3"];
+import { mean } from "./tables.ts";
 
 const WIDTH = 420;
 const HEIGHT = 220;
-const LEFT = 40;
+const LEFT = 34;
 const RIGHT = 12;
-const TOP = 28;
-const BOTTOM = 30;
+const TOP = 30;
+const BOTTOM = 34;
+/** Of a legend's line, and of its column. */
+const LEGEND_LINE = 17;
+const LEGEND_COLUMN = 196;
+/** Colors of the style; lines beyond them begin again with other dashes. */
+export const LINE_COLORS = 8;
+const DASHES = ["", "7 3", "2 3"];
 
 export interface Line {
   readonly title: string;
   readonly points: readonly { readonly round: number; readonly value: number }[];
 }
 
-export function linesOf(
-  results: readonly CellResult[],
-  metric: string,
-  titleOf: (method: string) => string,
-): Line[] {
-  return results
-    .filter(({ curve }) => curve.length > 1)
-    .map(({ cell, curve }) => ({
-      title: titleOf(cell.method),
-      points: curve.map(({ round, metrics }) => ({ round, value: metrics[metric]! })),
-    }));
+/** A line a method, mean over its seeds; methods of which no round was scored have none. */
+export function linesOf(results: readonly CellResult[], metric: string): Line[] {
+  const methods = [...new Set(results.map(({ cell }) => cell.method))];
+  return methods.flatMap((method) => {
+    const own = results.filter(({ cell, curve }) => cell.method === method && curve.length > 1);
+    const rounds = own[0]?.curve.map(({ round }) => round) ?? [];
+    const points = rounds.flatMap((round, i) => {
+      const values = own.flatMap(({ curve }) => curve[i]?.metrics[metric] ?? []);
+      return values.length === 0 ? [] : [{ round, value: mean(values) }];
+    });
+    return points.length === 0 ? [] : [{ title: methodNamed(method).title, points }];
+  });
 }
 
 export function chart(
   title: string,
   lines: readonly Line[],
-  baseline: { name: string; value: number } | undefined,
+  baseline: { readonly name: string; readonly value: number } | undefined,
 ): string {
   const rounds = Math.max(...lines.flatMap(({ points }) => points.map(({ round }) => round)));
-  const values = [
-    ...lines.flatMap(({ points }) => points.map(({ value }) => value)),
-    ...(baseline ? [baseline.value] : []),
-  ];
-  const low = Math.floor((Math.min(...values) - 2) / 10) * 10;
-  const high = Math.ceil((Math.max(...values) + 2) / 10) * 10;
+  const values = lines.flatMap(({ points }) => points.map(({ value }) => value));
+  const all = baseline === undefined ? values : [...values, baseline.value];
+  const low = Math.max(0, Math.floor((Math.min(...all) - 2) / 10) * 10);
+  const high = Math.min(100, Math.max(low + 10, Math.ceil((Math.max(...all) + 2) / 10) * 10));
   const x = (round: number): number => LEFT + ((WIDTH - LEFT - RIGHT) * round) / rounds;
   const y = (value: number): number =>
     HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (value - low)) / (high - low);
-  const ticks = Array.from({ length: Math.round((high - low) / 10) + 1 }, (_, i) => low + 10 * i);
-  const legendTop = HEIGHT + 4;
-  const total = legendTop + 16 * Math.ceil(lines.length / 2) + 6;
+  const grain = high - low > 60 ? 20 : 10;
+  const ticks = Array.from({ length: Math.floor((high - low) / grain) + 1 }, (_, i) => low + grain * i);
+  const marked = [...new Set(lines.flatMap(({ points }) => points.map(({ round }) => round)))];
+  const total = HEIGHT + LEGEND_LINE * Math.ceil(lines.length / 2) + 6;
   return [
     `<svg viewBox="0 0 ${WIDTH} ${total}" role="img" aria-label="${escaped(title)}">`,
-    `<text class="title" x="${LEFT}" y="16">${escaped(title)}</text>`,
+    `<text class="title" x="4" y="16">${escaped(title)}</text>`,
     ...ticks.map(
       (tick) =>
-        `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/><text class="tick" x="${LEFT - 6}" y="${y(tick) + 4}" text-anchor="end">${tick}</text>`,
+        `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/>${text(LEFT - 6, y(tick) + 4, "end", String(tick))}`,
     ),
-    `<text class="tick" x="${x(rounds)}" y="${HEIGHT - 10}" text-anchor="end">round ${rounds}</text>`,
-    baseline === undefined
-      ? ""
-      : `<line class="baseline" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(baseline.value)}" y2="${y(baseline.value)}"/><text class="tick" x="${WIDTH - RIGHT}" y="${y(baseline.value) - 4}" text-anchor="end">${escaped(baseline.name)}</text>`,
+    ...withRoom(marked, x).map((round) => text(x(round), HEIGHT - BOTTOM + 15, "middle", String(round))),
+    text(LEFT - 6, HEIGHT - BOTTOM + 15, "end", "round"),
+    baseline === undefined ? "" : baselineOf(baseline.name, y(baseline.value)),
     ...lines.map(({ points }, i) => {
-      const path = points
-        .map(({ round, value }) => `${x(round).toFixed(1)},${y(value).toFixed(1)}`)
-        .join(" ");
-      return `<polyline fill="none" stroke-width="2" ${stroke(i)} points="${path}"/>`;
+      const path = points.map(({ round, value }) => `${x(round).toFixed(1)},${y(value).toFixed(1)}`);
+      const marks = points.map(({ round, value }) => mark(i, x(round), y(value)));
+      return `<polyline class="line c${i % LINE_COLORS}"${dash(i)} points="${path.join(" ")}"/>${marks.join("")}`;
     }),
     ...lines.map(({ title: name }, i) => {
-      const left = LEFT + (i % 2) * 190;
-      const top = legendTop + 16 * Math.floor(i / 2) + 8;
-      return `<line stroke-width="3" ${stroke(i)} x1="${left}" x2="${left + 24}" y1="${top}" y2="${top}"/><text class="tick" x="${left + 30}" y="${top + 4}">${escaped(name)}</text>`;
+      const left = 4 + (i % 2) * LEGEND_COLUMN;
+      const top = HEIGHT + LEGEND_LINE * Math.floor(i / 2) + 6;
+      const sample = `<line class="line c${i % LINE_COLORS}"${dash(i)} x1="${left}" x2="${left + 26}" y1="${top}" y2="${top}"/>`;
+      return sample + mark(i, left + 13, top) + text(left + 32, top + 4, "start", name);
     }),
     "</svg>",
   ].join("\n");
 }
 
-function stroke(index: number): string {
-  const dash = DASHES[Math.floor(index / COLORS.length) % DASHES.length]!;
-  return `stroke="${COLORS[index % COLORS.length]}"${dash && ` stroke-dasharray="${dash}"`}`;
+/** Of numbers along the axis those that stand at least two digits apart, the last one always. */
+function withRoom(rounds: readonly number[], x: (round: number) => number): number[] {
+  const kept: number[] = [];
+  for (const round of [...rounds].sort((a, b) => b - a)) {
+    const next = kept.at(-1);
+    if (next === undefined || x(next) - x(round) >= 20) kept.push(round);
+  }
+  return kept;
+}
+
+function baselineOf(name: string, at: number): string {
+  const line = `<line class="baseline" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${at}" y2="${at}"/>`;
+  return line + text(LEFT + 4, at - 4, "start", name);
+}
+
+const text = (x: number, y: number, anchor: "start" | "middle" | "end", words: string): string =>
+  `<text class="tick" x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${escaped(words)}</text>`;
+
+/** Circle, square, triangle or diamond. */
+function mark(index: number, x: number, y: number): string {
+  const color = `class="mark c${index % LINE_COLORS}"`;
+  const at = (dx: number, dy: number): string => `${(x + dx).toFixed(1)},${(y + dy).toFixed(1)}`;
+  switch (index % 4) {
+    case 0:
+      return `<circle ${color} cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="3.2"/>`;
+    case 1:
+      return `<polygon ${color} points="${at(-3, -3)} ${at(3, -3)} ${at(3, 3)} ${at(-3, 3)}"/>`;
+    case 2:
+      return `<polygon ${color} points="${at(0, -4)} ${at(4, 3)} ${at(-4, 3)}"/>`;
+    default:
+      return `<polygon ${color} points="${at(0, -4.2)} ${at(4.2, 0)} ${at(0, 4.2)} ${at(-4.2, 0)}"/>`;
+  }
+}
+
+function dash(index: number): string {
+  const dashes = DASHES[Math.floor(index / 4) % DASHES.length];
+  return dashes === "" ? "" : ` stroke-dasharray="${dashes}"`;
 }
 
 export const escaped = (text: string): string =>

@@ -10,6 +10,9 @@ export interface ReportFacts {
   readonly baseModel: string;
   readonly drawn: boolean;
   readonly command: string;
+  /** Cells at a time, and threads of each. */
+  readonly jobs: number;
+  readonly threads: number;
   readonly version: string;
 }
 

@@ -26,9 +26,13 @@ export interface TableRow {
   readonly meanRank: number | undefined;
 }
 
+/** One metric of one dataset. */
 export interface DatasetTable {
   readonly dataset: DatasetName;
-  readonly shape: BenchmarkShape;
+  readonly metric: string;
+  readonly title: string;
+  /** Whether it is the number that the benchmark reports. */
+  readonly main: boolean;
   readonly settings: readonly Setting[];
   readonly rows: readonly TableRow[];
 }
@@ -38,18 +42,23 @@ export function tablesOf(
   shapeOf: (dataset: DatasetName) => BenchmarkShape,
 ): DatasetTable[] {
   const datasets = [...new Set(records.map((record) => cellOf(record).dataset))];
-  return datasets.map((dataset) =>
-    tableOf(
-      dataset,
-      shapeOf(dataset),
-      records.filter((record) => cellOf(record).dataset === dataset),
-    ),
-  );
+  return datasets.flatMap((dataset) => {
+    const own = records.filter((record) => cellOf(record).dataset === dataset);
+    const { main, tables } = shapeOf(dataset);
+    const shown = tables.filter(
+      ({ metric }) => metric === main || own.some((record) => record.ok && metric in record.result.metrics),
+    );
+    return shown.map(({ metric, title }) => tableOf({ dataset, metric, title, main: metric === main }, own));
+  });
 }
 
 export const cellOf = (record: CellRecord): Cell => (record.ok ? record.result.cell : record.cell);
 
-function tableOf(dataset: DatasetName, shape: BenchmarkShape, records: readonly CellRecord[]): DatasetTable {
+function tableOf(
+  head: Pick<DatasetTable, "dataset" | "metric" | "title" | "main">,
+  records: readonly CellRecord[],
+): DatasetTable {
+  const { dataset, metric } = head;
   const settings = new Map<string, Setting>();
   for (const { setting } of records.map(cellOf)) if (setting) settings.set(settingName(setting), setting);
   const methods = [...new Set(records.map((record) => cellOf(record).method))].map(methodNamed);
@@ -57,13 +66,16 @@ function tableOf(dataset: DatasetName, shape: BenchmarkShape, records: readonly 
   const bare = methods.map((method) => {
     const own = records.filter((record) => cellOf(record).method === method.name);
     const inColumn = (column: string): CellRecord[] =>
-      own.filter((record) => settingName(cellOf(record).setting) === column);
+      own
+        .filter((record) => settingName(cellOf(record).setting) === column)
+        .sort((a, b) => cellOf(a).seed - cellOf(b).seed);
     const entries = columns.flatMap((column) => {
       const values = inColumn(column).flatMap((record) =>
-        record.ok ? [record.result.metrics[shape.main]!] : [],
+        record.ok ? (record.result.metrics[metric] ?? []) : [],
       );
       const setting = settings.get(column);
-      const published = setting && method.published && publishedNumber(dataset, setting, method.published);
+      const published =
+        setting && method.published && publishedNumber(dataset, metric, setting, method.published);
       return values.length === 0 ? [] : [[column, { values, ...statistics(values), published }] as const];
     });
     const failures = columns.flatMap((column) =>
@@ -82,14 +94,14 @@ function tableOf(dataset: DatasetName, shape: BenchmarkShape, records: readonly 
     const ranks = [...ranked.values()].flatMap(({ rank }) => rank ?? []);
     return { method, entries: ranked, failures, meanRank: ranks.length === 0 ? undefined : mean(ranks) };
   });
-  return { dataset, shape, settings: [...settings.values()], rows };
+  return { ...head, settings: [...settings.values()], rows };
 }
 
 export function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-function statistics(values: readonly number[]): { mean: number; deviation: number | undefined } {
+export function statistics(values: readonly number[]): { mean: number; deviation: number | undefined } {
   const center = mean(values);
   if (values.length < 2) return { mean: center, deviation: undefined };
   const squares = values.reduce((sum, value) => sum + (value - center) ** 2, 0);
@@ -98,6 +110,9 @@ function statistics(values: readonly number[]): { mean: number; deviation: numbe
 
 export interface Gain {
   readonly dataset: DatasetName;
+  readonly metric: string;
+  /** The metric's, as its table has it. */
+  readonly title: string;
   readonly setting: string;
   readonly method: Method;
   readonly base: Method;
@@ -121,24 +136,28 @@ export function gainsOf(
         cell.dataset === like.cell.dataset &&
         settingName(cell.setting) === settingName(like.cell.setting),
     );
-  const groups = new Map<string, { like: CellResult; base: string; differences: number[] }>();
+  const groups = new Map<string, Omit<Gain, "mean" | "deviation"> & { differences: number[] }>();
   for (const result of results) {
-    const { method, dataset, setting } = result.cell;
-    const base = method === "ownership" ? "fedavg" : method.split("+")[0]!;
-    const other = base === method ? undefined : find(result, base);
+    const { dataset, setting } = result.cell;
+    const method = methodNamed(result.cell.method);
+    const other = method.base === undefined ? undefined : find(result, method.base);
     if (other === undefined) continue;
-    const { main } = shapeOf(dataset);
-    const key = `${dataset} ${settingName(setting)} ${method}`;
-    const group = groups.get(key) ?? { like: result, base, differences: [] };
-    group.differences.push(result.metrics[main]! - other.metrics[main]!);
-    groups.set(key, group);
+    for (const { metric, title } of shapeOf(dataset).tables) {
+      const [value, base] = [result.metrics[metric], other.metrics[metric]];
+      if (value === undefined || base === undefined) continue;
+      const key = `${dataset} ${metric} ${settingName(setting)} ${method.name}`;
+      const group = groups.get(key) ?? {
+        dataset,
+        metric,
+        title,
+        setting: settingName(setting),
+        method,
+        base: methodNamed(other.cell.method),
+        differences: [],
+      };
+      group.differences.push(value - base);
+      groups.set(key, group);
+    }
   }
-  return [...groups.values()].map(({ like, base, differences }) => ({
-    dataset: like.cell.dataset,
-    setting: settingName(like.cell.setting),
-    method: methodNamed(like.cell.method),
-    base: methodNamed(base),
-    differences,
-    ...statistics(differences),
-  }));
+  return [...groups.values()].map((group) => ({ ...group, ...statistics(group.differences) }));
 }

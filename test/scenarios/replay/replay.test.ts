@@ -8,13 +8,20 @@ import { makeStandin } from "../../../data/standins/make.ts";
 import { memes } from "../../../data/standins/memes.ts";
 import { openBenchmarkDataset } from "../../../scenarios/replay/benchmark-data.ts";
 import { type Cell, cellId } from "../../../scenarios/replay/cell.ts";
+import { type CellRunner, runnerHere } from "../../../scenarios/replay/cell-runner.ts";
 import { profileNamed, type ReplayProfile } from "../../../scenarios/replay/profiles.ts";
-import { type ReplayOptions, replay } from "../../../scenarios/replay/replay.ts";
+import {
+  type Jobs,
+  prepareReplay,
+  type Replayed,
+  type ReplayOptions,
+  replay,
+} from "../../../scenarios/replay/replay.ts";
 import { writeReport } from "../../../scenarios/replay/report/write.ts";
 import { type CellRecord, readCell, writeCell } from "../../../scenarios/replay/result-files.ts";
 import { requireRoom, roomFor } from "../../../scenarios/replay/room.ts";
 import type { Trainer } from "../../../training/trainer.ts";
-import { createToyTrainer } from "../../toy-trainer.ts";
+import { createToyTrainer, TOY_BASE } from "../../toy-trainer.ts";
 
 /** Sixty drawn memes and a few rounds of toy training take a second or two; a busy machine needs more. */
 const TIMEOUT_MS = 120_000;
@@ -54,21 +61,35 @@ beforeAll(async () => {
 
 const plenty = { memoryBytes: 2 ** 40, diskBytes: 2 ** 40 };
 
-function options(out: string, more: Partial<ReplayOptions> = {}): ReplayOptions {
-  return {
+/** What a test may change of a replay by toy trainers in this thread. */
+type Change = Partial<ReplayOptions & Jobs> & { readonly trainer?: () => Trainer };
+
+async function replayToy(
+  out: string,
+  { trainer = createToyTrainer, ...more }: Change = {},
+): Promise<Replayed> {
+  const options: ReplayOptions = {
     profile,
     cells: undefined,
     out,
     data,
     model,
-    trainer: createToyTrainer(),
-    device: "cpu",
-    log: silentLog,
+    baseHash: TOY_BASE,
+    jobs: 1,
     retry: false,
     free: plenty,
-    onCell: () => {},
     ...more,
   };
+  const prepared = await prepareReplay(options);
+  const openRunner = async (): Promise<CellRunner> =>
+    runnerHere({ data: prepared.data, model, device: "cpu", trainer: trainer(), log: silentLog });
+  return replay(options, prepared, {
+    jobs: options.jobs,
+    openRunner,
+    log: silentLog,
+    onCell: () => {},
+    ...more,
+  });
 }
 
 /** The numbers of a replay, without the seconds that they took. */
@@ -79,18 +100,16 @@ function numbers(records: readonly CellRecord[]): unknown {
 }
 
 /** Ids of the cells that ran, and those that were kept. */
-async function ran(out: string, more: Partial<ReplayOptions> = {}) {
+async function ran(out: string, more: Change = {}) {
   const fresh: string[] = [];
   const kept: string[] = [];
-  const { records } = await replay(
-    options(out, {
-      ...more,
-      onCell(record, progress) {
-        const id = cellId(record.ok ? record.result.cell : record.cell);
-        (progress.fresh ? fresh : kept).push(id);
-      },
-    }),
-  );
+  const { records } = await replayToy(out, {
+    ...more,
+    onCell(record, progress) {
+      const id = cellId(record.ok ? record.result.cell : record.cell);
+      (progress.fresh ? fresh : kept).push(id);
+    },
+  });
   return { fresh, kept, records };
 }
 
@@ -124,7 +143,7 @@ describe("a replay", () => {
       const stop = (): void => {
         if (++done === 2) throw new Error("killed");
       };
-      await expect(replay(options(out, { onCell: stop }))).rejects.toThrow("killed");
+      await expect(replayToy(out, { onCell: stop })).rejects.toThrow("killed");
       // What a process killed while it wrote the third cell leaves behind.
       const half = join(out, "cells", `${cellId(cells[2]!)}.json.part`);
       mkdirSync(dirname(half), { recursive: true });
@@ -133,6 +152,45 @@ describe("a replay", () => {
       expect(again.kept).toEqual(cells.slice(0, 2).map(cellId));
       expect(again.fresh).toEqual(cells.slice(2).map(cellId));
       expect(numbers(again.records)).toEqual(numbers(whole.records));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "gives the same numbers however many jobs share the cells, in the order of the profile",
+    async () => {
+      const one = await ran(temporary());
+      const many = await ran(temporary(), { jobs: 3 });
+      expect(many.records.map((record) => record.ok && cellId(record.result.cell))).toEqual(
+        cells.map(cellId),
+      );
+      expect(numbers(many.records)).toEqual(numbers(one.records));
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    "opens another runner where one is lost, and records the cell that went with it",
+    async () => {
+      let opened = 0;
+      const out = temporary();
+      const openRunner = async (): Promise<CellRunner> => {
+        const number = ++opened;
+        const own = runnerHere({ data, model, device: "cpu", trainer: createToyTrainer(), log: silentLog });
+        let lost = false;
+        return {
+          ...own,
+          lost: () => lost,
+          async run(cell, protocol) {
+            lost = number === 1 && cell.method === "local";
+            if (lost) throw new Error("its process ended");
+            return own.run(cell, protocol);
+          },
+        };
+      };
+      const { records } = await ran(out, { openRunner });
+      expect(records.map(({ ok }) => ok)).toEqual([true, false, true, true]);
+      expect(opened).toBe(2);
     },
     TIMEOUT_MS,
   );
@@ -148,7 +206,7 @@ describe("a replay", () => {
         },
       };
       const out = temporary();
-      const first = await ran(out, { trainer: broken });
+      const first = await ran(out, { trainer: () => broken });
       expect(first.records.map(({ ok }) => ok)).toEqual([true, false, false, false]);
       expect(first.records[1]).toMatchObject({ ok: false, reason: "out of magic" });
       expect((await ran(out)).fresh).toEqual([]);
@@ -166,8 +224,7 @@ describe("a replay", () => {
       const only = { cells: "**/zero-shot" };
       await ran(out, only);
       expect((await ran(out, only)).fresh).toEqual([]);
-      const other = createToyTrainer({ baseHash: "8".repeat(64) });
-      expect((await ran(out, { ...only, trainer: other })).fresh).toHaveLength(1);
+      expect((await ran(out, { ...only, baseHash: "8".repeat(64) })).fresh).toHaveLength(1);
       const few = { ...memes, sizes: { ...memes.sizes, quick: { train: 160, test: 40 } } };
       const elsewhere = temporary();
       await makeStandin(few, elsewhere, { profile: "quick", seed: 2 });
@@ -181,8 +238,16 @@ describe("a replay", () => {
     "ends with a report in four files, whose pictures need nothing from anywhere either",
     async () => {
       const out = temporary();
-      const replayed = await replay(options(out, { cells: "**/fedavg" }));
-      const facts = { profile, replayed, model: "toy", baseModel: "7".repeat(64), drawn: false };
+      const replayed = await replayToy(out, { cells: "**/fedavg" });
+      const facts = {
+        profile,
+        replayed,
+        model: "toy",
+        baseModel: TOY_BASE,
+        drawn: false,
+        jobs: 1,
+        threads: 1,
+      };
       await writeReport(out, { ...facts, command: "fedloom replay fedmllm", version: "0" });
       const read = (name: string): string => readFileSync(join(out, name), "utf8");
       const html = read("report.html");
@@ -198,7 +263,7 @@ describe("a replay", () => {
 
   test("refuses data that is not there, and says of a dataset that is absent which file it wants", async () => {
     const out = temporary();
-    await expect(replay(options(out, { data: join(out, "none") }))).rejects.toThrow(/no such directory/);
+    await expect(replayToy(out, { data: join(out, "none") })).rejects.toThrow(/no such directory/);
     const { records } = await ran(out, { data: temporary(), cells: "**/zero-shot" });
     expect(records[0]).toMatchObject({ ok: false, reason: expect.stringContaining("hateful_memes") });
   });
@@ -206,7 +271,7 @@ describe("a replay", () => {
   test("with too little memory or disk is refused before anything is drawn, with both numbers", async () => {
     const out = temporary();
     const free = { memoryBytes: 100 * 2 ** 20, diskBytes: 3 * 2 ** 20 };
-    const refusal = replay(options(out, { data: undefined, free }));
+    const refusal = replayToy(out, { data: undefined, free });
     await expect(refusal).rejects.toThrow(
       expect.objectContaining({
         code: "F6024",
@@ -221,7 +286,7 @@ describe("a replay", () => {
 
 test("the room grows with weights, cells and stand-ins", async () => {
   const of = (name: string, drawn: boolean, count = 10) =>
-    roomFor({ profile: profileNamed(name), cells: count, model, drawn });
+    roomFor({ profile: profileNamed(name), cells: count, model, drawn, jobs: 1 });
   const [small, large, given, more] = [
     await of("quick", true),
     await of("full", true),

@@ -116,13 +116,14 @@ describe("gains", () => {
     const records = [
       ...[60, 62, 70].map((value, seed) => finished({ method: "fedavg", value, seed })),
       ...[61, 66].map((value, seed) => finished({ method: "fedavg+prompt", value, seed })),
-      finished({ method: "ownership", value: 58 }),
+      finished({ method: "fedavg-wide", value: 60 }),
+      finished({ method: "ownership", value: 58 }), // masks want the encoder's tensors: beside FedAvg that has them
       finished({ method: "fedyogi+both", value: 90 }), // without its plain form there is nothing to compare with
     ];
     const gains = gainsOf(records, shapeOf);
     expect(gains.map(({ method, base, differences }) => [method.name, base.name, differences])).toEqual([
       ["fedavg+prompt", "fedavg", [1, 4]],
-      ["ownership", "fedavg", [-2]],
+      ["ownership", "fedavg-wide", [-2]],
     ]);
     expect(gains[0]!.mean).toBe(2.5);
     expect(gains[0]!.deviation).toBeCloseTo(Math.sqrt(4.5), 12); // (1.5² + 1.5²) / 1
@@ -173,16 +174,16 @@ describe("the written report", () => {
     baseModel: "b".repeat(64),
     drawn: true,
     command: "fedloom replay fedmllm --cells 'a&b'",
+    jobs: 2,
+    threads: 1,
     version: "1.2.3",
   };
   const tables = tablesOf(records, shapeOf);
   const gains = gainsOf(records, shapeOf);
-  const html = htmlReport(
-    facts,
-    tables,
-    gains,
-    new Map([["hateful-memes missing-0.5", "<svg id='drawn'></svg>"]]),
-  );
+  const html = htmlReport(facts, tables, gains, {
+    fairness: [],
+    partitions: new Map([["hateful-memes", ["<svg id='drawn'></svg>"]]]),
+  });
   const markdown = markdownReport(facts, tables, gains);
 
   test("HTML needs nothing from anywhere: no script, no file, no address", () => {
@@ -217,10 +218,12 @@ describe("the written report", () => {
   });
 
   test("both show our number beside the published one, the best in bold, and the baseline in every column", () => {
-    expect(html).toContain('<td class="best">66.6 [75.1]</td>');
+    expect(html).toContain('<td class="best">66.6 <small>[75.1]</small></td>');
     expect(markdown).toContain("| FedYogi | 66.6 [75.1] | 1.0 |");
     expect(markdown).toContain("| Zero-shot | 51.3 |");
-    expect(markdown).toContain("| hateful-memes | missing-0.5 | FedAvg, prompt strategy | +3.0 | 1 |");
+    expect(markdown).toContain(
+      "| FedAvg, prompt strategy | FedAvg | hateful-memes | missing-0.5 | AUC of the answers | +3.0 | 1 |  |",
+    );
   });
 
   test("both name failed cells with the reason, on one line and as text", () => {
@@ -235,7 +238,7 @@ describe("the written report", () => {
     for (const text of [html, markdown]) expect(text).toContain("0123abcd");
     expect(markdown).toContain("fedloom replay fedmllm --cells 'a&b'");
     expect(html).toContain("--cells 'a&amp;b'");
-    expect(html.match(/<polyline/g)).toHaveLength(3); // three federated methods that finished
+    expect(html.match(/<polyline/g)).toHaveLength(4); // two rules, and the strategy beside its rule
     expect(html).toContain("<svg id='drawn'></svg>");
   });
 });

@@ -67,6 +67,11 @@ describe("raw prompts have the ids of the reference", () => {
   });
 });
 
+test("an answer that ends at once is no text", async () => {
+  const { tokenizer } = await open("bert-tiny-classifier");
+  expect(tokenizer.decode([])).toBe("");
+});
+
 describe("conversations", () => {
   let model: TextModel;
   beforeAll(async () => {

@@ -1,0 +1,86 @@
+/** How long a replay will take: measured before it starts, and told while it runs. */
+import { type Cell, cellId } from "../../scenarios/replay/cell.ts";
+import type { CellRunner } from "../../scenarios/replay/cell-runner.ts";
+import { methodNamed } from "../../scenarios/replay/methods.ts";
+import { secondsOf, workOf } from "../../scenarios/replay/pace.ts";
+import type { Protocol } from "../../scenarios/replay/profiles.ts";
+import { type Column, table } from "../table.ts";
+
+type Protocols = Readonly<Record<Cell["dataset"], Protocol>>;
+
+export interface Estimate {
+  readonly data: { readonly cells: number; readonly seconds: number; readonly jobs: number };
+  readonly lines: readonly string[];
+}
+
+/** Times a few steps and a scoring of each dataset in one process, and multiplies. */
+export async function estimateOf(
+  pending: readonly Cell[],
+  protocols: Protocols,
+  jobs: number,
+  openRunner: () => Promise<CellRunner>,
+): Promise<Estimate> {
+  const runner = await openRunner();
+  const rows: string[][] = [];
+  let seconds = 0;
+  try {
+    for (const dataset of new Set(pending.map((cell) => cell.dataset))) {
+      const own = pending.filter((cell) => cell.dataset === dataset);
+      const pace = await runner.pace(dataset, protocols[dataset]);
+      const total = own.reduce((sum, cell) => sum + secondsOf(work(cell, protocols), pace), 0);
+      seconds += total;
+      const { stepSeconds, evaluationSeconds } = pace;
+      rows.push([dataset, String(own.length), shown(stepSeconds), shown(evaluationSeconds), duration(total)]);
+    }
+  } finally {
+    await runner.close();
+  }
+  const wall = seconds / Math.min(jobs, pending.length);
+  return {
+    data: { cells: pending.length, seconds: wall, jobs },
+    lines: [
+      ...table(COLUMNS, rows),
+      `About ${duration(wall)} for ${pending.length} cells, ${jobs} at a time, if each is as fast as one alone.`,
+    ],
+  };
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: "dataset" },
+  { title: "cells", align: "right" },
+  { title: "a step", align: "right" },
+  { title: "scoring the test set", align: "right" },
+  { title: "one after the other", align: "right" },
+];
+
+const work = (cell: Cell, protocols: Protocols) => workOf(methodNamed(cell.method), protocols[cell.dataset]);
+
+/** A scoring of the test set in steps, where nothing was measured: about right for a hundred rows. */
+const SCORING_STEPS = 4;
+
+/** @returns told of each cell that ran, gives the seconds that are left, by the steps that the cells so far took */
+export function countdown(pending: readonly Cell[], protocols: Protocols): (finished: Cell) => number {
+  const weigh = (cell: Cell): number =>
+    secondsOf(work(cell, protocols), { stepSeconds: 1, evaluationSeconds: SCORING_STEPS });
+  const weights = new Map(pending.map((cell) => [cellId(cell), weigh(cell)]));
+  const all = [...weights.values()].reduce((sum, weight) => sum + weight, 0);
+  const startedMs = performance.now();
+  let done = 0;
+  return (finished) => {
+    done += weights.get(cellId(finished)) ?? 0;
+    weights.delete(cellId(finished));
+    const elapsed = (performance.now() - startedMs) / 1000;
+    // What other jobs have begun is not counted as done: an estimate from above.
+    return weights.size === 0 ? 0 : (elapsed / done) * (all - done);
+  };
+}
+
+function shown(seconds: number): string {
+  return seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+}
