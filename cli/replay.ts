@@ -57,7 +57,8 @@ export function registerReplay(cli: Cli): void {
     .option("--estimate", "measure a step and a scoring, print how long it will take, and run nothing")
     .option("--list", "print the names of the cells and run none")
     .action(async (_: string, options: ReplayOptions) => {
-      const profile = profileNamed(options.profile);
+      const named = profileNamed(options.profile);
+      const profile = options.model === undefined ? named : { ...named, protocols: named.forLargeModels };
       const output = cli.output(options);
       if (options.list) {
         const names = selectCells(profile.cells, options.cells).map(cellId);

@@ -2,11 +2,9 @@
 import { type Cell, cellId } from "../../scenarios/replay/cell.ts";
 import type { CellRunner } from "../../scenarios/replay/cell-runner.ts";
 import { methodNamed } from "../../scenarios/replay/methods.ts";
-import { secondsOf, workOf } from "../../scenarios/replay/pace.ts";
-import type { Protocol } from "../../scenarios/replay/profiles.ts";
+import { secondsOf } from "../../scenarios/replay/pace.ts";
+import type { Protocols } from "../../scenarios/replay/profiles.ts";
 import { type Column, table } from "../table.ts";
-
-type Protocols = Readonly<Record<Cell["dataset"], Protocol>>;
 
 export interface Estimate {
   readonly data: { readonly cells: number; readonly seconds: number; readonly jobs: number };
@@ -27,7 +25,10 @@ export async function estimateOf(
     for (const dataset of new Set(pending.map((cell) => cell.dataset))) {
       const own = pending.filter((cell) => cell.dataset === dataset);
       const pace = await runner.pace(dataset, protocols[dataset]);
-      const total = own.reduce((sum, cell) => sum + secondsOf(work(cell, protocols), pace), 0);
+      const total = own.reduce(
+        (sum, { method }) => sum + secondsOf(methodNamed(method), protocols[dataset], pace),
+        0,
+      );
       seconds += total;
       const { stepSeconds, evaluationSeconds } = pace;
       rows.push([dataset, String(own.length), shown(stepSeconds), shown(evaluationSeconds), duration(total)]);
@@ -53,15 +54,13 @@ const COLUMNS: readonly Column[] = [
   { title: "one after the other", align: "right" },
 ];
 
-const work = (cell: Cell, protocols: Protocols) => workOf(methodNamed(cell.method), protocols[cell.dataset]);
-
-/** A scoring of the test set in steps, where nothing was measured: about right for a hundred rows. */
-const SCORING_STEPS = 4;
+/** Where nothing was measured: in steps, about right for the embedded model and two hundred test rows. */
+const NOMINAL = { stepSeconds: 1, evaluationSeconds: 6, epochSteps: 20 };
 
 /** @returns told of each cell that ran, gives the seconds that are left, by the steps that the cells so far took */
 export function countdown(pending: readonly Cell[], protocols: Protocols): (finished: Cell) => number {
-  const weigh = (cell: Cell): number =>
-    secondsOf(work(cell, protocols), { stepSeconds: 1, evaluationSeconds: SCORING_STEPS });
+  const weigh = ({ method, dataset }: Cell): number =>
+    secondsOf(methodNamed(method), protocols[dataset], NOMINAL);
   const weights = new Map(pending.map((cell) => [cellId(cell), weigh(cell)]));
   const all = [...weights.values()].reduce((sum, weight) => sum + weight, 0);
   const startedMs = performance.now();

@@ -1,9 +1,8 @@
 /** How long cells take: what one is made of, and what a step and a scored example take on this machine. */
-import { trainingOptions } from "../../config/training.ts";
 import { firstAdapter } from "../fleet/model-work.ts";
 import { type Method, methodNamed } from "./methods.ts";
 import type { Protocol } from "./profiles.ts";
-import { type CellTools, configOf, evaluatedRounds, predictions } from "./run-cell.ts";
+import { type CellTools, configOf, epochStepsOf, evaluatedRounds, predictions } from "./run-cell.ts";
 
 export interface CellWork {
   /** Optimizer steps. */
@@ -12,9 +11,10 @@ export interface CellWork {
   readonly evaluations: number;
 }
 
-export function workOf({ kind, oneShot }: Method, protocol: Protocol): CellWork {
+/** @param epochSteps what a protocol's "epoch" is in steps */
+export function workOf({ kind, oneShot }: Method, protocol: Protocol, epochSteps: number): CellWork {
   const { rounds, perRound, localSteps, clients, lastRounds } = protocol;
-  const steps = rounds * perRound * localSteps;
+  const steps = rounds * perRound * (localSteps === "epoch" ? epochSteps : localSteps);
   switch (kind) {
     case "zero-shot":
       return { steps: 0, evaluations: 1 };
@@ -34,10 +34,14 @@ export interface Pace {
   readonly stepSeconds: number;
   /** Of the whole test set, scored once. */
   readonly evaluationSeconds: number;
+  /** Steps of a client that goes once through its examples, on average. */
+  readonly epochSteps: number;
 }
 
-export const secondsOf = ({ steps, evaluations }: CellWork, pace: Pace): number =>
-  steps * pace.stepSeconds + evaluations * pace.evaluationSeconds;
+export function secondsOf(method: Method, protocol: Protocol, pace: Pace): number {
+  const { steps, evaluations } = workOf(method, protocol, pace.epochSteps);
+  return steps * pace.stepSeconds + evaluations * pace.evaluationSeconds;
+}
 
 /** Steps timed after one that opens sessions. */
 const STEPS = 3;
@@ -54,7 +58,7 @@ export async function measurePace(tools: CellTools): Promise<Pace> {
   const test = dataset.test("standard");
   const some = test.slice(0, EXAMPLES);
   const steps = (count: number) => {
-    const options = trainingOptions.parse({ ...config.training, max_steps: count });
+    const options = { ...config.training, max_steps: count };
     return trainer.train({ adapter, options, seed: "pace" }, train, {});
   };
   const timed = async (work: () => Promise<unknown>): Promise<number> => {
@@ -66,5 +70,9 @@ export async function measurePace(tools: CellTools): Promise<Pace> {
   const stepSeconds = (await timed(() => steps(STEPS))) / STEPS;
   await predictions(trainer, adapter, some);
   const scored = await timed(() => predictions(trainer, adapter, some));
-  return { stepSeconds, evaluationSeconds: (scored / some.length) * test.length };
+  return {
+    stepSeconds,
+    evaluationSeconds: (scored / some.length) * test.length,
+    epochSteps: epochStepsOf(tools),
+  };
 }

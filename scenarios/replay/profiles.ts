@@ -2,8 +2,10 @@
  * What a replay runs, in three sizes. Everything here is the frozen part of the benchmark: its hash stands in the
  * report, and numbers of reports with the same hash may be compared.
  */
+import type { z } from "zod";
 import { FedloomError } from "../../base/errors.ts";
 import { canonicalJson, sha256 } from "../../base/hash.ts";
+import type { trainingOptions } from "../../config/training.ts";
 import type { Profile as StandinProfile } from "../../data/standins/standin.ts";
 import { type DatasetName, SCENARIO_NAMES, scenarioNamed } from "../fedmllm/scenario.ts";
 import { type Cell, cellId, type Setting } from "./cell.ts";
@@ -14,10 +16,15 @@ export interface Protocol {
   readonly rounds: number;
   readonly perRound: number;
   readonly clients: number;
-  /** Optimizer steps of a client in a round. */
-  readonly localSteps: number;
+  /** Optimizer steps of a client in a round; "epoch": once through its examples. */
+  readonly localSteps: number | "epoch";
+  /** Rows of an optimizer step. */
   readonly batch: number;
+  /** Rows that run at a time; the batch where absent. */
+  readonly microBatch?: number;
   readonly learningRate: number;
+  /** Further training options that differ from the defaults. */
+  readonly training?: Readonly<Partial<z.input<typeof trainingOptions>>>;
   readonly adapter: { readonly rank: number; readonly alpha: number; readonly targets: readonly string[] };
   /** Test examples scored at most, in the order of the files. */
   readonly testLimit: number;
@@ -30,9 +37,13 @@ export interface ReplayProfile {
   readonly about: string;
   readonly data: StandinProfile;
   readonly seeds: readonly number[];
-  readonly protocols: Readonly<Record<DatasetName, Protocol>>;
+  readonly protocols: Protocols;
+  /** In place of `protocols` for a model that is not the embedded one: pretrained models want small steps. */
+  readonly forLargeModels: Protocols;
   readonly cells: readonly Cell[];
 }
+
+export type Protocols = Readonly<Record<DatasetName, Protocol>>;
 
 const ALL_SETTINGS: readonly Setting[] = SCENARIO_NAMES.flatMap((scenario) =>
   scenarioNamed(scenario).level.published.map((level) => ({ scenario, level })),
@@ -70,17 +81,48 @@ const shared = {
 } as const;
 
 /** Tuned on a few aligned cells by FedAvg alone, and equal for all methods of a dataset. */
-const SMALL: Readonly<Record<DatasetName, Protocol>> = {
+const SMALL: Protocols = {
   "hateful-memes": { ...shared, rounds: 12, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 200 },
   "crisis-mmd": { ...shared, rounds: 16, localSteps: 8, batch: 8, learningRate: 5e-3, testLimit: 200 },
   medical: { ...shared, rounds: 10, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 150 },
 };
 /** The published numbers of rounds; ten steps a round stand in for an epoch of ten clients' data. */
-const LARGE: Readonly<Record<DatasetName, Protocol>> = {
+const LONG: Protocols = {
   "hateful-memes": { ...SMALL["hateful-memes"], rounds: 25, localSteps: 10, testLimit: 1000, lastRounds: 5 },
   "crisis-mmd": { ...SMALL["crisis-mmd"], rounds: 40, localSteps: 10, testLimit: 955, lastRounds: 5 },
   medical: { ...SMALL.medical, rounds: 50, localSteps: 10, testLimit: 1061, lastRounds: 5 },
 };
+
+const each = (change: (protocol: Protocol) => Protocol, of: Protocols): Protocols => ({
+  "hateful-memes": change(of["hateful-memes"]),
+  "crisis-mmd": change(of["crisis-mmd"]),
+  medical: change(of.medical),
+});
+/** As the benchmark trained: one epoch a round, four rows a step, one at a time. */
+const PUBLISHED = each(
+  (protocol) => ({
+    ...protocol,
+    adapter: { ...protocol.adapter, alpha: 8 },
+    localSteps: "epoch",
+    batch: 4,
+    microBatch: 1,
+    learningRate: 2e-5,
+    training: { lr_scheduler_type: "cosine", warmup_ratio: 0.01, weight_decay: 0.1, max_length: 2048 },
+  }),
+  LONG,
+);
+/** Few steps, so larger ones than published: to see that data and model work, and which way things lean. */
+const SHORT = each(
+  (protocol) => ({
+    ...protocol,
+    batch: 4,
+    microBatch: 1,
+    learningRate: 2e-4,
+    training: { max_length: 2048 },
+    testLimit: 100,
+  }),
+  SMALL,
+);
 
 const DATASETS: readonly DatasetName[] = ["hateful-memes", "crisis-mmd", "medical"];
 const BASELINES = ["zero-shot", "local", "centralized"];
@@ -105,6 +147,7 @@ export const PROFILES: readonly ReplayProfile[] = [
     data: "quick",
     seeds: [0],
     protocols: SMALL,
+    forLargeModels: SHORT,
     cells: onlyOnce([
       ...cellsOf(
         ["hateful-memes"],
@@ -124,6 +167,7 @@ export const PROFILES: readonly ReplayProfile[] = [
     data: "standard",
     seeds: [0, 1, 2],
     protocols: SMALL,
+    forLargeModels: SHORT,
     cells: onlyOnce([
       ...cellsOf(["hateful-memes"], [], PROOF, [0, 1, 2]),
       ...cellsOf(["hateful-memes"], LACKING, STRATEGIES, [0, 1, 2]),
@@ -139,7 +183,8 @@ export const PROFILES: readonly ReplayProfile[] = [
     about: "the published numbers of rounds, all methods with and without the two strategies, three seeds",
     data: "full",
     seeds: [0, 1, 2],
-    protocols: LARGE,
+    protocols: LONG,
+    forLargeModels: PUBLISHED,
     cells: onlyOnce([
       ...cellsOf(["hateful-memes"], [], PROOF, [0, 1, 2]),
       ...cellsOf(

@@ -5,7 +5,6 @@ import { FedloomError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Shard } from "../../client/inventory.ts";
 import { type RunConfig, runConfig } from "../../config/run.ts";
-import { trainingOptions } from "../../config/training.ts";
 import { type Example, MODALITIES } from "../../data/example.ts";
 import { withKept } from "../../data/prompts/index.ts";
 import type { PromptForm } from "../../data/prompts/multiple-choice.ts";
@@ -82,6 +81,22 @@ function measure(cell: Cell, method: Method, tools: CellTools): Promise<Measured
   }
 }
 
+/** Steps of a client that goes once through its examples, on average. */
+export function epochStepsOf({ dataset, protocol: { clients, batch } }: Work): number {
+  return Math.ceil(dataset.train.length / clients / batch);
+}
+
+/** Optimizer steps of all clients of a federated run together. */
+function allStepsOf(tools: Work): number {
+  const { rounds, perRound, localSteps } = tools.protocol;
+  return rounds * perRound * (localSteps === "epoch" ? epochStepsOf(tools) : localSteps);
+}
+
+type Work = {
+  readonly protocol: Protocol;
+  readonly dataset: { readonly train: { readonly length: number } };
+};
+
 const NOTHING_SENT = { curve: [], bytesUp: 0, bytesDown: 0 } as const;
 
 async function zeroShot(tools: CellTools): Promise<Measured> {
@@ -90,18 +105,16 @@ async function zeroShot(tools: CellTools): Promise<Measured> {
 
 /** As many optimizer steps as all clients of a federated run take together. */
 async function centralized(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
-  const { rounds, perRound, localSteps } = tools.protocol;
   const { keep = MODALITIES } = method;
   const train = tools.dataset.train.map((example) => withKept(example, keep, promptOf(method)));
   const shard: Shard = { train, heldOut: [] };
-  const adapter = await trainAlone(cell, method, shard, rounds * perRound * localSteps, tools);
+  const adapter = await trainAlone(cell, method, shard, allStepsOf(tools), tools);
   return { metrics: await evaluate(adapter, method, tools), ...NOTHING_SENT };
 }
 
 /** Every client as many steps as its share of a federated run. */
 async function local(cell: Cell, method: Method, tools: CellTools): Promise<Measured> {
-  const { rounds, perRound, localSteps, clients } = tools.protocol;
-  const steps = Math.ceil((rounds * perRound * localSteps) / clients);
+  const steps = Math.ceil(allStepsOf(tools) / tools.protocol.clients);
   const all: Record<string, number>[] = [];
   for (const { shard } of tools.dataset.clients(tools.dataset.plan(cell.setting!))) {
     const adapter = await trainAlone(cell, method, shard, steps, tools);
@@ -155,15 +168,12 @@ export function evaluatedRounds(rounds: number, last: number): ReadonlySet<numbe
   );
 }
 
-export function configOf(
-  cell: Cell,
-  method: Method,
-  { protocol, model }: Pick<CellTools, "protocol" | "model">,
-): RunConfig {
-  const { clients, adapter, batch, learningRate } = protocol;
+export function configOf(cell: Cell, method: Method, tools: Work & Pick<CellTools, "model">): RunConfig {
+  const { protocol, model } = tools;
+  const { clients, adapter, batch, microBatch = batch, learningRate, localSteps } = protocol;
   const rounds = method.oneShot ? 1 : protocol.rounds;
   const perRound = method.oneShot ? clients : protocol.perRound;
-  const allSteps = protocol.rounds * protocol.perRound * protocol.localSteps;
+  const steps = method.oneShot ? Math.ceil(allStepsOf(tools) / clients) : localSteps;
   return runConfig.parse({
     name: cellId(cell)
       .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
@@ -179,8 +189,10 @@ export function configOf(
     cohort: { perRound, quorum: perRound },
     training: {
       learning_rate: learningRate,
-      max_steps: method.oneShot ? Math.ceil(allSteps / clients) : protocol.localSteps,
-      per_device_train_batch_size: batch,
+      ...(steps !== "epoch" && { max_steps: steps }),
+      per_device_train_batch_size: microBatch,
+      gradient_accumulation_steps: Math.ceil(batch / microBatch),
+      ...protocol.training,
     },
     evaluation: { data: "-", every: 1, metrics: [] },
     diagnostics: false, // the report shows none
@@ -197,7 +209,7 @@ async function trainAlone(
 ): Promise<Adapter> {
   const config = configOf(cell, method, tools);
   const adapter = await firstAdapter(tools.trainer, config);
-  const options = trainingOptions.parse({ ...config.training, max_steps: steps });
+  const options = { ...config.training, max_steps: steps };
   const { train } = shard.worded?.(promptOf(method)) ?? shard;
   const result = await tools.trainer.train({ adapter, options, seed: cellId(cell) }, train, {});
   return result.adapter;

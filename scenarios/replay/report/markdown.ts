@@ -61,7 +61,7 @@ export function protocolRows({ profile, replayed }: ReportFacts): (readonly [str
         protocol;
       return [
         name,
-        `${rounds} rounds, ${perRound} of ${clients} clients, ${localSteps} steps of ${batch} rows, AdamW ${learningRate}, afresh in every round; LoRA rank ${adapter.rank}, alpha ${adapter.alpha}, ${adapter.targets.join(" ")}; ${testLimit} test rows, mean of the last ${lastRounds} rounds`,
+        `${rounds} rounds, ${perRound} of ${clients} clients, ${localSteps === "epoch" ? "an epoch in steps" : `${localSteps} steps`} of ${batch} rows, AdamW ${learningRate}, afresh in every round; LoRA rank ${adapter.rank}, alpha ${adapter.alpha}, ${adapter.targets.join(" ")}; ${testLimit} test rows, mean of the last ${lastRounds} rounds`,
       ] as const;
     }),
     ["data", replayed.dataHashes.map((hash) => hash.slice(0, 12)).join(" ")],

@@ -75,7 +75,8 @@ test("the standard profile has all thirty cells of the table: 12 + 12 settings, 
   expect(counts).toEqual([12, 12, 6]);
 });
 
-describe.each(PROFILES)("the profile $name", ({ cells, seeds, protocols }) => {
+describe.each(PROFILES)("the profile $name", (profile) => {
+  const { cells, seeds } = profile;
   test("has each cell once, with methods that exist, seeds that it names and the three baselines", () => {
     expect(new Set(cells.map(cellId)).size).toBe(cells.length);
     for (const { method, seed } of cells) {
@@ -87,17 +88,28 @@ describe.each(PROFILES)("the profile $name", ({ cells, seeds, protocols }) => {
     }
   });
 
-  test("gives every cell a run configuration that parses, with the cohort's size within the clients", () => {
-    const once = new Map(cells.map((cell) => [`${cell.dataset} ${cell.method}`, cell]));
-    for (const cell of once.values()) {
-      const protocol = protocols[cell.dataset];
-      const config = configOf(cell, methodNamed(cell.method), { protocol, model: "m" });
-      expect(config.cohort.perRound).toBeLessThanOrEqual(protocol.clients);
-      expect(config.rounds * config.cohort.perRound * config.training.max_steps).toBeGreaterThanOrEqual(
-        protocol.rounds * protocol.perRound * protocol.localSteps,
-      );
-    }
-  });
+  test.each(["protocols", "forLargeModels"] as const)(
+    "gives every cell a run configuration that parses, with all the protocol's steps (%s)",
+    (which) => {
+      const once = new Map(profile.cells.map((cell) => [`${cell.dataset} ${cell.method}`, cell]));
+      for (const cell of once.values()) {
+        const protocol = profile[which][cell.dataset];
+        const dataset = { train: { length: 1000 } };
+        const method = methodNamed(cell.method);
+        const { cohort, rounds, training } = configOf(cell, method, { protocol, model: "m", dataset });
+        expect(cohort.perRound).toBeLessThanOrEqual(protocol.clients);
+        const { per_device_train_batch_size: rows, gradient_accumulation_steps: times } = training;
+        expect(rows * times).toBe(protocol.batch);
+        // An epoch of a client that has a tenth of 1,000 rows.
+        const epoch = Math.ceil(100 / protocol.batch);
+        const local = training.max_steps === -1 ? epoch * training.num_train_epochs : training.max_steps;
+        const wanted = protocol.localSteps === "epoch" ? epoch : protocol.localSteps;
+        expect(rounds * cohort.perRound * local).toBeGreaterThanOrEqual(
+          protocol.rounds * protocol.perRound * wanted,
+        );
+      }
+    },
+  );
 });
 
 test("an unknown profile or method is refused with the known ones", () => {
