@@ -13,7 +13,7 @@ export async function openCellProcess(options: ProcessOptions): Promise<CellRunn
   const path = fileURLToPath(new URL(`./cell-process${extname(import.meta.url)}`, import.meta.url));
   const child = fork(path, {
     serialization: "advanced", // JSON would make null of numbers that are not finite
-    execArgv: [...process.execArgv, "--disable-warning=ExperimentalWarning"],
+    execArgv: ["--disable-warning=ExperimentalWarning"],
   });
   const lost = (): boolean => child.exitCode !== null || child.signalCode !== null || !child.connected;
   const runner: CellRunner = {

@@ -1,8 +1,8 @@
 /** Results of cells gathered into tables: a row a method, a column a setting, mean and deviation over seeds. */
-import type { DatasetName } from "../../fedmllm/scenario.ts";
+import { type DatasetName, SCENARIO_NAMES, scenarioNamed } from "../../fedmllm/scenario.ts";
 import type { BenchmarkShape } from "../benchmark-data.ts";
 import { type Cell, type Setting, settingName } from "../cell.ts";
-import { type Method, methodNamed } from "../methods.ts";
+import { METHODS, type Method, methodNamed } from "../methods.ts";
 import { publishedNumber } from "../published-numbers.ts";
 import type { CellRecord } from "../result-files.ts";
 import type { CellResult } from "../run-cell.ts";
@@ -61,7 +61,8 @@ function tableOf(
   const { dataset, metric } = head;
   const settings = new Map<string, Setting>();
   for (const { setting } of records.map(cellOf)) if (setting) settings.set(settingName(setting), setting);
-  const methods = [...new Set(records.map((record) => cellOf(record).method))].map(methodNamed);
+  const names = new Set(records.map((record) => cellOf(record).method));
+  const methods = METHODS.filter(({ name }) => names.has(name));
   const columns = ["all", ...settings.keys()];
   const bare = methods.map((method) => {
     const own = records.filter((record) => cellOf(record).method === method.name);
@@ -94,7 +95,14 @@ function tableOf(
     const ranks = [...ranked.values()].flatMap(({ rank }) => rank ?? []);
     return { method, entries: ranked, failures, meanRank: ranks.length === 0 ? undefined : mean(ranks) };
   });
-  return { ...head, settings: [...settings.values()], rows };
+  return { ...head, settings: [...settings.values()].sort(bySeverity), rows };
+}
+
+/** Scenarios as the benchmark numbers them, levels as it publishes them. */
+function bySeverity(a: Setting, b: Setting): number {
+  const place = ({ scenario, level }: Setting): number =>
+    100 * SCENARIO_NAMES.indexOf(scenario) + scenarioNamed(scenario).level.published.indexOf(level);
+  return place(a) - place(b);
 }
 
 export function mean(values: readonly number[]): number {
