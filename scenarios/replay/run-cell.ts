@@ -134,6 +134,7 @@ async function federated(cell: Cell, method: Method, tools: CellTools): Promise<
     device: tools.device,
     log: tools.log,
     clients: tools.dataset.clients(tools.dataset.plan(cell.setting!)),
+    batching: false, // how many clients fit into memory must not show in a cell's last bits
     async evaluate(adapter) {
       round++;
       if (!wanted.has(round)) return {};
