@@ -114,11 +114,11 @@ export function registerReplay(cli: Cli): void {
       });
       const failed = replayed.records.filter(({ ok }) => !ok).length;
       const files = REPORT_FILES.map((name) => join(out, name));
-      output.result("replay/1", { frozen: replayed.frozen, cells: replayed.records.length, failed, files }, [
-        "",
-        `${replayed.records.length - failed} cells finished, ${failed} failed`,
-        ...files,
-      ]);
+      output.result(
+        "replay/1",
+        { frozen: Object.fromEntries(replayed.frozen), cells: replayed.records.length, failed, files },
+        ["", `${replayed.records.length - failed} cells finished, ${failed} failed`, ...files],
+      );
       if (failed > 0) cli.exitCode = 8;
     });
 }

@@ -1,6 +1,6 @@
 /**
- * What a replay runs, in three sizes. Everything here is the frozen part of the benchmark: its hash stands in the
- * report, and numbers of reports with the same hash may be compared.
+ * What a replay runs, in three sizes. A dataset's protocol, its data and the model are the frozen part of the benchmark:
+ * their hash stands in the report, and numbers of reports with the same hash may be compared.
  */
 import type { z } from "zod";
 import { FedloomError } from "../../base/errors.ts";
@@ -215,8 +215,18 @@ export function profileNamed(name: string): ReplayProfile {
   });
 }
 
-/** SHA-256 of all that decides a number but the machine: profile, protocols, methods of its cells. */
-export function frozenHash({ data, protocols, cells }: ReplayProfile, dataHashes: readonly string[]): string {
-  const methods = [...new Set(cells.map(({ method }) => method))].sort().map(methodNamed);
-  return sha256(canonicalJson({ data, protocols, cells, methods, dataHashes }));
+/** SHA-256 of all that decides the numbers of a dataset but method and machine: protocol, data, model. */
+export function frozenHash(
+  dataset: DatasetName,
+  protocol: Protocol,
+  dataHashes: readonly string[],
+  baseHash: string,
+): string {
+  return sha256(canonicalJson({ dataset, protocol, dataHashes, baseHash }));
+}
+
+/** The same with what the method changes: a finished cell of another hash is not this cell's. */
+export function cellHash(frozen: string, name: string): string {
+  const { title: _, base: __, published: ___, ...method } = methodNamed(name);
+  return sha256(canonicalJson({ frozen, method }));
 }

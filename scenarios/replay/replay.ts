@@ -8,10 +8,11 @@ import { FedloomError, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { STANDINS } from "../../data/standins/index.ts";
 import { makeStandin } from "../../data/standins/make.ts";
-import { openBenchmarkDataset } from "./benchmark-data.ts";
+import { DATASET_NAMES, type DatasetName } from "../fedmllm/scenario.ts";
+import { openBenchmarkDataset, shapeOf } from "./benchmark-data.ts";
 import { type Cell, cellId, selectCells } from "./cell.ts";
 import type { CellRunner } from "./cell-runner.ts";
-import { frozenHash, type ReplayProfile } from "./profiles.ts";
+import { cellHash, frozenHash, type ReplayProfile } from "./profiles.ts";
 import { type CellRecord, readCell, writeCell } from "./result-files.ts";
 import { freeRoom, type Room, requireRoom, roomFor } from "./room.ts";
 import type { CellResult } from "./run-cell.ts";
@@ -35,8 +36,8 @@ export interface ReplayOptions {
 
 /** What is on disk before the first cell runs. */
 export interface PreparedReplay {
-  readonly frozen: string;
-  readonly dataHashes: readonly string[];
+  /** Hash of each dataset's frozen section. */
+  readonly frozen: ReadonlyMap<DatasetName, string>;
   /** Folder of the datasets. */
   readonly data: string;
   readonly cells: readonly Cell[];
@@ -54,15 +55,23 @@ export async function prepareReplay(options: ReplayOptions): Promise<PreparedRep
   const wanted = await roomFor({ profile, cells: cells.length, model, drawn, jobs });
   requireRoom(wanted, options.free ?? freeRoom(out));
   const { data, hashes } = await prepareData(options);
-  const frozen = frozenHash(profile, [...hashes, options.baseHash]);
+  const frozen = new Map(
+    [...hashes].map(([name, own]) => [
+      name,
+      frozenHash(name, profile.protocols[name], own, options.baseHash),
+    ]),
+  );
   const kept = new Map<string, CellRecord>();
   for (const cell of cells) {
-    const known = readCell(out, cell, frozen);
+    const known = readCell(out, cell, hashOf(cell, frozen));
     if (known !== undefined && (known.ok || !options.retry)) kept.set(cellId(cell), known);
   }
   const pending = cells.filter((cell) => !kept.has(cellId(cell)));
-  return { frozen, dataHashes: hashes, data, cells, kept, pending };
+  return { frozen, data, cells, kept, pending };
 }
+
+const hashOf = ({ dataset, method }: Cell, frozen: PreparedReplay["frozen"]): string =>
+  cellHash(frozen.get(dataset) ?? "", method);
 
 export interface Jobs {
   readonly jobs: number;
@@ -75,7 +84,7 @@ export interface Jobs {
   ) => void;
 }
 
-export interface Replayed extends Pick<PreparedReplay, "frozen" | "dataHashes" | "data"> {
+export interface Replayed extends Pick<PreparedReplay, "frozen" | "data"> {
   /** In the order of the profile's cells, whoever was done first. */
   readonly records: readonly CellRecord[];
 }
@@ -83,7 +92,7 @@ export interface Replayed extends Pick<PreparedReplay, "frozen" | "dataHashes" |
 /** Runs what is pending; a cell that fails is recorded with its reason, and the others go on. */
 export async function replay(
   { profile, out }: Pick<ReplayOptions, "profile" | "out">,
-  { frozen, dataHashes, data, cells, kept, pending }: PreparedReplay,
+  { frozen, data, cells, kept, pending }: PreparedReplay,
   jobs: Jobs,
 ): Promise<Replayed> {
   const records = new Map(kept);
@@ -92,12 +101,12 @@ export async function replay(
     jobs.onCell(record, { done: ++done, all: cells.length, fresh });
   for (const record of kept.values()) tell(record, false);
   await runAll(pending, profile, jobs, (cell, outcome) => {
-    const record: CellRecord = { ...outcome, frozen };
+    const record: CellRecord = { ...outcome, frozen: hashOf(cell, frozen) };
     writeCell(out, cell, record);
     records.set(cellId(cell), record);
     tell(record, true);
   });
-  return { frozen, dataHashes, data, records: cells.map((cell) => records.get(cellId(cell))!) };
+  return { frozen, data, records: cells.map((cell) => records.get(cellId(cell))!) };
 }
 
 type Outcome =
@@ -148,34 +157,37 @@ async function attempt(
 /** Seed of the stand-ins: part of the frozen section. */
 const DATA_SEED = 42;
 
+type DataHashes = ReadonlyMap<DatasetName, readonly string[]>;
+
 async function prepareData({
   data,
   out,
   profile,
-}: ReplayOptions): Promise<{ data: string; hashes: string[] }> {
+}: ReplayOptions): Promise<{ data: string; hashes: DataHashes }> {
   if (data !== undefined) {
     if (existsSync(data)) return { data, hashes: await openAll(data, profile) };
     throw new FedloomError("F2002", `Cannot replay on "${data}": no such directory`, { data });
   }
   const made = join(out, "data");
-  const hashes: string[] = [];
+  const hashes = new Map<DatasetName, string[]>();
   // Drawn again on every start: a few seconds, and nothing half-written can stay behind.
   for (const standin of STANDINS) {
-    hashes.push((await makeStandin(standin, made, { profile: profile.data, seed: DATA_SEED })).sha256);
+    const { sha256 } = await makeStandin(standin, made, { profile: profile.data, seed: DATA_SEED });
+    const name = DATASET_NAMES.find((known) => standin.folder.startsWith(shapeOf(known).folder))!;
+    hashes.set(name, [...(hashes.get(name) ?? []), sha256]);
   }
   return { data: made, hashes };
 }
 
 /** Hashes of the profile's datasets in a directory; one that cannot be opened counts as absent, and its cells say why. */
-async function openAll(data: string, { cells, protocols }: ReplayProfile): Promise<string[]> {
-  const names = [...new Set(cells.map(({ dataset }) => dataset))].sort();
-  const hashes: string[] = [];
-  for (const name of names) {
+async function openAll(data: string, { cells, protocols }: ReplayProfile): Promise<DataHashes> {
+  const hashes = new Map<DatasetName, string[]>();
+  for (const name of new Set(cells.map(({ dataset }) => dataset))) {
     try {
-      hashes.push((await openBenchmarkDataset(name, data, protocols[name].testLimit)).sha256);
+      hashes.set(name, [(await openBenchmarkDataset(name, data, protocols[name].testLimit)).sha256]);
     } catch (error) {
       if (!(error instanceof FedloomError)) throw error;
-      hashes.push("absent");
+      hashes.set(name, ["absent"]);
     }
   }
   return hashes;

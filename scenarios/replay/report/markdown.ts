@@ -1,5 +1,7 @@
 /** The report as Markdown: tables that read well as text. */
+import type { DatasetName } from "../../fedmllm/scenario.ts";
 import { settingName } from "../cell.ts";
+import type { Protocol } from "../profiles.ts";
 import { environment, type ReportFacts } from "./facts.ts";
 import { type Statement, statements } from "./statements.ts";
 import type { DatasetTable, Entry, Gain } from "./tables.ts";
@@ -55,18 +57,20 @@ export function protocolRows({ profile, replayed }: ReportFacts): (readonly [str
     profile.cells.some(({ dataset }) => dataset === name),
   );
   return [
-    ["hash", replayed.frozen],
-    ...used.map(([name, protocol]) => {
-      const { rounds, perRound, clients, localSteps, batch, learningRate, adapter, testLimit, lastRounds } =
-        protocol;
-      return [
-        name,
-        `${rounds} rounds, ${perRound} of ${clients} clients, ${localSteps === "epoch" ? "an epoch in steps" : `${localSteps} steps`} of ${batch} rows, AdamW ${learningRate}, afresh in every round; LoRA rank ${adapter.rank}, alpha ${adapter.alpha}, ${adapter.targets.join(" ")}; ${testLimit} test rows, mean of the last ${lastRounds} rounds`,
-      ] as const;
-    }),
-    ["data", replayed.dataHashes.map((hash) => hash.slice(0, 12)).join(" ")],
+    ...used.flatMap(([name, protocol]): [string, string][] => [
+      [`${name}, hash`, replayed.frozen.get(name as DatasetName) ?? ""], // as: a protocol's key
+      [`${name}, protocol`, protocolText(protocol)],
+    ]),
     ["server rules", SERVER_NOTE],
   ];
+}
+
+function protocolText(protocol: Protocol): string {
+  const { rounds, perRound, clients, localSteps, batch, learningRate, adapter, testLimit, lastRounds } =
+    protocol;
+  const steps = localSteps === "epoch" ? "an epoch in steps" : `${localSteps} steps`;
+  const lora = `LoRA rank ${adapter.rank}, alpha ${adapter.alpha}, ${adapter.targets.join(" ")}`;
+  return `${rounds} rounds, ${perRound} of ${clients} clients, ${steps} of ${batch} rows, AdamW ${learningRate}, afresh in every round; ${lora}; at most ${testLimit} test rows, mean of the last ${lastRounds} rounds`;
 }
 
 /** The published server settings suit another scale. */

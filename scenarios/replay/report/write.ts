@@ -24,7 +24,7 @@ export async function writeReport(out: string, facts: ReportFacts): Promise<void
   write("report.md", markdownReport(facts, tables, gains));
   write("report.csv", csvReport(records));
   const { profile, command, version, baseModel } = facts;
-  const head = { profile: profile.name, frozen, version, baseModel, command };
+  const head = { profile: profile.name, frozen: Object.fromEntries(frozen), version, baseModel, command };
   write("report.json", `${JSON.stringify({ ...head, records }, null, 1)}\n`);
 }
 

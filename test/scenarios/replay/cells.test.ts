@@ -3,10 +3,11 @@ import { DATASET_NAMES } from "../../../scenarios/fedmllm/scenario.ts";
 import { type Cell, cellId, selectCells, settingName } from "../../../scenarios/replay/cell.ts";
 import { METHODS, methodNamed } from "../../../scenarios/replay/methods.ts";
 import {
+  cellHash,
   frozenHash,
   PROFILES,
+  type Protocol,
   profileNamed,
-  type ReplayProfile,
 } from "../../../scenarios/replay/profiles.ts";
 import { publishedNumber } from "../../../scenarios/replay/published-numbers.ts";
 import { configOf, evaluatedRounds } from "../../../scenarios/replay/run-cell.ts";
@@ -145,34 +146,36 @@ test("where the source gives no number there is none", () => {
 });
 
 describe("the frozen section's hash", () => {
-  const profile = profileNamed("quick");
-  const hash = frozenHash(profile, ["data", "model"]);
-  const protocol = profile.protocols["hateful-memes"];
-  const withProtocol = (change: object): ReplayProfile => ({
-    ...profile,
-    protocols: { ...profile.protocols, "hateful-memes": { ...protocol, ...change } },
-  });
+  const protocol = profileNamed("quick").protocols["hateful-memes"];
+  const hash = frozenHash("hateful-memes", protocol, ["data"], "model");
 
   test.each([
-    ["a protocol", withProtocol({ rounds: 9 })],
-    ["an adapter's rank", withProtocol({ adapter: { ...protocol.adapter, rank: 4 } })],
-    ["the cells", { ...profile, cells: profile.cells.slice(1) }],
-    ["the size of the data", { ...profile, data: "full" }],
-  ] as const)("changes with %s", (_, changed) => {
-    expect(frozenHash(changed, ["data", "model"])).not.toBe(hash);
+    ["a protocol", frozenHash("hateful-memes", { ...protocol, rounds: 9 }, ["data"], "model")],
+    [
+      "an adapter's rank",
+      frozenHash(
+        "hateful-memes",
+        { ...protocol, adapter: { ...protocol.adapter, rank: 4 } },
+        ["data"],
+        "model",
+      ),
+    ],
+    ["the dataset", frozenHash("crisis-mmd", protocol, ["data"], "model")],
+    ["the data", frozenHash("hateful-memes", protocol, ["other"], "model")],
+    ["the model", frozenHash("hateful-memes", protocol, ["data"], "other")],
+    ["which is which", frozenHash("hateful-memes", protocol, ["model"], "data")],
+  ])("changes with %s", (_, changed) => {
+    expect(changed).not.toBe(hash);
   });
 
-  test("changes with data and model, and with which is which", () => {
-    expect(frozenHash(profile, ["other", "model"])).not.toBe(hash);
-    expect(frozenHash(profile, ["model", "data"])).not.toBe(hash);
+  test("does not change with the order of keys", () => {
+    const turned = Object.fromEntries(Object.entries(protocol).reverse()) as unknown as Protocol; // forgets the keys' names
+    expect(frozenHash("hateful-memes", turned, ["data"], "model")).toBe(hash);
   });
 
-  test("does not change with words, nor with the order of keys", () => {
-    const turned = Object.fromEntries(Object.entries(protocol).reverse());
-    const reordered = withProtocol({});
-    const protocols = Object.fromEntries(
-      Object.entries({ ...reordered.protocols, "hateful-memes": turned }).reverse(),
-    ) as ReplayProfile["protocols"]; // Object.fromEntries forgets the keys' names
-    expect(frozenHash({ ...profile, protocols, about: "other words" }, ["data", "model"])).toBe(hash);
+  test("with the method's part is another for every method that trains otherwise", () => {
+    const hashes = METHODS.map(({ name }) => cellHash(hash, name));
+    expect(new Set(hashes).size).toBe(METHODS.length);
+    expect(hashes).not.toContain(cellHash("another", "fedavg"));
   });
 });

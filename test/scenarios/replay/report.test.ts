@@ -169,7 +169,7 @@ describe("the written report", () => {
   ];
   const facts: ReportFacts = {
     profile: profileNamed("quick"),
-    replayed: { frozen: "0123abcd", dataHashes: [], records, data: "d" },
+    replayed: { frozen: new Map([["hateful-memes", "0123abcd"]]), records, data: "d" },
     model: "<model>",
     baseModel: "b".repeat(64),
     drawn: true,
