@@ -1,9 +1,10 @@
 /** How long a replay will take: measured before it starts, and told while it runs. */
+import { FedloomError } from "../../base/errors.ts";
 import { type Cell, cellId } from "../../scenarios/replay/cell.ts";
 import type { CellRunner } from "../../scenarios/replay/cell-runner.ts";
 import { methodNamed } from "../../scenarios/replay/methods.ts";
-import { secondsOf } from "../../scenarios/replay/pace.ts";
-import type { Protocols } from "../../scenarios/replay/profiles.ts";
+import { type Pace, secondsOf } from "../../scenarios/replay/pace.ts";
+import type { Protocol, Protocols } from "../../scenarios/replay/profiles.ts";
 import { type Column, table } from "../table.ts";
 
 export interface Estimate {
@@ -21,29 +22,46 @@ export async function estimateOf(
   const runner = await openRunner();
   const rows: string[][] = [];
   let seconds = 0;
+  let cells = 0;
   try {
     for (const dataset of new Set(pending.map((cell) => cell.dataset))) {
       const own = pending.filter((cell) => cell.dataset === dataset);
-      const pace = await runner.pace(dataset, protocols[dataset]);
+      const pace = await paceIn(runner, dataset, protocols[dataset]);
+      if (pace === undefined) continue;
       const total = own.reduce(
         (sum, { method }) => sum + secondsOf(methodNamed(method), protocols[dataset], pace),
         0,
       );
       seconds += total;
+      cells += own.length;
       const { stepSeconds, evaluationSeconds } = pace;
       rows.push([dataset, String(own.length), shown(stepSeconds), shown(evaluationSeconds), duration(total)]);
     }
   } finally {
     await runner.close();
   }
-  const wall = seconds / Math.min(jobs, pending.length);
+  const wall = seconds / Math.max(1, Math.min(jobs, cells));
   return {
-    data: { cells: pending.length, seconds: wall, jobs },
+    data: { cells, seconds: wall, jobs },
     lines: [
       ...table(COLUMNS, rows),
-      `About ${duration(wall)} for ${pending.length} cells, ${jobs} at a time, if each is as fast as one alone.`,
+      `About ${duration(wall)} for ${cells} cells, ${jobs} at a time, if each is as fast as one alone.`,
     ],
   };
+}
+
+/** Undefined where the dataset or the model will not do: its cells will say why. */
+async function paceIn(
+  runner: CellRunner,
+  dataset: Cell["dataset"],
+  protocol: Protocol,
+): Promise<Pace | undefined> {
+  try {
+    return await runner.pace(dataset, protocol);
+  } catch (error) {
+    if (error instanceof FedloomError && error.code !== "F6025") return undefined;
+    throw error;
+  }
 }
 
 const COLUMNS: readonly Column[] = [

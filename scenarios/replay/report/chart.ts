@@ -12,9 +12,10 @@ const LEFT = 34;
 const RIGHT = 12;
 const TOP = 30;
 const BOTTOM = 34;
-/** Of a legend's line, and of its column. */
 const LEGEND_LINE = 17;
-const LEGEND_COLUMN = 196;
+/** Where a legend's second column begins, and the longest name in letters that leaves room for one. */
+const LEGEND_COLUMN = 206;
+const SHORT_NAME = 27;
 /** Colors of the style; lines beyond them begin again with other dashes. */
 export const LINE_COLORS = 8;
 const DASHES = ["", "7 3", "2 3"];
@@ -54,7 +55,8 @@ export function chart(
   const grain = high - low > 60 ? 20 : 10;
   const ticks = Array.from({ length: Math.floor((high - low) / grain) + 1 }, (_, i) => low + grain * i);
   const marked = [...new Set(lines.flatMap(({ points }) => points.map(({ round }) => round)))];
-  const total = HEIGHT + LEGEND_LINE * Math.ceil(lines.length / 2) + 6;
+  const columns = lines.every(({ title: name }) => name.length <= SHORT_NAME) ? 2 : 1;
+  const total = HEIGHT + LEGEND_LINE * Math.ceil(lines.length / columns) + 6;
   return [
     `<svg viewBox="0 0 ${WIDTH} ${total}" role="img" aria-label="${escaped(title)}">`,
     `<text class="title" x="4" y="16">${escaped(title)}</text>`,
@@ -63,7 +65,7 @@ export function chart(
         `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(tick)}" y2="${y(tick)}"/>${text(LEFT - 6, y(tick) + 4, "end", String(tick))}`,
     ),
     ...withRoom(marked, x).map((round) => text(x(round), HEIGHT - BOTTOM + 15, "middle", String(round))),
-    text(LEFT - 6, HEIGHT - BOTTOM + 15, "end", "round"),
+    text(0, HEIGHT - BOTTOM + 15, "start", "round"),
     baseline === undefined ? "" : baselineOf(baseline.name, y(baseline.value)),
     ...lines.map(({ points }, i) => {
       const path = points.map(({ round, value }) => `${x(round).toFixed(1)},${y(value).toFixed(1)}`);
@@ -71,8 +73,8 @@ export function chart(
       return `<polyline class="line c${i % LINE_COLORS}"${dash(i)} points="${path.join(" ")}"/>${marks.join("")}`;
     }),
     ...lines.map(({ title: name }, i) => {
-      const left = 4 + (i % 2) * LEGEND_COLUMN;
-      const top = HEIGHT + LEGEND_LINE * Math.floor(i / 2) + 6;
+      const left = 4 + (i % columns) * LEGEND_COLUMN;
+      const top = HEIGHT + LEGEND_LINE * Math.floor(i / columns) + 6;
       const sample = `<line class="line c${i % LINE_COLORS}"${dash(i)} x1="${left}" x2="${left + 26}" y1="${top}" y2="${top}"/>`;
       return sample + mark(i, left + 13, top) + text(left + 32, top + 4, "start", name);
     }),
@@ -85,7 +87,7 @@ function withRoom(rounds: readonly number[], x: (round: number) => number): numb
   const kept: number[] = [];
   for (const round of [...rounds].sort((a, b) => b - a)) {
     const next = kept.at(-1);
-    if (next === undefined || x(next) - x(round) >= 20) kept.push(round);
+    if (next === undefined || (x(next) - x(round) >= 20 && x(round) >= LEFT + 12)) kept.push(round);
   }
   return kept;
 }

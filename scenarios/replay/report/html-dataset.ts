@@ -33,6 +33,11 @@ function resultTable({ settings, rows }: DatasetTable): string {
 }
 
 function resultRow({ method, entries, failures, meanRank }: TableRow, columns: readonly string[]): string {
+  const everywhere = entries.get("all");
+  if (everywhere !== undefined && columns[0] !== "all" && failures.size === 0) {
+    const { value } = cellParts(everywhere);
+    return `<tr class="${method.kind}"><th>${escaped(method.title)}</th><td class="span" colspan="${columns.length + 1}">${value}, whatever the setting</td></tr>`;
+  }
   const cells = columns.map((column) => {
     const failure = failures.get(column);
     const entry = entries.get(column) ?? entries.get("all");
@@ -75,8 +80,8 @@ function curves({ settings, metric, rows }: DatasetTable, results: readonly Cell
 function fairnessSection(all: readonly Fairness[]): string {
   if (all.length === 0) return "";
   return `<details><summary>Fairness: recall by client and class, and what each client can expect</summary>
-<p class="legend">Rows of clients: the recall of the client's own adapter (local only), and in brackets how much of its data the class is. Rows of methods: the global adapter's recall. "Worst client" is the least that a client can expect, its own share of each class times the recall of that class.</p>
-${all.map(heatTable).join("\n")}</details>`;
+<p class="legend">Rows of clients: the recall of the client's own adapter (local only), and in brackets how much of its data the class is. Rows of methods: the global adapter's recall. What a client can expect is the recall of each class times the share of its own data that the class is: for its own adapter, and for a global one from the worst to the best client.</p>
+<div class="heats">${all.map(heatTable).join("\n")}</div></details>`;
 }
 
 function heatTable({ setting, classes, shares, own, global }: Fairness): string {
@@ -92,11 +97,11 @@ function heatTable({ setting, classes, shares, own, global }: Fairness): string 
     const [least, most] = [Math.min(...expected), Math.max(...expected)].map((value) => value.toFixed(0));
     return `<tr><th>${escaped(method.title)}</th>${recalls.map((value) => heat(value, "")).join("")}<td>${least} to ${most}</td></tr>`;
   });
-  return `<h3>${escaped(setting)}</h3><div class="wide"><table><thead><tr><th></th>${classes
+  return `<div class="wide"><h3>${escaped(setting)}</h3><table><thead><tr><th></th>${classes
     .map((name) => `<th>${escaped(name)}</th>`)
     .join(
       "",
-    )}<th>worst to best client expects</th></tr></thead><tbody>${clients.join("")}${methods.join("")}</tbody></table></div>`;
+    )}<th>a client expects</th></tr></thead><tbody>${clients.join("")}${methods.join("")}</tbody></table></div>`;
 }
 
 function heat(value: number | undefined, after: string): string {

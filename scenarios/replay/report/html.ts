@@ -66,10 +66,14 @@ const pair = ([name, value]: readonly [string, string]): string =>
 function statementSection({ title, about, columns, rows }: Statement): string {
   const head = columns.map((column) => `<th>${escaped(column)}</th>`).join("");
   const body = rows.map(
-    ([first, ...rest]) =>
-      `<tr><th>${escaped(first!)}</th>${rest.map((cell) => `<td>${escaped(cell)}</td>`).join("")}</tr>`,
+    ([first, ...rest]) => `<tr><th>${escaped(first!)}</th>${rest.map(cellOf).join("")}</tr>`,
   );
   return `<h2>${escaped(title)}</h2><p class="legend">${escaped(about)}</p><div class="wide"><table><thead><tr>${head}</tr></thead><tbody>${body.join("")}</tbody></table></div>`;
+}
+
+/** Words to the left, numbers to the right. */
+function cellOf(text: string): string {
+  return `<td${/^[-+\d]|^$/.test(text) ? "" : ' class="word"'}>${escaped(text)}</td>`;
 }
 
 function failureSection(tables: readonly DatasetTable[]): string {

@@ -11,7 +11,8 @@ export interface Statement {
 
 /** Those that the cells allow. */
 export function statements(tables: readonly DatasetTable[], gains: readonly Gain[]): Statement[] {
-  return [multimodal(tables), costs(tables), strategies(tables, gains)].filter(({ rows }) => rows.length > 0);
+  const told = tables.filter((table) => table.told);
+  return [multimodal(told), costs(told), strategies(told, gains)].filter(({ rows }) => rows.length > 0);
 }
 
 function multimodal(tables: readonly DatasetTable[]): Statement {

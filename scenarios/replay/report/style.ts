@@ -28,10 +28,11 @@ thead th { color: var(--soft); font-weight: normal; vertical-align: bottom; }
 .wide th:first-child { position: sticky; left: 0; background: var(--paper); }
 tr.zero-shot, tr.local, tr.centralized, tr.zero-shot th:first-child, tr.local th:first-child, tr.centralized th:first-child { background: var(--band); }
 td.best { font-weight: 700; background: var(--best); }
+td.span, td.word { text-align: left; }
 td.failed { color: var(--soft); font-style: italic; }
 td small { color: var(--soft); font-size: 0.85em; }
 td.heat { background: color-mix(in srgb, var(--heat) calc(var(--of) * 0.55%), transparent); }
-.facts td, .words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 .legend, .note { color: var(--soft); }
 .note { border-left: 3px solid var(--rule); padding-left: 12px; }
@@ -45,6 +46,8 @@ svg .grid { stroke: var(--rule); stroke-width: 1; }
 svg .line { fill: none; stroke: var(--line); stroke-width: 2; }
 svg .mark { fill: var(--line); stroke: var(--paper); stroke-width: 0.8; }
 svg .baseline { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 3 3; }
+.heats { display: flex; flex-wrap: wrap; gap: 4px 32px; align-items: flex-start; }
+.heats .wide { max-width: 100%; }
 details { margin: 12px 0; }
 summary { cursor: pointer; color: var(--soft); }
 pre { background: var(--band); padding: 12px; overflow-x: auto; }

@@ -33,6 +33,8 @@ export interface DatasetTable {
   readonly title: string;
   /** Whether it is the number that the benchmark reports. */
   readonly main: boolean;
+  /** Whether statements speak of it. */
+  readonly told: boolean;
   readonly settings: readonly Setting[];
   readonly rows: readonly TableRow[];
 }
@@ -48,14 +50,14 @@ export function tablesOf(
     const shown = tables.filter(
       ({ metric }) => metric === main || own.some((record) => record.ok && metric in record.result.metrics),
     );
-    return shown.map(({ metric, title }) => tableOf({ dataset, metric, title, main: metric === main }, own));
+    return shown.map((table) => tableOf({ ...table, dataset, main: table.metric === main }, own));
   });
 }
 
 export const cellOf = (record: CellRecord): Cell => (record.ok ? record.result.cell : record.cell);
 
 function tableOf(
-  head: Pick<DatasetTable, "dataset" | "metric" | "title" | "main">,
+  head: Pick<DatasetTable, "dataset" | "metric" | "title" | "main" | "told">,
   records: readonly CellRecord[],
 ): DatasetTable {
   const { dataset, metric } = head;
@@ -130,7 +132,7 @@ export interface Gain {
   readonly deviation: number | undefined;
 }
 
-/** What each added strategy gives over the same rule without it, seed by seed. */
+/** What each added strategy gives over the same rule without it, seed by seed, in the metrics that statements speak of. */
 export function gainsOf(
   records: readonly CellRecord[],
   shapeOf: (dataset: DatasetName) => BenchmarkShape,
@@ -150,7 +152,7 @@ export function gainsOf(
     const method = methodNamed(result.cell.method);
     const other = method.base === undefined ? undefined : find(result, method.base);
     if (other === undefined) continue;
-    for (const { metric, title } of shapeOf(dataset).tables) {
+    for (const { metric, title } of shapeOf(dataset).tables.filter(({ told }) => told)) {
       const [value, base] = [result.metrics[metric], other.metrics[metric]];
       if (value === undefined || base === undefined) continue;
       const key = `${dataset} ${metric} ${settingName(setting)} ${method.name}`;
@@ -167,5 +169,7 @@ export function gainsOf(
       groups.set(key, group);
     }
   }
-  return [...groups.values()].map((group) => ({ ...group, ...statistics(group.differences) }));
+  return [...groups.values()]
+    .sort((a, b) => METHODS.indexOf(a.method) - METHODS.indexOf(b.method))
+    .map((group) => ({ ...group, ...statistics(group.differences) }));
 }
