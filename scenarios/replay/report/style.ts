@@ -21,7 +21,7 @@ h1 { margin: 0.2em 0; } h1 small, h2 small { color: var(--soft); font-weight: no
 h2 { margin: 2.2em 0 0.4em; border-top: 1px solid var(--rule); padding-top: 0.8em; }
 h3 { margin: 1.4em 0 0.3em; font-size: 1em; }
 p { max-width: 75ch; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums; font-size: 13px; }
 th, td { padding: 4px 9px; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
 tbody th, thead th:first-child { text-align: left; font-weight: normal; }
 thead th { color: var(--soft); font-weight: normal; vertical-align: bottom; }
@@ -51,5 +51,6 @@ svg .baseline { stroke: var(--soft); stroke-width: 1.5; stroke-dasharray: 3 3; }
 details { margin: 12px 0; }
 summary { cursor: pointer; color: var(--soft); }
 pre { background: var(--band); padding: 12px; overflow-x: auto; }
+@media (max-width: 640px) { main { padding: 12px 12px 40px; } .wide th:first-child { white-space: normal; width: 34vw; min-width: 34vw; } th, td { padding: 4px 6px; } }
 @media print { details { display: block; } }
 `;
