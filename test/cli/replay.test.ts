@@ -2,8 +2,6 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { makeStandin } from "../../data/standins/make.ts";
-import { memes } from "../../data/standins/memes.ts";
 import { fedloom, start } from "./process.ts";
 
 /** Stand-ins are drawn three times and three cells scored twice: a minute, and more on a busy machine. */
@@ -60,30 +58,6 @@ test(
     );
     const benchmark = await fedloom("replay", "fedmlm");
     expect(benchmark.stderr).toMatch(/fedmlm.*fedmllm/s);
-  },
-  TIMEOUT_MS,
-);
-
-test(
-  "with data and a model of one's own it says first how long it will take, and why cells cannot run",
-  async () => {
-    const [data, out] = [temporary(), temporary()];
-    const few = { ...memes, sizes: { ...memes.sizes, quick: { train: 160, test: 40 } } };
-    await makeStandin(few, data, { profile: "quick", seed: 1 });
-    const model = join(import.meta.dirname, "../golden/models/smolvlm-tiny");
-    const { code, stderr } = await fedloom(
-      ...["replay", "fedmllm", "--cells", "*/all/zero-shot", "--jobs", "1"],
-      ...["--data", data, "--model", model, "--out", out],
-    );
-    expect(code).toBe(8); // two of the three datasets are not there
-    expect(stderr).toMatch(/hateful-memes +1 +\d+(\.\d)? m?s .*\nAbout \d+ .* for 1 cells, 1 at a time/s);
-    expect(stderr).toMatch(/hateful-memes\/all\/zero-shot\/seed-0 {2}auc-hard \d/);
-    expect(stderr).toMatch(/crisis-mmd\/all\/zero-shot\/seed-0 {2}failed: .*crisis-mmd/);
-    const { records } = JSON.parse(readFileSync(join(out, "report.json"), "utf8"));
-    expect(records.map(({ ok }: { ok: boolean }) => ok)).toEqual([true, false, false]);
-    expect(readFileSync(join(out, "report.md"), "utf8")).toMatch(
-      /## Failed cells\n\n- crisis-mmd, all, Zero-shot: /,
-    );
   },
   TIMEOUT_MS,
 );
