@@ -19,7 +19,7 @@ beforeAll(async () => {
   for (const { name } of SITES)
     examples.set(name, (await openDataset(join(directory, name))).splits.get("train")!);
   examples.set("held-out", (await openDataset(join(directory, "held-out"))).splits.get("held-out")!);
-});
+}, 120_000); // hundreds of pictures, on a loaded machine
 
 test("two sites hold pictures with text, one text alone, one pictures alone", () => {
   const held = SITES.map(({ name }) => new Set(examples.get(name)!.map(modalitiesOf)));

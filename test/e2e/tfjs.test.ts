@@ -6,7 +6,7 @@ import { freePort } from "./federation.ts";
 import { type Child, startProcess, temporaryDirectory } from "./processes.ts";
 
 const PROGRAM = join(import.meta.dirname, "../../bin/fedloom.mjs");
-const MODEL = join(import.meta.dirname, "../../assets/models/smolvlm-tiny");
+const MODEL = join(import.meta.dirname, "../../assets/models/fedloom-nano");
 /** Three processes that train and evaluate on one thread each, several times over on a loaded machine. */
 const TIMEOUT_MS = 300_000;
 const SITES = ["harbor", "market"];

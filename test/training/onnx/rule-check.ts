@@ -254,7 +254,12 @@ async function open(
   wanted: readonly string[],
   runtime: Runtime = onnxRuntime,
 ): Promise<Session> {
-  const program = compile(graph, { kind, output: "all", wanted }, inputs, new Map());
+  const program = compile(
+    graph,
+    { kind, output: "all", wanted, kernels: runtime.kernels?.("cpu") ?? "standard" },
+    inputs,
+    new Map(),
+  );
   return runtime.open(program, optionsFor(graph));
 }
 

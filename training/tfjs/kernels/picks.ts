@@ -41,7 +41,11 @@ const refusesReduction = (call: Operation): string | undefined => {
 
 /** @param places [n, depth] */
 function put(tf: Tf, x: TfTensor, places: TfTensor, updates: TfTensor, call: Operation): TfTensor {
-  if (reductionOf(call) === "none") return tf.tensorScatterUpdate(x, places, updates);
+  if (reductionOf(call) === "none") {
+    // Not tensorScatterUpdate: in plain JavaScript it loses what no update reaches.
+    const reached = tf.scatterND(places, tf.onesLike(updates), x.shape);
+    return tf.where(tf.greater(reached, 0), tf.scatterND(places, updates, x.shape), x);
+  }
   const sum = tf.scatterND(places, updates, x.shape);
   const onto = call.inputs[0]!;
   const zero = onto.from?.op === "Expand" ? onto.from.inputs[0]!.weight : undefined;
