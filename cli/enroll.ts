@@ -4,14 +4,25 @@ import { type CoordinatorOption, coordinatorOption, Operator } from "./operator.
 import { table } from "./table.ts";
 
 type Options = CommonOptions & CoordinatorOption;
+type EnrollOptions = Options & { readonly minutes: number; readonly withdraw?: boolean };
 
 export function registerEnroll(cli: Cli): void {
   cli
     .command("enroll <site>", "Invite a site: prints a join token that works once.")
     .option("--minutes <n>", "how long the token counts", wholeNumber(1), 60)
+    .option("--withdraw", "take back the site's join tokens that nobody has used")
     .addOption(coordinatorOption())
-    .action(async (site: string, options: Options & { readonly minutes: number }) => {
-      const { name, token, minutes } = await new Operator(options.coordinator).invite(site, options.minutes);
+    .action(async (site: string, options: EnrollOptions) => {
+      const operator = new Operator(options.coordinator);
+      if (options.withdraw) {
+        const withdrawn = await operator.withdraw(site);
+        const tokens = withdrawn === 1 ? "1 join token" : `${withdrawn} join tokens`;
+        cli
+          .output(options)
+          .result("withdraw/1", { site, withdrawn }, [`Withdrew ${tokens} of site "${site}"`]);
+        return;
+      }
+      const { name, token, minutes } = await operator.invite(site, options.minutes);
       cli
         .output(options)
         .result("enroll/1", { site: name, token, minutes }, [

@@ -16,6 +16,7 @@ import {
   site,
   streamed,
   verification,
+  withdrawal,
 } from "../server/http/schema.ts";
 
 /** Where a coordinator answers operators unless it is told otherwise. */
@@ -119,6 +120,12 @@ export class Operator {
 
   async sites(): Promise<z.output<typeof site>[]> {
     return (await this.#json("GET", "/v1/sites", siteList)).sites;
+  }
+
+  /** @returns how many unused join tokens the site had */
+  async withdraw(name: string): Promise<number> {
+    const path = `/v1/sites/${encodeURIComponent(name)}/withdraw`;
+    return (await this.#json("POST", path, withdrawal, {})).withdrawn;
   }
 
   async revoke(name: string): Promise<void> {

@@ -125,4 +125,9 @@ export const coordinatorCodes = {
     meaning: "A request to the coordinator's HTTP interface shows no token that allows it.",
     remedy: "Send an operator's token in the Authorization header.",
   },
+  F4025: {
+    status: "not_found",
+    meaning: "The site has no join token that could be withdrawn.",
+    remedy: "See in fedloom audit whether it was used; keep a site that has joined out with fedloom revoke.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -17,6 +17,7 @@ import {
   tokenBody,
   verification,
   verifyBody,
+  withdrawal,
 } from "./schema.ts";
 
 interface Operation {
@@ -90,6 +91,12 @@ const OPERATIONS: readonly Operation[] = [
     summary: "A join token for a site.",
     body: inviteBody,
     answer: invitation,
+  },
+  {
+    method: "post",
+    path: "/v1/sites/{name}/withdraw",
+    summary: "Take back the join tokens of a site that nobody has used.",
+    answer: withdrawal,
   },
   {
     method: "post",

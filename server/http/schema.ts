@@ -45,6 +45,9 @@ export const inviteBody = z.strictObject({
 });
 export const invitation = z.object({ name: z.string(), token: z.string(), minutes: z.number() });
 
+/** POST /v1/sites/NAME/withdraw */
+export const withdrawal = z.object({ name: z.string(), withdrawn: z.number() });
+
 /** POST /v1/tokens: a bearer token for an operator or a viewer. */
 export const tokenBody = z.strictObject({
   name: z.string().regex(NAME),

@@ -17,6 +17,10 @@ export function addSites(app: OperatorApp, gate: Gate): void {
     const token = await gate.invite(name, minutes * 60_000, context.get("caller"));
     return context.json({ name, token, minutes }, 201);
   });
+  app.post("/v1/sites/:name/withdraw", async (context) => {
+    const name = context.req.param("name");
+    return context.json({ name, withdrawn: await gate.withdraw(name, context.get("caller")) });
+  });
   app.post("/v1/sites/:name/revoke", async (context) => {
     await gate.revoke(context.req.param("name"), context.get("caller"));
     return context.json({ sites: gate.sites() });
@@ -31,7 +35,14 @@ export function addSites(app: OperatorApp, gate: Gate): void {
 
 /** Says why none of it is there. */
 export function refuseSites(app: OperatorApp): void {
-  for (const path of ["/v1/sites", "/v1/sites/:name/revoke", "/v1/tokens", "/v1/audit"]) {
+  const paths = [
+    "/v1/sites",
+    "/v1/sites/:name/withdraw",
+    "/v1/sites/:name/revoke",
+    "/v1/tokens",
+    "/v1/audit",
+  ];
+  for (const path of paths) {
     app.all(path, (context) => {
       throw new FedloomError(
         "F4022",

@@ -68,6 +68,25 @@ export class Gate {
     return formatJoinToken({ name, fingerprint: this.authority.fingerprint, secret });
   }
 
+  /**
+   * Takes back the join tokens of a site that nobody has used yet.
+   *
+   * @returns how many there were
+   * @throws FedloomError F4025 where there is none: it was used, it expired, or the name is another one
+   */
+  async withdraw(name: string, by: string): Promise<number> {
+    const count = await this.registry.withdrawTokens(name, this.#clock.now());
+    if (count === 0) {
+      throw new FedloomError(
+        "F4025",
+        `Cannot withdraw a join token of site "${name.slice(0, 64)}": none is pending; keep a site that has joined out with "fedloom revoke"`,
+        { name },
+      );
+    }
+    await this.#note(by, `withdrew ${count} join ${count === 1 ? "token" : "tokens"} of site ${name}`);
+    return count;
+  }
+
   /** A bearer token for the operator's interface. */
   async admitOperator(
     name: string,
@@ -93,13 +112,15 @@ export class Gate {
     return { name: row.name, role: row.role };
   }
 
-  /** Keeps a site out from now on: its connection ends, its certificate stops counting. */
+  /** Keeps a site out from now on: its connection ends, its certificate and its unused join tokens stop counting. */
   async revoke(name: string, by: string): Promise<void> {
     const site = this.#sites.get(name);
     if (site === undefined) {
       throw new FedloomError("F4023", `Cannot revoke site "${name}": there is none of this name`, { name });
     }
-    await this.#put({ ...site, revokedAtMs: this.#clock.now() });
+    const now = this.#clock.now();
+    await this.registry.withdrawTokens(name, now);
+    await this.#put({ ...site, revokedAtMs: now });
     await this.#note(by, `revoked site ${name}`);
     this.#onRevoked(name);
   }

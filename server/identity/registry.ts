@@ -35,6 +35,8 @@ export interface Registry {
   token(hash: string): Promise<TokenRow | undefined>;
   /** Marks a token used. @returns false where it was used before: of two that come at once, one wins */
   useToken(hash: string, atMs: number): Promise<boolean>;
+  /** Takes back the unused tokens of a site that count at `nowMs`. @returns how many there were */
+  withdrawTokens(site: string, nowMs: number): Promise<number>;
   /** By name. */
   sites(): Promise<readonly Site[]>;
   site(name: string): Promise<Site | undefined>;

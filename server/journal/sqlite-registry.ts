@@ -9,6 +9,9 @@ export function createSqliteRegistry(db: DatabaseSync, write: (act: () => void) 
   const insertToken = db.prepare("INSERT INTO tokens (hash, role, name, expires_at_ms) VALUES (?, ?, ?, ?)");
   const selectToken = db.prepare("SELECT * FROM tokens WHERE hash = ?");
   const updateToken = db.prepare("UPDATE tokens SET used_at_ms = ? WHERE hash = ? AND used_at_ms IS NULL");
+  const deleteTokens = db.prepare(
+    "DELETE FROM tokens WHERE role = 'client' AND name = ? AND used_at_ms IS NULL AND expires_at_ms >= ?",
+  );
   const selectSites = db.prepare("SELECT * FROM sites ORDER BY name");
   const selectSite = db.prepare("SELECT * FROM sites WHERE name = ?");
   const upsertSite = db.prepare(
@@ -30,6 +33,13 @@ export function createSqliteRegistry(db: DatabaseSync, write: (act: () => void) 
         changes = Number(updateToken.run(atMs, hash).changes);
       });
       return changes === 1;
+    },
+    async withdrawTokens(site, nowMs) {
+      let changes = 0;
+      write(() => {
+        changes = Number(deleteTokens.run(site, nowMs).changes);
+      });
+      return changes;
     },
     sites: async () => selectSites.all().map(toSite),
     async site(name) {

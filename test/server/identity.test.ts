@@ -83,6 +83,30 @@ test("a join token works once, for its site only, and only at its coordinator", 
   });
 });
 
+test("a withdrawn join token does not count any more, and the trail says who took it back", async () => {
+  const { address, invite, call } = await secured();
+  const [first, second, other] = [await invite("site-1"), await invite("site-1"), await invite("site-2")];
+  expect(await call("POST", "/v1/sites/site-1/withdraw")).toEqual({ name: "site-1", withdrawn: 2 });
+  for (const token of [first, second])
+    await expect(enroll(address, token, never)).rejects.toMatchObject({ code: "F5012" });
+  await enroll(address, other, never);
+  // Neither a token that was used nor one that is gone can be withdrawn.
+  for (const name of ["site-1", "site-2"])
+    expect(await call("POST", `/v1/sites/${name}/withdraw`)).toMatchObject({ code: "F4025" });
+  const { audit } = await call("GET", "/v1/audit");
+  expect(audit).toContainEqual(
+    expect.objectContaining({ who: "local operator", what: "withdrew 2 join tokens of site site-1" }),
+  );
+});
+
+test("a site that is revoked cannot come back with a join token from before", async () => {
+  const { address, admitted, invite, call } = await secured();
+  await admitted("site-1");
+  const kept = await invite("site-1");
+  await call("POST", "/v1/sites/site-1/revoke");
+  await expect(enroll(address, kept, never)).rejects.toMatchObject({ code: "F5012" });
+});
+
 test("a peer without a certificate of ours gets nothing but the enrolment", async () => {
   const { address, admitted, join } = await secured();
   const stranger = await secured();
