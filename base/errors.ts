@@ -87,3 +87,8 @@ export function isCode(text: string): text is Code {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** The first line of a message: what happened. Below it may stand shared log lines, which `fedloom log` shows. */
+export function headline(message: string): string {
+  return message.split("\n", 1)[0]!;
+}

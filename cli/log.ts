@@ -82,5 +82,5 @@ const TELLING = new Set(["phase", "code", "message", "reason"]);
 function shown(value: unknown): string {
   if (typeof value === "number") return String(Number(value.toPrecision(6)));
   const text = String(value);
-  return /^[0-9a-f]{64}$/.test(text) ? text.slice(0, 12) : text;
+  return /^[0-9a-f]{64}$/.test(text) ? text.slice(0, 12) : text.replaceAll("\n", "\n    ");
 }

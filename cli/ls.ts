@@ -1,5 +1,6 @@
 /** `fedloom ls`: the coordinator's runs. */
 import { systemClock } from "../base/clock.ts";
+import { headline } from "../base/errors.ts";
 import type { ClientStatus, RunStatus } from "../server/http/schema.ts";
 import type { Cli, CommonOptions } from "./cli.ts";
 import { type CoordinatorOption, coordinatorOption, Operator } from "./operator.ts";
@@ -57,7 +58,9 @@ function lines(rows: readonly Row[], clients: readonly ClientStatus[]): string[]
     lastMetric(row),
     duration(row.elapsedMs),
   ]);
-  const reasons = rows.flatMap(({ id, reason }) => (reason === undefined ? [] : [`${id}: ${reason}`]));
+  const reasons = rows.flatMap(({ id, reason }) =>
+    reason === undefined ? [] : [`${id}: ${headline(reason)}`],
+  );
   return [...table(columns, cells), "", ...reasons, head];
 }
 

@@ -13,7 +13,7 @@ export function coded(error: unknown): FedloomError {
 const MAX_CHARACTERS = 2_000;
 
 /**
- * Messages of our own errors hold no data; of any other error only the class is told. With the last lines of the
+ * Messages of our own errors hold no data; of any other error only the class is told. Below it the last lines of the
  * client's log, where its policy lets them out; the newest ones where not all of them fit.
  */
 export function shareable(error: FedloomError, logLines: readonly string[] = []): string {
@@ -22,14 +22,13 @@ export function shareable(error: FedloomError, logLines: readonly string[] = [])
     error.code === "F5101"
       ? `The client met an error of class ${kind}; its own log has the text`
       : error.message;
-  const head = `${told}; its last log lines: `;
   let tail = "";
   for (const line of logLines.toReversed()) {
-    const longer = tail === "" ? line : `${line} | ${tail}`;
-    if (head.length + longer.length > MAX_CHARACTERS) break;
+    const longer = `\n${line}${tail}`;
+    if (told.length + longer.length > MAX_CHARACTERS) break;
     tail = longer;
   }
-  return tail === "" ? told : head + tail;
+  return told + tail;
 }
 
 export function tooLate({ taskId, deadlineMs }: Task): FedloomError {

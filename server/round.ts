@@ -10,7 +10,7 @@
  * Without its quorum it fails, once every member answered or the time is over. Clients at work are never stopped
  * because the quorum is out of reach: a resumed round keeps what they finish.
  */
-import { FedloomError } from "../base/errors.ts";
+import { FedloomError, headline } from "../base/errors.ts";
 import type { Failure, UpdateRecord } from "./records.ts";
 
 export interface RoundPolicy {
@@ -174,7 +174,7 @@ function withClosing(round: Round, events: readonly RoundEvent[], over?: "deadli
   return [...events, { type: "round failed", round: round.number, ...topReason(after, received) }];
 }
 
-/** What failed most clients, in words: a run that stops says why, not how often. */
+/** What failed most clients, in words: a run that stops says why, not how often. Shared log lines stay with the failure. */
 function topReason(round: Round, received: number): { code: string; message: string } {
   const failures = [...round.members].flatMap(([client, member]) =>
     member.status === "failed" ? [{ client, ...member.failure }] : [],
@@ -185,7 +185,9 @@ function topReason(round: Round, received: number): { code: string; message: str
   const top = failures.find(({ code }) => tally.get(code) === most);
   const wanted = `at least ${round.policy.quorum} ${round.policy.quorum === 1 ? "update is" : "updates are"} wanted`;
   const reason =
-    top === undefined ? "" : `; client "${top.client}" failed in ${top.phase}: ${top.message} (${top.code})`;
+    top === undefined
+      ? ""
+      : `; client "${top.client}" failed in ${top.phase}: ${headline(top.message)} (${top.code})`;
   const others = most > 1 ? `, and ${most - 1} more for the same reason` : "";
   return {
     code: "F4008",

@@ -2,6 +2,7 @@
  * A run on the screen: rounds as lines that stay, clients as a live table below them. Where there is no
  * terminal only the lines are written; they are the same.
  */
+import { headline } from "../../base/errors.ts";
 import { duration } from "../units.ts";
 import { clientLines } from "./clients.ts";
 import { LiveRegion } from "./live-region.ts";
@@ -41,7 +42,7 @@ export function createRunScreen(stream: NodeJS.WriteStream, now: () => number): 
       }
       waiting = view.reason;
       for (const failure of view.failures.slice(failures)) {
-        const line = `client ${failure.client} failed in ${failure.phase} of round ${failure.round}: ${failure.message} (${failure.code})`;
+        const line = `client ${failure.client} failed in ${failure.phase} of round ${failure.round}: ${headline(failure.message)} (${failure.code})`;
         region.print(paint("red", line));
       }
       failures = Math.max(failures, view.failures.length);

@@ -185,13 +185,14 @@ test(
     await coordinator.until(/client harbor failed in train of round 1/);
     const log = (await fedloom("log", run, "--client", "harbor", ...at)).stdout;
     expect(log).toMatch(/client failed harbor: phase train, code F\d{4}, message .*exit/);
-    expect(log).toMatch(/its last log lines: .*Task received .* \| error: Task failed in train/);
+    expect(log).toMatch(/^ {4}info: Task received .*\n {4}error: Task failed in train/m);
     expect((await fedloom("clients", ...at)).stdout).toMatch(/^harbor +here +now /m);
     // Options behind a command below another one are that command's: it asks this coordinator, which has no authority.
     expect((await fedloom("clients", "revoke", "harbor", ...at)).stderr).toContain("(F4022)");
     // Nobody succeeded: the run says why it stopped.
     const [listed] = JSON.parse((await fedloom("ls", "--json", ...at)).stdout).runs;
     expect(listed).toMatchObject({ status: "failed", reason: expect.stringContaining("harbor") });
+    expect(listed.reason).toMatch(/^Cannot close round 1: .* failed in train: [^\n]* \(F\d{4}\)$/);
     for (const { child } of [client, coordinator]) child.kill("SIGINT");
     await Promise.all([client, coordinator].map(({ ended }) => ended));
   },

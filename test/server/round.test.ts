@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Failure } from "../../server/records.ts";
 import {
   applyRound,
   decideRound,
@@ -280,6 +281,22 @@ test("a failed round tells the reason of most failures", () => {
     code: "F4008",
     message:
       'Cannot close round 4: at least 1 update is wanted, got 0 of 3; client "c2" failed in train: out of memory (F2104), and 1 more for the same reason',
+  });
+});
+
+test("log lines that a client shared stay with its failure, the reason of the round is one line", () => {
+  const round = machine.start("open round=4 cohort=(c1) quorum=1");
+  const failure: Failure = {
+    phase: "train",
+    code: "F2104",
+    message: "out of memory\ninfo: step 1\ninfo: step 2",
+  };
+  const events = decideRound(round, { type: "fail", client: "c1", failure });
+  expect(events[0]).toMatchObject({ type: "client failed", failure });
+  expect(events[1]).toMatchObject({
+    type: "round failed",
+    message:
+      'Cannot close round 4: at least 1 update is wanted, got 0 of 1; client "c1" failed in train: out of memory (F2104)',
   });
 });
 
