@@ -29,7 +29,7 @@ const adapter = z.strictObject({
   targets: z
     .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
     .default(["q_proj", "k_proj", "v_proj", "o_proj"]),
-  train: z.enum(["decoder", "connector", "vision", "all"]).default("decoder"),
+  train: z.enum(["decoder", "connector", "vision", "audio", "all"]).default("decoder"),
 });
 
 const cohort = z

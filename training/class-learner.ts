@@ -2,8 +2,8 @@
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import { fitInputs } from "./fit-inputs.ts";
-import type { ImageRef, Images } from "./images.ts";
 import type { Gradients, Learner, Losses, Portion, Row } from "./learner.ts";
+import type { MediaFiles, MediaRef } from "./media.ts";
 import type { Batch, Engine, Share } from "./onnx/engine.ts";
 import { logSoftmax } from "./softmax.ts";
 import { attentionMask, paddedIds, paddedLength } from "./text-rows.ts";
@@ -13,13 +13,13 @@ export interface ClassRow extends Row {
   readonly label: number | undefined;
   /** Tokens of a text; empty for a picture. */
   readonly ids: Int32Array;
-  readonly image: ImageRef | undefined;
+  readonly image: MediaRef | undefined;
 }
 
 export interface ClassLearnerOptions {
   readonly engine: Engine;
   /** Absent for texts. */
-  readonly images: Images | undefined;
+  readonly images: MediaFiles | undefined;
   readonly padId: number;
   readonly contextLength: number;
 }
@@ -83,7 +83,7 @@ export class ClassLearner implements Learner<ClassRow> {
   }
 }
 
-async function pictures(images: Images, engine: Engine, rows: readonly ClassRow[]): Promise<TensorSet> {
+async function pictures(images: MediaFiles, engine: Engine, rows: readonly ClassRow[]): Promise<TensorSet> {
   const frames: Tensor[] = [];
   // Rows of a classifier of pictures have one; its processor gives every picture the same size.
   for (const { image } of rows) frames.push((await images.inputs(engine, image!, 0)).get("pixel_values")!);

@@ -6,9 +6,9 @@ import { ClassLearner, type ClassRow } from "./class-learner.ts";
 import { createFeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
 import { assertSavedPresent, graphsOf, type RuntimeOptions } from "./graphs.ts";
-import { Images } from "./images.ts";
 import { assertNotAborted } from "./learner.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
+import { MediaFiles } from "./media.ts";
 import { openImageProcessor } from "./models/image-processor.ts";
 import { contextLength } from "./models/model-config.ts";
 import type { ModelDirectory } from "./models/model-directory.ts";
@@ -18,7 +18,7 @@ import type { Prediction, PredictTask } from "./trainer.ts";
 /** What an example's input is made with: the words of its user turns, or its one image. */
 interface Reader {
   readonly tokenizer: Tokenizer | undefined;
-  readonly images: Images | undefined;
+  readonly images: MediaFiles | undefined;
   /** Longest text in tokens. */
   readonly positions: number;
 }
@@ -51,7 +51,7 @@ export async function openClassifier(
     }
     const reader: Reader = {
       tokenizer,
-      images: processor && new Images(processor, cache),
+      images: processor && new MediaFiles(processor, cache),
       positions: contextLength(config) ?? Number.MAX_SAFE_INTEGER,
     };
     return {

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import { z } from "zod";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
-import type { Example } from "../data/example.ts";
+import { type Example, type Modality, modalitiesOf } from "../data/example.ts";
 import { runCommand } from "./command/run-command.ts";
 import {
   readOutputAdapter,
@@ -22,7 +22,6 @@ import {
 } from "./command/task-folder.ts";
 import { assertSameBase } from "./lora-specs.ts";
 import { baseHash } from "./models/base-hash.ts";
-import { IMAGE_MARK } from "./models/chat-template.ts";
 import { openModelDirectory } from "./models/model-directory.ts";
 import type { Prediction, Progress, Trainer, TrainResult } from "./trainer.ts";
 
@@ -209,12 +208,7 @@ function reportProgress(line: unknown, onProgress: ((progress: Progress) => void
 }
 
 function touchedBy(examples: readonly Example[]): TrainResult["touched"] {
-  const count = (holds: (example: Example) => boolean): number => examples.filter(holds).length;
-  return {
-    text: count(({ turns }) =>
-      turns.some(({ role, content }) => role === "user" && content.replaceAll(IMAGE_MARK, "").trim() !== ""),
-    ),
-    image: count(({ images }) => images.length > 0),
-    audio: count(({ audios }) => audios.length > 0),
-  };
+  const all = examples.map(modalitiesOf);
+  const count = (kind: Modality): number => all.filter((present) => present.includes(kind)).length;
+  return { text: count("text"), image: count("image"), audio: count("audio") };
 }

@@ -1,6 +1,6 @@
 /**
  * What frozen encoders computed, by the hash of what they saw. The newest stay in memory up to a bound, all go
- * to a temporary folder, so that no image is encoded twice however many there are.
+ * to a temporary folder, so that no picture or sound is encoded twice however many there are.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -65,7 +65,7 @@ export function createFeatureCache(limitBytes = DEFAULT_LIMIT_BYTES): FeatureCac
       } catch (cause) {
         throw new FedloomError(
           "F2140",
-          `Cannot keep image features in "${tmpdir()}": ${messageOf(cause)}`,
+          `Cannot keep features in "${tmpdir()}": ${messageOf(cause)}`,
           {},
           { cause },
         );

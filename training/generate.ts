@@ -73,8 +73,8 @@ export async function generateCached(
     if (endIds.has(next)) return said;
     said.push(next);
     if (said.length === maxNewTokens) return said;
-    // What was said is text: no images.
-    part = { ...row, ids: Int32Array.of(next), length: 1, answerFrom: 1, images: [] };
+    // What was said is text: no media.
+    part = { ...row, ids: Int32Array.of(next), length: 1, answerFrom: 1, media: [] };
   }
 }
 

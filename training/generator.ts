@@ -1,19 +1,21 @@
 /** Models that generate text, in one graph or three, as the trainer sees them. */
 import type { Adapter } from "../adapters/adapter.ts";
-import { createFeatureCache } from "./feature-cache.ts";
+import { createFeatureCache, type FeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
 import type { TargetModule } from "./fresh-adapter.ts";
 import { assertSavedPresent, graphsOf, type RuntimeOptions } from "./graphs.ts";
-import { type ImageEncoder, Images } from "./images.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
+import { type MediaEncoder, MediaFiles } from "./media.ts";
 import { openChatTemplate } from "./models/chat-template.ts";
 import type { TextModel } from "./models/encode.ts";
 import { openImageProcessor } from "./models/image-processor.ts";
 import { openImageText } from "./models/image-tokens.ts";
-import { contextLength, headSize, imageTokenId } from "./models/model-config.ts";
+import type { MediaKind, Placeholder } from "./models/media-kind.ts";
+import { contextLength, headSize, mediaTokenId } from "./models/model-config.ts";
 import type { ModelDirectory } from "./models/model-directory.ts";
 import { moduleName } from "./models/module-paths.ts";
-import { openTokenizer } from "./models/tokenizer.ts";
+import { openSoundProcessor } from "./models/sound-processor.ts";
+import { openTokenizer, type Tokenizer } from "./models/tokenizer.ts";
 import type { Engine } from "./onnx/engine.ts";
 import { predictAll } from "./predict.ts";
 import type { Embedder } from "./text-embedding.ts";
@@ -22,13 +24,14 @@ import { type RowMaker, type TextRow, trainingRow } from "./text-rows.ts";
 import { TokenEmbeddings } from "./token-embeddings.ts";
 
 export interface GeneratorOptions extends RuntimeOptions {
-  /** Bound of the image features that stay in memory. */
+  /** Bound of the encoders' features that stay in memory. */
   readonly featureBytes?: number;
 }
 
 export interface Generator extends Form<TextRow> {
   readonly text: TextModel;
-  readonly images: Images | undefined;
+  readonly images: MediaFiles | undefined;
+  readonly sounds: MediaFiles | undefined;
   open(adapter: Adapter | undefined): Promise<OpenForm<TextRow> & { readonly learner: TextLearner }>;
 }
 
@@ -48,16 +51,40 @@ export async function openGenerator(
     const decoder = await graphs.open(files.decoder, { objective: "tokens" });
     const vision = files.vision && (await graphs.open(files.vision, { objective: "none" }));
     const embed = files.embed && (await graphs.open(files.embed, { objective: "none" }));
-    const { text, images } = await openTexts(directory, vision ? cache : undefined);
+    const hearing = files.audio && (await graphs.open(files.audio, { objective: "none" }));
+    const tokenizer = await openTokenizer(directory.path, config);
+    const image = vision ? await openPictures(directory, tokenizer, vision, cache) : undefined;
+    const audio = hearing ? await openSounds(directory, tokenizer, hearing, cache) : undefined;
+    const media = [image, audio].filter((one) => one !== undefined);
+    const text: TextModel = {
+      tokenizer,
+      template: await openChatTemplate(directory.path, {
+        bos_token: tokenizer.beginToken ?? "",
+        eos_token: tokenizer.endToken ?? "",
+      }),
+      image: image?.placeholder,
+      audio: audio?.placeholder,
+    };
+    const [images, sounds] = [image?.files, audio?.files];
     const embeddings = embed ? new TokenEmbeddings(embed) : undefined;
-    const frozenEncoder = vision ? images?.frozen(vision) : undefined;
     const positions = contextLength(config) ?? Number.MAX_SAFE_INTEGER;
-    const embedderOf = (encoder: ImageEncoder | undefined): Embedder | undefined =>
-      embeddings && { embeddings, encoder, imageTokenId: imageTokenId(config) };
+    /** @param trained engines of the encoders that are trained, the others are frozen */
+    const embedderOf = (trained: ReadonlyMap<MediaKind, Engine>): Embedder | undefined =>
+      embeddings && {
+        embeddings,
+        encoders: new Map(
+          media.map(({ kind, tokenId, files, engine }) => {
+            const own = trained.get(kind);
+            const encoder: MediaEncoder = own ? files.trained(own) : files.frozen(engine);
+            return [kind, { encoder, tokenId }];
+          }),
+        ),
+      };
     const known: RowMaker["known"] = new WeakMap();
     const makerFor = (maxLength: number): RowMaker => ({
       text,
       images,
+      sounds,
       known,
       limit:
         maxLength <= positions
@@ -66,7 +93,7 @@ export async function openGenerator(
     });
     const openForm = (
       trained: Engine,
-      encoder: ImageEncoder | undefined,
+      encoders: ReadonlyMap<MediaKind, Engine>,
       engines: readonly Engine[],
       wanted: Parameters<typeof graphs.openDecoding>[1],
     ) => {
@@ -75,7 +102,7 @@ export async function openGenerator(
         (opening ??= graphs.openDecoding(files.decoder, { ...wanted, headSize: headSize(config) }));
       const learner = new TextLearner({
         decoder: trained,
-        embedder: embedderOf(encoder),
+        embedder: embedderOf(encoders),
         trainable: new Set(engines.flatMap(({ parameters }) => parameters).map(({ name }) => name)),
         padId: text.tokenizer.padId,
         contextLength: positions,
@@ -96,9 +123,11 @@ export async function openGenerator(
     return {
       text,
       images,
+      sounds,
       modules: [
         ...named(directory, decoder, embed ? "decoder" : "whole"),
         ...(vision ? named(directory, vision, "vision") : []),
+        ...(hearing ? named(directory, hearing, "audio") : []),
       ],
       async initialValues(modulesToSave) {
         const engine = await graphs.open(files.decoder, { objective: "tokens", saved: modulesToSave });
@@ -107,22 +136,28 @@ export async function openGenerator(
       },
       trainingRow: (example, maxLength) => trainingRow(makerFor(maxLength), example),
       async open(adapter, { recompute = false } = {}) {
-        if (adapter === undefined) return openForm(decoder, frozenEncoder, [], {});
+        if (adapter === undefined) return openForm(decoder, new Map(), [], {});
         const saved = savedModules(adapter);
         const wanted = { lora: loraSpecs(adapter), saved, dropout: adapter.config.dropout, recompute };
         const trained = await graphs.open(files.decoder, { objective: "tokens", ...wanted });
-        // What the decoder lacks may be the encoder's.
-        const encoder =
-          files.vision && trained.absent.length > 0
-            ? await graphs.open(files.vision, { objective: "none", ...wanted })
-            : undefined;
-        assertSavedPresent(saved, encoder ? [trained, encoder] : [trained]);
-        if (!encoder || encoder.parameters.length === 0)
-          return openForm(trained, frozenEncoder, [trained], wanted);
+        // What the decoder lacks may be an encoder's.
+        const encoders = new Map<MediaKind, Engine>();
+        for (const [kind, path] of [["image", files.vision] as const, ["audio", files.audio] as const]) {
+          if (path === undefined || trained.absent.length === 0) continue;
+          const encoder = await graphs.open(path, { objective: "none", ...wanted });
+          encoders.set(kind, encoder);
+        }
+        assertSavedPresent(saved, [trained, ...encoders.values()]);
+        for (const [kind, encoder] of encoders) {
+          if (encoder.parameters.length > 0) continue;
+          await encoder.close();
+          encoders.delete(kind);
+        }
+        if (encoders.size === 0) return openForm(trained, encoders, [trained], wanted);
         await trained.close();
         const inputGradients = ["inputs_embeds"];
         const both = await graphs.open(files.decoder, { objective: "tokens", ...wanted, inputGradients });
-        return openForm(both, images?.trained(encoder), [both, encoder], wanted);
+        return openForm(both, encoders, [both, ...encoders.values()], wanted);
       },
       close,
     };
@@ -132,29 +167,50 @@ export async function openGenerator(
   }
 }
 
-/** @param cache absent for a model that takes no images */
-async function openTexts(
+/** A kind of media that the model takes. */
+interface TakenMedia {
+  readonly kind: MediaKind;
+  readonly tokenId: number;
+  readonly placeholder: Placeholder;
+  readonly files: MediaFiles;
+  /** The encoder of the base alone. */
+  readonly engine: Engine;
+}
+
+async function openPictures(
   { path, config }: ModelDirectory,
-  cache: ReturnType<typeof createFeatureCache> | undefined,
-): Promise<{ text: TextModel; images: Images | undefined }> {
-  const tokenizer = await openTokenizer(path, config);
-  const template = await openChatTemplate(path, {
-    bos_token: tokenizer.beginToken ?? "",
-    eos_token: tokenizer.endToken ?? "",
-  });
-  const processor = cache && (await openImageProcessor(path));
-  const tokenId = imageTokenId(config);
+  tokenizer: Tokenizer,
+  engine: Engine,
+  cache: FeatureCache,
+): Promise<TakenMedia | undefined> {
+  const processor = await openImageProcessor(path);
+  const tokenId = mediaTokenId(config, "image");
   const token = tokenId === undefined ? undefined : tokenizer.tokenOf(tokenId);
-  if (!processor || token === undefined)
-    return { text: { tokenizer, template, image: undefined }, images: undefined };
-  const image = { token, text: await openImageText(path, config, processor.family, token) };
-  return { text: { tokenizer, template, image }, images: new Images(processor, cache) };
+  if (!processor || tokenId === undefined || token === undefined) return undefined;
+  const placeholder = { token, text: await openImageText(path, config, processor.family, token) };
+  return { kind: "image", tokenId, placeholder, files: new MediaFiles(processor, cache), engine };
+}
+
+/** Sounds stand in the prompt as long as their encoder's output is; what stands around them is the template's. */
+async function openSounds(
+  { path, config }: ModelDirectory,
+  tokenizer: Tokenizer,
+  engine: Engine,
+  cache: FeatureCache,
+): Promise<TakenMedia | undefined> {
+  const processor = await openSoundProcessor(path);
+  const tokenId = mediaTokenId(config, "audio");
+  const token = tokenId === undefined ? undefined : tokenizer.tokenOf(tokenId);
+  if (!processor || tokenId === undefined || token === undefined) return undefined;
+  const placeholder: Placeholder = { token, text: ({ columns }) => token.repeat(columns) };
+  const files = new MediaFiles(processor, cache, { counter: engine });
+  return { kind: "audio", tokenId, placeholder, files, engine };
 }
 
 function named(
   { config }: ModelDirectory,
   engine: Engine,
-  graph: "whole" | "decoder" | "vision",
+  graph: "whole" | "decoder" | "vision" | "audio",
 ): TargetModule[] {
   return engine.modules.map((module) => ({
     ...moduleName(config, graph, module.path),

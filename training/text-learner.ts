@@ -1,23 +1,23 @@
 /**
- * A generating model as a learner: rows of tokens in, next-token losses and gradients out. Where the image
- * encoder is trained too, the gradient of the decoder's input at the images' places goes back through it.
+ * A generating model as a learner: rows of tokens in, next-token losses and gradients out. Where an
+ * encoder is trained too, the gradient of the decoder's input at its media's places goes back through it.
  */
 import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import { fitInputs } from "./fit-inputs.ts";
-import { addAll } from "./images.ts";
 import type { Gradients, Learner, Losses, Portion } from "./learner.ts";
+import { addAll } from "./media.ts";
 import type { Batch, Engine, StepResult } from "./onnx/engine.ts";
 import { logSoftmaxAt } from "./softmax.ts";
-import { type Embedder, embed, imageGradients, type Placement } from "./text-embedding.ts";
+import { type Embedder, embed, mediaGradients, type Placement } from "./text-embedding.ts";
 import { attentionMask, labelsOf, paddedIds, paddedLength, type TextRow } from "./text-rows.ts";
 
 export interface TextLearnerOptions {
-  /** Gives the gradient of "inputs_embeds" too, where the encoder is trained. */
+  /** Gives the gradient of "inputs_embeds" too, where an encoder is trained. */
   readonly decoder: Engine;
   /** Absent: the decoder takes token ids itself. */
   readonly embedder: Embedder | undefined;
-  /** Names of the tensors that the decoder and the encoder train. */
+  /** Names of the tensors that the decoder and the encoders train. */
   readonly trainable: ReadonlySet<string>;
   readonly padId: number;
   /** Longest batch in tokens that the model's positions reach. */
@@ -62,20 +62,21 @@ export class TextLearner implements Learner<TextRow> {
     return all;
   }
 
-  /** With the gradients of the images' encoder, where it is trained. */
+  /** With the gradients of the encoders that are trained. */
   async #throughEncoder(
     result: StepResult,
     placements: readonly Placement[],
     { parameters, seed }: Portion<TextRow>,
   ): Promise<Gradients> {
-    const encoder = this.#options.embedder?.encoder;
-    if (encoder?.backward === undefined || placements.length === 0) return result;
     const gradients = new Map<string, Tensor>();
-    const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it
     for (const placement of placements) {
-      const atImage = imageGradients(embedded, placement);
-      addAll(gradients, await encoder.backward(placement.ref, parameters, atImage, seed));
+      const encoder = this.#options.embedder?.encoders.get(placement.ref.kind)?.encoder;
+      if (encoder?.backward === undefined) continue;
+      const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it
+      const atPlaces = mediaGradients(embedded, placement);
+      addAll(gradients, await encoder.backward(placement.ref, parameters, atPlaces, seed));
     }
+    if (gradients.size === 0) return result;
     return { ...result, gradients: new Map([...result.gradients, ...gradients]) };
   }
 

@@ -1,23 +1,23 @@
 /** Examples of a generating model as rows of tokens, and rows as padded batches. */
 import type { Tensor } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
-import type { Example } from "../data/example.ts";
-import type { ImageRef, Images } from "./images.ts";
+import { type Example, modalitiesOf } from "../data/example.ts";
 import type { Row } from "./learner.ts";
-import { IMAGE_MARK } from "./models/chat-template.ts";
+import type { MediaFiles, MediaRef } from "./media.ts";
 import { type Encoded, encodePrompt, encodeWithAnswer, NO_LABEL, type TextModel } from "./models/encode.ts";
 
 export interface TextRow extends Row {
   readonly ids: Int32Array;
   /** From here on the tokens are the answer, which alone is labelled. */
   readonly answerFrom: number;
-  readonly images: readonly ImageRef[];
+  readonly media: readonly MediaRef[];
 }
 
 /** What rows are made with. */
 export interface RowMaker {
   readonly text: TextModel;
-  readonly images: Images | undefined;
+  readonly images: MediaFiles | undefined;
+  readonly sounds: MediaFiles | undefined;
   /** Longest row in tokens, and what sets it. */
   readonly limit: { readonly tokens: number; readonly reason: string };
   /** Rows made before, by example and answer: rounds and evaluations see the same examples again and again. */
@@ -29,8 +29,8 @@ export async function trainingRow(maker: RowMaker, example: Example, answer?: st
   const rows = maker.known.get(example) ?? new Map<string | undefined, TextRow>();
   let row = rows.get(answer);
   if (row === undefined) {
-    const images = await openImages(maker, example);
-    row = rowOf(example, encodeWithAnswer(maker.text, example, images, answer), images);
+    const media = await openMedia(maker, example);
+    row = rowOf(example, encodeWithAnswer(maker.text, example, media, answer), media);
     maker.known.set(example, rows.set(answer, row));
   }
   return withinLimit(maker, row);
@@ -38,37 +38,31 @@ export async function trainingRow(maker: RowMaker, example: Example, answer?: st
 
 /** @param room tokens that the answer may take beyond the prompt */
 export async function promptRow(maker: RowMaker, example: Example, room: number): Promise<TextRow> {
-  const images = await openImages(maker, example);
-  return withinLimit(maker, rowOf(example, encodePrompt(maker.text, example, images), images), room);
+  const media = await openMedia(maker, example);
+  return withinLimit(maker, rowOf(example, encodePrompt(maker.text, example, media), media), room);
 }
 
-async function openImages({ images }: RowMaker, example: Example): Promise<ImageRef[]> {
-  if (example.audios.length > 0) {
-    throw new FedloomError(
-      "F2139",
-      `Cannot use example "${example.id}": it has audio and the model takes none`,
-      {
-        example: example.id,
-      },
-    );
-  }
-  if (images === undefined) return []; // encode refuses an example that has images all the same
-  const refs: ImageRef[] = [];
-  for (const media of example.images) refs.push(await images.open(media));
+/** Encode refuses an example that has media which the model does not take. */
+async function openMedia({ images, sounds }: RowMaker, example: Example): Promise<MediaRef[]> {
+  const refs: MediaRef[] = [];
+  if (images !== undefined) for (const media of example.images) refs.push(await images.open(media));
+  if (sounds !== undefined) for (const media of example.audios) refs.push(await sounds.open(media));
   return refs;
 }
 
-function rowOf(example: Example, { ids, answerFrom }: Encoded, images: readonly ImageRef[]): TextRow {
-  const text = example.turns.some(
-    ({ role, content }) => role === "user" && content.replaceAll(IMAGE_MARK, "").trim() !== "",
-  );
+function rowOf(example: Example, { ids, answerFrom }: Encoded, media: readonly MediaRef[]): TextRow {
+  const present = modalitiesOf(example);
   return {
     id: example.id,
     length: ids.length,
-    touched: { text, image: images.length > 0, audio: false },
+    touched: {
+      text: present.includes("text"),
+      image: present.includes("image"),
+      audio: present.includes("audio"),
+    },
     ids,
     answerFrom,
-    images,
+    media,
   };
 }
 

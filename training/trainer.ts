@@ -106,7 +106,7 @@ export interface PredictTask {
 
 /** What a fresh adapter is to be; `train` tells which part of the model a list of targets means ("decoder"). */
 export type AdapterRequest = Omit<AdapterConfig, "base"> & {
-  readonly train?: "decoder" | "connector" | "vision" | "all";
+  readonly train?: "decoder" | "connector" | "vision" | "audio" | "all";
   /** With a core R between the factors (Fed-SB): B is drawn as A is, R begins at zero and is all that is trained. */
   readonly core?: boolean;
   /** Factors from the singular vectors of the base's weights (singular-init.ts); drawn where absent. */

@@ -44,9 +44,9 @@ export const trainingCodes = {
   },
   F2131: {
     status: "invalid_argument",
-    meaning: "An image of an example cannot be read as a picture.",
+    meaning: "A picture or sound of an example cannot be read, or is longer than the model takes.",
     remedy:
-      "Replace or remove the file that the message names; PNG, JPEG, WebP, GIF, TIFF and AVIF are read.",
+      "Replace or remove the file that the message names; PNG, JPEG, WebP, GIF, TIFF, AVIF and, as sounds, WAV are read.",
   },
   F2132: {
     status: "invalid_argument",
@@ -55,7 +55,7 @@ export const trainingCodes = {
   },
   F2133: {
     status: "unimplemented",
-    meaning: "A model's image processor, prompt form or architecture is none that training knows.",
+    meaning: "A model's image or sound processor, prompt form or architecture is none that training knows.",
     remedy: "Use one of the kinds that the message lists.",
   },
   F2134: {

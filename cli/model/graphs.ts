@@ -1,6 +1,6 @@
 /** The graphs of a model directory, by what they are for. */
 import { relative, resolve } from "node:path";
-import { imageTokenId, readModelConfig, taskOf } from "../../training/models/model-config.ts";
+import { mediaTokenId, readModelConfig, taskOf } from "../../training/models/model-config.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { openGraphFile } from "../../training/onnx/edge/files.ts";
 import { readTargets } from "../../training/onnx/edge/targets-file.ts";
@@ -33,7 +33,7 @@ export async function openGraphs(directory: string, decoder?: string): Promise<M
     decoder: openGraphFile(found.decoder),
     embed: open("embed" in others ? others.embed : undefined),
     encoder: open("vision" in others ? others.vision : undefined),
-    mediaTokenId: imageTokenId(config),
+    mediaTokenId: mediaTokenId(config, "image"),
     objective: taskOf(config) === "generation" ? "tokens" : "classes",
     mappingOf: (file) => targets[graphPath(directory, file)],
   };

@@ -61,7 +61,7 @@ test.each(CASES)("$model/$graph says what PyTorch says", async ({ model, graph, 
       length: prompt.length,
       answerFrom: prompt.length,
       touched: { text: true, image: images.length > 0, audio: false },
-      images,
+      media: images,
     };
     const decoding = await graphs.openDecoding(decoder, {
       lora: loraSpecs(adapter),

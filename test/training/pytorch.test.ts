@@ -81,7 +81,7 @@ describe.each(CASES)("$name $adapter", ({ name, adapter: adapterName, images }) 
       id: `${i}`,
       length: encoded.ids.length,
       touched: { text: true, image: refs.length > 0, audio: false },
-      images: refs,
+      media: refs,
       ...encoded,
     };
   }

@@ -9,7 +9,7 @@ function row(ids: number[], answerFrom: number): TextRow {
     touched: { text: true, image: false, audio: false },
     ids: Int32Array.from(ids),
     answerFrom,
-    images: [],
+    media: [],
   };
 }
 

@@ -56,7 +56,7 @@ export async function writeExamples(folder: string, examples: readonly Example[]
   const fileOf = async (media: Media): Promise<string> => {
     const before = known.get(media);
     if (before !== undefined) return before;
-    const bytes = await readMedia(media);
+    const bytes = await readMedia(media, "file");
     const file = `media/${sha256(bytes)}`;
     await writeFile(join(folder, file), bytes);
     known.set(media, file);

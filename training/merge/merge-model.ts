@@ -55,7 +55,7 @@ export async function mergeModel(
   { precision, skipMissing = false }: MergeOptions = {},
 ): Promise<MergeReport> {
   const { graphs } = await openModelDirectory(source, precision);
-  const files = [graphs.vision, graphs.embed, graphs.decoder].flatMap((path) =>
+  const files = [graphs.vision, graphs.audio, graphs.embed, graphs.decoder].flatMap((path) =>
     path === undefined ? [] : [openGraphFile(path)],
   );
   const plans = files.map((file) => planMerge(adapter, placesOf(file), file.name));

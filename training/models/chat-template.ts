@@ -2,27 +2,29 @@
  * Turns of a conversation to the text that a model was trained on, by its chat template.
  *
  * Templates come in two kinds: those that take a message's content as text, and those that take it as a list of
- * parts, {type: "image"} and {type: "text"}. Which kind a template is, is found by rendering a probe both ways.
+ * parts, {type: "image"}, {type: "audio"} and {type: "text"}. Which kind a template is, is found by rendering a probe both ways.
  */
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
 import { z } from "zod";
 import { FedloomError, messageOf } from "../../base/errors.ts";
-import type { Turn } from "../../data/example.ts";
+import { MARK, type Turn } from "../../data/example.ts";
 import { readJsonIfPresent, readTextIfPresent } from "./json-file.ts";
-
-/** The mark of an image in a turn's content, whatever the model's own token is. */
-export const IMAGE_MARK = "<image>";
+import type { MediaKind } from "./media-kind.ts";
 
 export interface ChatTemplate {
   /**
-   * @param imageToken the model's own token, which stands where the marks stood
+   * @param mediaTokens the model's own tokens, which stand where the marks stood
    * @param options.ask ends with the head of the assistant's turn, so that the model answers
    */
-  render(turns: readonly Turn[], imageToken: string, options: { ask: boolean }): string;
+  render(
+    turns: readonly Turn[],
+    mediaTokens: Readonly<Record<MediaKind, string>>,
+    options: { ask: boolean },
+  ): string;
 }
 
-type Content = string | readonly ({ type: "image" } | { type: "text"; text: string })[];
+type Content = string | readonly ({ type: MediaKind } | { type: "text"; text: string })[];
 
 const named = z.array(z.object({ name: z.string(), template: z.string() }));
 const schema = z.object({ chat_template: z.union([z.string(), named]).nullish() });
@@ -71,10 +73,12 @@ export function chatTemplate(
     template.render({ messages, add_generation_prompt: ask, ...tokens });
   const takesParts = probe(render);
   return {
-    render(turns, imageToken, { ask }) {
+    render(turns, mediaTokens, { ask }) {
       const messages = turns.map(({ role, content }) => ({
         role,
-        content: takesParts ? partsOf(content) : content.replaceAll(IMAGE_MARK, imageToken),
+        content: takesParts
+          ? partsOf(content)
+          : content.replaceAll(MARK.image, mediaTokens.image).replaceAll(MARK.audio, mediaTokens.audio),
       }));
       try {
         return render(messages, ask);
@@ -99,11 +103,14 @@ function probe(
 
 /** One line break beside a mark belongs to the mark ("<image>\nWhat is this?"). */
 function partsOf(content: string): Content {
-  const texts = content.split(IMAGE_MARK);
+  const kinds = (content.match(/<(image|audio)>/g) ?? []).map((mark) =>
+    mark === MARK.image ? "image" : "audio",
+  );
+  const texts = content.split(/<(?:image|audio)>/);
   return texts.flatMap((text, i) => {
     const before = i === texts.length - 1 ? text : text.replace(/\n$/, "");
     const inner = i === 0 ? before : before.replace(/^\n/, "");
     const part = inner === "" ? [] : [{ type: "text" as const, text: inner }];
-    return i === 0 ? part : [{ type: "image" as const }, ...part];
+    return i === 0 ? part : [{ type: kinds[i - 1]! }, ...part];
   });
 }

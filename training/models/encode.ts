@@ -4,9 +4,9 @@
  * what a template puts behind it is left out.
  */
 import { FedloomError } from "../../base/errors.ts";
-import type { Example, Turn } from "../../data/example.ts";
-import { type ChatTemplate, IMAGE_MARK } from "./chat-template.ts";
-import type { ImageGrid, ImageText } from "./image-tokens.ts";
+import { type Example, MARK, type Turn } from "../../data/example.ts";
+import type { ChatTemplate } from "./chat-template.ts";
+import { MEDIA_KINDS, type MediaGrid, type MediaKind, type Placeholder } from "./media-kind.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** The label of a token that is not trained on. */
@@ -22,16 +22,15 @@ export interface TextModel {
   readonly tokenizer: Tokenizer;
   /** Absent: the model continues plain text. */
   readonly template: ChatTemplate | undefined;
-  /** Absent: the model takes no images. */
-  readonly image: { readonly token: string; readonly text: ImageText } | undefined;
+  /** Absent: the model takes none of the kind. */
+  readonly image: Placeholder | undefined;
+  readonly audio: Placeholder | undefined;
 }
 
+type Asked = Pick<Example, "id" | "turns" | "images" | "audios">;
+
 /** The prompt that makes the model answer the last user turn. */
-export function encodePrompt(
-  model: TextModel,
-  example: Pick<Example, "id" | "turns" | "images">,
-  grids: readonly ImageGrid[],
-): Encoded {
+export function encodePrompt(model: TextModel, example: Asked, grids: readonly MediaGrid[]): Encoded {
   const turns = withMarks(example, model);
   const asked = turns.at(-1)?.role === "assistant" ? turns.slice(0, -1) : turns;
   const ids = tokensOf(model, promptText(model, asked), grids, example.id);
@@ -45,8 +44,8 @@ export function encodePrompt(
  */
 export function encodeWithAnswer(
   model: TextModel,
-  example: Pick<Example, "id" | "turns" | "images">,
-  grids: readonly ImageGrid[],
+  example: Asked,
+  grids: readonly MediaGrid[],
   answer?: string,
 ): Encoded {
   const turns = withMarks(example, model);
@@ -67,19 +66,19 @@ export function encodeWithAnswer(
 export function encodeRaw(
   model: TextModel,
   { id, prompt, answer }: { id: string; prompt: string; answer: string },
-  grids: readonly ImageGrid[],
+  grids: readonly MediaGrid[],
 ): Encoded {
   return encodePair(model, prompt, prompt + answer, grids, id);
 }
 
 function promptText(model: TextModel, turns: readonly Turn[]): string {
-  if (model.template !== undefined) return model.template.render(turns, imageTokenOf(model), { ask: true });
+  if (model.template !== undefined) return model.template.render(turns, mediaTokensOf(model), { ask: true });
   return `${turns.map(({ content }) => content).join("\n")}\n`;
 }
 
 function answeredText(model: TextModel, turns: readonly Turn[], answer: string): string {
   if (model.template === undefined) return promptText(model, turns) + answer;
-  return model.template.render([...turns, { role: "assistant", content: answer }], imageTokenOf(model), {
+  return model.template.render([...turns, { role: "assistant", content: answer }], mediaTokensOf(model), {
     ask: false,
   });
 }
@@ -88,7 +87,7 @@ function encodePair(
   model: TextModel,
   prompt: string,
   whole: string,
-  grids: readonly ImageGrid[],
+  grids: readonly MediaGrid[],
   id: string,
 ): Encoded {
   const { tokenizer } = model;
@@ -103,52 +102,49 @@ function encodePair(
   return { ids: Int32Array.from(endId === undefined ? ids : [...ids, endId]), answerFrom: from };
 }
 
-const imageTokenOf = (model: TextModel): string => model.image?.token ?? IMAGE_MARK;
+const mediaTokensOf = ({ image, audio }: TextModel): Record<MediaKind, string> => ({
+  image: image?.token ?? MARK.image,
+  audio: audio?.token ?? MARK.audio,
+});
 
-/** Turns with as many marks as there are images: those without a mark stand before the first user turn's text. */
-function withMarks(
-  { id, turns, images }: Pick<Example, "id" | "turns" | "images">,
-  model: TextModel,
-): Turn[] {
-  if (images.length > 0 && model.image === undefined) {
-    throw new FedloomError(
-      "F2139",
-      `Cannot use example "${id}": it has ${images.length} images and the model takes none`,
-      {
-        example: id,
-      },
-    );
-  }
-  const marks = turns.reduce((sum, { content }) => sum + content.split(IMAGE_MARK).length - 1, 0);
+const NOUNS: Readonly<Record<MediaKind, string>> = { image: "images", audio: "sounds" };
+
+/** Turns with as many marks as there are media: those without a mark stand before the first user turn's text. */
+function withMarks({ id, turns, images, audios }: Asked, model: TextModel): Turn[] {
+  const fail = (why: string): never => {
+    throw new FedloomError("F2139", `Cannot use example "${id}": ${why}`, { example: id });
+  };
   const first = turns.findIndex(({ role }) => role === "user");
-  if (marks > images.length || first < 0) {
-    throw new FedloomError(
-      "F2139",
-      first < 0
-        ? `Cannot use example "${id}": a user turn is wanted, got none`
-        : `Cannot use example "${id}": its turns have ${marks} marks "${IMAGE_MARK}" for ${images.length} images`,
-      { example: id },
-    );
-  }
-  const unmarked = IMAGE_MARK.repeat(images.length - marks);
+  if (first < 0) return fail("a user turn is wanted, got none");
+  const counts: Readonly<Record<MediaKind, number>> = { image: images.length, audio: audios.length };
+  const unmarked = MEDIA_KINDS.map((kind) => {
+    const [mark, count] = [MARK[kind], counts[kind]];
+    if (count > 0 && model[kind] === undefined)
+      return fail(`it has ${count} ${NOUNS[kind]} and the model takes none`);
+    const marks = turns.reduce((sum, { content }) => sum + content.split(mark).length - 1, 0);
+    if (marks > count) return fail(`its turns have ${marks} marks "${mark}" for ${count} ${NOUNS[kind]}`);
+    return mark.repeat(count - marks);
+  }).join("");
   return turns.map((turn, i) => (i === first ? { ...turn, content: unmarked + turn.content } : turn));
 }
 
-/** Token ids of a text in which each image token stands for a whole image. */
-function tokensOf(model: TextModel, text: string, grids: readonly ImageGrid[], id: string): number[] {
-  const { tokenizer, image, template } = model;
+/** Token ids of a text in which each medium's token stands for a whole picture or sound. */
+function tokensOf(model: TextModel, text: string, grids: readonly MediaGrid[], id: string): number[] {
   let expanded = text;
-  if (image !== undefined) {
-    const pieces = text.split(image.token);
-    if (pieces.length - 1 !== grids.length) {
+  for (const kind of MEDIA_KINDS) {
+    const placeholder = model[kind];
+    if (placeholder === undefined) continue;
+    const own = grids.filter((grid) => grid.kind === kind);
+    const pieces = expanded.split(placeholder.token);
+    if (pieces.length - 1 !== own.length) {
       throw new FedloomError(
         "F2139",
-        `Cannot use example "${id}": its prompt has ${pieces.length - 1} image tokens for ${grids.length} images`,
+        `Cannot use example "${id}": its prompt has ${pieces.length - 1} ${kind} tokens for ${own.length} ${NOUNS[kind]}`,
         { example: id },
       );
     }
-    expanded = pieces.reduce((before, piece, i) => before + image.text(grids[i - 1]!) + piece);
+    expanded = pieces.reduce((before, piece, i) => before + placeholder.text(own[i - 1]!) + piece);
   }
   // A template writes the begin token itself.
-  return tokenizer.encode(expanded, { special: template === undefined });
+  return model.tokenizer.encode(expanded, { special: model.template === undefined });
 }

@@ -7,15 +7,10 @@ import { z } from "zod";
 import { FedloomError } from "../../base/errors.ts";
 import type { ImageProcessor } from "./image-processor.ts";
 import { readJsonIfPresent } from "./json-file.ts";
+import type { Placeholder } from "./media-kind.ts";
 import type { ModelConfig } from "./model-config.ts";
 
-export interface ImageGrid {
-  readonly rows: number;
-  readonly columns: number;
-}
-
-/** Text that replaces one image token of the rendered prompt. */
-export type ImageText = (grid: ImageGrid) => string;
+type ImageText = Placeholder["text"];
 
 const schema = z.object({
   image_seq_len: z.int().positive().nullish(),

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { readJson } from "./json-file.ts";
+import type { MediaKind } from "./media-kind.ts";
 
 const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
 
@@ -20,6 +21,8 @@ const schema = z.object({
   ...heads,
   image_token_id: z.int().nullish(),
   image_token_index: z.int().nullish(),
+  audio_token_id: z.int().nullish(),
+  audio_token_index: z.int().nullish(),
   image_seq_length: z.int().positive().nullish(),
   scale_factor: z.int().positive().nullish(),
   vision_feature_select_strategy: z.string().nullish(),
@@ -64,6 +67,7 @@ export function headSize(config: ModelConfig): number | undefined {
   return stated ?? (width && count ? width / count : undefined);
 }
 
-export function imageTokenId(config: ModelConfig): number | undefined {
-  return config.image_token_id ?? config.image_token_index ?? undefined;
+/** The token whose embedding gives way to a feature vector of the kind. */
+export function mediaTokenId(config: ModelConfig, kind: MediaKind): number | undefined {
+  return config[`${kind}_token_id`] ?? config[`${kind}_token_index`] ?? undefined;
 }

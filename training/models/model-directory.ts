@@ -2,7 +2,7 @@
  * What a model directory of the hub holds: which graphs, in which precision, and the hash that names the base.
  *
  * Two layouts are known: three graphs (onnx/vision_encoder, embed_tokens, decoder_model_merged) for models that
- * take images, and one (onnx/model) for text models and classifiers. Of each graph the directory may hold several
+ * take images (with onnx/audio_encoder, sounds), and one (onnx/model) for text models and classifiers. Of each graph the directory may hold several
  * precisions, told apart by a suffix.
  */
 import { readdir } from "node:fs/promises";
@@ -31,6 +31,8 @@ export interface ModelDirectory {
   /** Paths of the graphs; a model in one graph has the decoder alone. */
   readonly graphs: {
     readonly vision?: string;
+    /** Absent: the model takes no sounds. */
+    readonly audio?: string;
     readonly embed?: string;
     readonly decoder: string;
   };
@@ -39,6 +41,7 @@ export interface ModelDirectory {
 /** Names that a graph may have, the usual one first. */
 const ROLES = {
   vision: ["vision_encoder"],
+  audio: ["audio_encoder"],
   embed: ["embed_tokens"],
   decoder: ["decoder_model_merged", "decoder_model", "decoder"],
   whole: ["model"],
@@ -62,9 +65,10 @@ export async function openModelDirectory(path: string, precision?: Precision): P
     find(ROLES[role]) ?? missing(path, ROLES[role][0], wanted, files);
   const task = taskOf(config);
   // Either file of the three-graph layout tells that the others are missing, not that the model has one graph.
-  const divided = find([...ROLES.decoder, ...ROLES.embed, ...ROLES.vision]) !== undefined;
+  const divided = find([...ROLES.decoder, ...ROLES.embed, ...ROLES.vision, ...ROLES.audio]) !== undefined;
   if (!divided) return { path, config, task, graphs: { decoder: require("whole") } };
   const takesImages = config.vision_config !== null && config.vision_config !== undefined;
+  const audio = find(ROLES.audio);
   return {
     path,
     config,
@@ -73,6 +77,7 @@ export async function openModelDirectory(path: string, precision?: Precision): P
       embed: require("embed"),
       decoder: require("decoder"),
       ...(takesImages ? { vision: require("vision") } : {}),
+      ...(audio === undefined ? {} : { audio }),
     },
   };
 }

@@ -5,14 +5,14 @@
  */
 import type { ModelConfig } from "./model-config.ts";
 
-export type Part = "decoder" | "connector" | "vision";
+export type Part = "decoder" | "connector" | "vision" | "audio";
 
 interface Roots {
   /** Replaces the decoder graph's "model". */
   readonly decoder: string;
   /** Stands before paths of the vision graph that begin with none of the others. */
   readonly vision: string;
-  /** First name of the connector's paths in the vision graph. */
+  /** First name of the connector's paths in the encoders' graphs. */
   readonly connector: string;
 }
 
@@ -27,6 +27,9 @@ const OTHERS: Roots = {
   connector: "multi_modal_projector",
 };
 
+/** Stands before paths of the audio graph, as `vision` before the vision graph's. */
+const AUDIO = "model.audio_tower";
+
 export interface ModuleName {
   /** Path in the whole model. */
   readonly path: string;
@@ -36,7 +39,7 @@ export interface ModuleName {
 /** @param graph "whole" for a model in one graph, whose paths are the model's own */
 export function moduleName(
   config: Pick<ModelConfig, "model_type">,
-  graph: "whole" | "decoder" | "vision",
+  graph: "whole" | "decoder" | "vision" | "audio",
   path: string,
 ): ModuleName {
   if (graph === "whole") return { path, part: "decoder" };
@@ -49,6 +52,7 @@ export function moduleName(
   }
   const bare = path.startsWith("model.") ? path.slice("model.".length) : path;
   if (bare.startsWith(`${roots.connector}.`)) return { path: `model.${bare}`, part: "connector" };
-  const tower = roots.vision.slice("model.".length);
-  return { path: bare.startsWith(`${tower}.`) ? `model.${bare}` : `${roots.vision}.${bare}`, part: "vision" };
+  const root = graph === "audio" ? AUDIO : roots.vision;
+  const tower = root.slice("model.".length);
+  return { path: bare.startsWith(`${tower}.`) ? `model.${bare}` : `${root}.${bare}`, part: graph };
 }

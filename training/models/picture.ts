@@ -36,15 +36,15 @@ export async function decodePicture(
   }
 }
 
-/** @throws FedloomError F2131 where the file cannot be read */
-export async function readMedia(media: Media): Promise<Uint8Array> {
+/** @param noun what the message calls it, "image" or "sound" @throws FedloomError F2131 where the file cannot be read */
+export async function readMedia(media: Media, noun: string): Promise<Uint8Array> {
   try {
     return await media.read();
   } catch (cause) {
     throw new FedloomError(
       "F2131",
-      `Cannot read image "${media.name}": ${messageOf(cause)}`,
-      { image: media.name },
+      `Cannot read ${noun} "${media.name}": ${messageOf(cause)}`,
+      { [noun]: media.name },
       { cause },
     );
   }

@@ -10,20 +10,25 @@ import {
   type TextModel,
 } from "../../../training/models/encode.ts";
 import { openImageText } from "../../../training/models/image-tokens.ts";
-import { imageTokenId, readModelConfig } from "../../../training/models/model-config.ts";
+import { mediaTokenId, readModelConfig } from "../../../training/models/model-config.ts";
 import { openTokenizer } from "../../../training/models/tokenizer.ts";
 
 const MODELS = join(import.meta.dirname, "../../golden/models");
-const WHOLE = { rows: 0, columns: 0 };
+const WHOLE = { kind: "image", rows: 0, columns: 0 } as const;
 
 async function open(name: string, family?: "plain" | "tiles"): Promise<TextModel> {
   const path = join(MODELS, name);
   const config = await readModelConfig(path);
   const tokenizer = await openTokenizer(path, config);
   const template = await openChatTemplate(path, { bos_token: "", eos_token: tokenizer.endToken ?? "" });
-  if (family === undefined) return { tokenizer, template, image: undefined };
-  const token = tokenizer.tokenOf(imageTokenId(config)!)!;
-  return { tokenizer, template, image: { token, text: await openImageText(path, config, family, token) } };
+  if (family === undefined) return { tokenizer, template, image: undefined, audio: undefined };
+  const token = tokenizer.tokenOf(mediaTokenId(config, "image")!)!;
+  return {
+    tokenizer,
+    template,
+    image: { token, text: await openImageText(path, config, family, token) },
+    audio: undefined,
+  };
 }
 
 const tokensOf = (model: TextModel, ids: Iterable<number>) =>
@@ -79,10 +84,14 @@ describe("conversations", () => {
   });
 
   const picture: Media = { name: "a.png", read: async () => new Uint8Array() };
-  const example = (turns: Turn[], images: Media[] = []): Pick<Example, "id" | "turns" | "images"> => ({
+  const example = (
+    turns: Turn[],
+    images: Media[] = [],
+  ): Pick<Example, "id" | "turns" | "images" | "audios"> => ({
     id: "e1",
     turns,
     images,
+    audios: [],
   });
   const asked: Turn = { role: "user", content: "what ?" };
   const answered: Turn = { role: "assistant", content: "red ." };
@@ -157,13 +166,17 @@ describe("chat templates", () => {
       "parts",
     );
     const turns: Turn[] = [{ role: "user", content: "<image>\nWhat is <image> ?" }];
-    expect(template.render(turns, "<img>", { ask: true })).toBe("User:[I]What is [I] ?</s>Assistant:");
+    expect(template.render(turns, { image: "<img>", audio: "<snd>" }, { ask: true })).toBe(
+      "User:[I]What is [I] ?</s>Assistant:",
+    );
   });
 
   test("one that takes texts gets the model's own image token", () => {
     const template = chatTemplate("{% for m in messages %}{{ m['content'] }}{% endfor %}", tokens, "texts");
     const turns: Turn[] = [{ role: "user", content: "<image>What ?" }];
-    expect(template.render(turns, "<|img|>", { ask: false })).toBe("<|img|>What ?");
+    expect(template.render(turns, { image: "<|img|>", audio: "<snd>" }, { ask: false })).toBe(
+      "<|img|>What ?",
+    );
   });
 
   test("one that is no template is refused by name", () => {
@@ -174,8 +187,12 @@ describe("chat templates", () => {
 
   test("what a template raises is told", () => {
     const template = chatTemplate("{{ raise_exception('system turns are not supported') }}", tokens, "t");
-    expect(() => template.render([{ role: "system", content: "x" }], "<image>", { ask: false })).toThrow(
-      /^Cannot use chat template "t": .*system turns are not supported/,
-    );
+    expect(() =>
+      template.render(
+        [{ role: "system", content: "x" }],
+        { image: "<image>", audio: "<audio>" },
+        { ask: false },
+      ),
+    ).toThrow(/^Cannot use chat template "t": .*system turns are not supported/);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Images of examples to what a decoder takes of them: their grid of frames, which the prompt's tokens follow,
- * and the vision encoder's features. An image is decoded once, whatever examples share it, and encoded once as
+ * Pictures and sounds of examples to what a decoder takes of them: their grid of frames, which the prompt's tokens
+ * follow, and their encoder's features. A file is decoded once, whatever examples share it, and encoded once as
  * long as its encoder is frozen.
  */
 import { floats } from "../adapters/cast.ts";
@@ -12,11 +12,12 @@ import type { FeatureCache } from "./feature-cache.ts";
 import { fitInputs } from "./fit-inputs.ts";
 import { FrameCache } from "./frame-cache.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
-import type { ImageGrid } from "./models/image-tokens.ts";
+import type { MediaGrid, MediaKind } from "./models/media-kind.ts";
 import { readMedia } from "./models/picture.ts";
+import type { SoundProcessor } from "./models/sound-processor.ts";
 import type { Batch, Engine } from "./onnx/engine.ts";
 
-export interface ImageRef extends ImageGrid {
+export interface MediaRef extends MediaGrid {
   /** SHA-256 of the file. */
   readonly key: string;
   /** Width and height of each frame. */
@@ -24,76 +25,108 @@ export interface ImageRef extends ImageGrid {
   readonly media: Media;
 }
 
-/** Where a decoder's image features come from. */
-export interface ImageEncoder {
-  /** Feature rows of an image, frame after frame, each [tokens, hidden] flat. */
-  features(ref: ImageRef, parameters: TensorSet, seed?: string): Promise<Float32Array[]>;
+/** Where a decoder's features of pictures or sounds come from. */
+export interface MediaEncoder {
+  /** Feature rows of a file, frame after frame, each [tokens, hidden] flat. */
+  features(ref: MediaRef, parameters: TensorSet, seed?: string): Promise<Float32Array[]>;
   /** Gradients of the encoder's own parameters; absent where it is frozen. @param gradients as `features` gave them */
   backward?(
-    ref: ImageRef,
+    ref: MediaRef,
     parameters: TensorSet,
     gradients: readonly Float32Array[],
     seed?: string,
   ): Promise<TensorSet>;
 }
 
-/** Decoded pictures that stay in memory: 128 MiB, 40 frames of 512 x 512. What left is decoded again. */
-const PICTURE_BYTES = 128 * 2 ** 20;
+/** Decoded media that stay in memory: 128 MiB, 40 frames of 512 x 512. What left is decoded again. */
+const FRAME_BYTES = 128 * 2 ** 20;
 
-/** Images by the hash of their files. */
-export class Images {
-  readonly #processor: ImageProcessor;
+type Processor = ImageProcessor | SoundProcessor;
+
+/** Media of one kind by the hash of their files. */
+export class MediaFiles {
+  readonly #kind: MediaKind;
+  readonly #processor: Processor;
   readonly #features: FeatureCache;
-  readonly #pictures: FrameCache;
-  readonly #known = new WeakMap<Media, ImageRef>();
-  readonly #byKey = new Map<string, ImageRef>();
+  readonly #frames: FrameCache;
+  readonly #known = new WeakMap<Media, MediaRef>();
+  readonly #byKey = new Map<string, MediaRef>();
+  readonly #counter: Engine | undefined;
+  /** Feature rows that the counter gave, by the size of the frame. */
+  readonly #counts = new Map<string, number>();
 
   /**
    * @param features where a frozen encoder's features are kept
-   * @param pictureBytes bound of the decoded pictures in memory
+   * @param options.counter encoder whose output tells how many rows a sound has, where no rule of the model does
+   * @param options.frameBytes bound of the decoded frames in memory
    */
-  constructor(processor: ImageProcessor, features: FeatureCache, pictureBytes = PICTURE_BYTES) {
+  constructor(
+    processor: Processor,
+    features: FeatureCache,
+    { counter, frameBytes = FRAME_BYTES }: { counter?: Engine | undefined; frameBytes?: number } = {},
+  ) {
+    this.#kind = processor.family === "spectrogram" ? "audio" : "image";
+    this.#counter = counter;
     this.#processor = processor;
     this.#features = features;
-    this.#pictures = new FrameCache(pictureBytes);
+    this.#frames = new FrameCache(frameBytes);
   }
 
-  /** Decodes an image unless it was met before. @throws FedloomError F2131 where it is none */
-  async open(media: Media): Promise<ImageRef> {
+  /** Decodes a file unless it was met before. @throws FedloomError F2131 where it is none of the kind */
+  async open(media: Media): Promise<MediaRef> {
     const met = this.#known.get(media);
     if (met !== undefined) return met;
-    const bytes = await readMedia(media);
+    const bytes = await readMedia(media, NOUN[this.#kind]);
     const key = sha256(bytes);
     let ref = this.#byKey.get(key);
     if (ref === undefined) {
       const { frames, rows, columns } = await this.#processor.process(bytes, media.name);
-      this.#pictures.put(key, frames);
-      ref = { key, rows, columns, frames: frames.map(({ width, height }) => [width, height]), media };
+      this.#frames.put(key, frames);
+      const sizes = frames.map(({ width, height }) => [width, height] as const);
+      ref = { kind: this.#kind, key, rows, columns, frames: sizes, media };
+      if (this.#counter !== undefined)
+        ref = { ...ref, rows: 1, columns: await this.#count(this.#counter, ref) };
       this.#byKey.set(key, ref);
     }
     this.#known.set(media, ref);
     return ref;
   }
 
-  /** What a vision encoder takes for one frame of an opened image. */
-  async inputs(encoder: Engine, { key, media }: ImageRef, i: number): Promise<TensorSet> {
-    let frames = this.#pictures.get(key);
+  /** Feature rows of a file. What the encoder has to run for is kept. */
+  async #count(encoder: Engine, ref: MediaRef): Promise<number> {
+    let sum = 0;
+    for (const [i, size] of ref.frames.entries()) {
+      let count = this.#counts.get(size.join());
+      if (count === undefined) {
+        const output = await encoder.forward({ inputs: await this.inputs(encoder, ref, i) }, new Map());
+        await this.#features.put(`${ref.key}-${i}`, flat(output));
+        count = output.shape.slice(0, -1).reduce((product, length) => product * length, 1);
+        this.#counts.set(size.join(), count);
+      }
+      sum += count;
+    }
+    return sum;
+  }
+
+  /** What an encoder takes for one frame of an opened file. */
+  async inputs(encoder: Engine, { key, media }: MediaRef, i: number): Promise<TensorSet> {
+    let frames = this.#frames.get(key);
     if (frames === undefined) {
-      ({ frames } = await this.#processor.process(await readMedia(media), media.name));
-      this.#pictures.put(key, frames);
+      ({ frames } = await this.#processor.process(await readMedia(media, NOUN[this.#kind]), media.name));
+      this.#frames.put(key, frames);
     }
     const frame = frames[i];
     if (frame === undefined) {
       throw new FedloomError(
         "F2131",
-        `Cannot use image "${media.name}": its file changed while it was in use`,
+        `Cannot use ${NOUN[this.#kind]} "${media.name}": its file changed while it was in use`,
       );
     }
     return fitInputs(encoder.inputs, frameInputs(this.#processor.family, frame));
   }
 
-  /** Encodes with the base alone, each image once. */
-  frozen(encoder: Engine): ImageEncoder {
+  /** Encodes with the base alone, each file once. */
+  frozen(encoder: Engine): MediaEncoder {
     return {
       features: async (ref) => {
         const all: Float32Array[] = [];
@@ -115,12 +148,12 @@ export class Images {
   }
 
   /** Encodes anew with each step's parameters, and hands gradients on to them. */
-  trained(encoder: Engine): ImageEncoder {
+  trained(encoder: Engine): MediaEncoder {
     /** Shapes of the encoder's output, by the size of the frame. */
     const shapes = new Map<string, readonly number[]>();
-    const sizeOf = (ref: ImageRef, i: number): string => ref.frames[i]!.join();
+    const sizeOf = (ref: MediaRef, i: number): string => ref.frames[i]!.join();
     /** Forward and backward see the same masks, other frames see others. */
-    const batchOf = async (ref: ImageRef, i: number, seed: string | undefined): Promise<Batch> => ({
+    const batchOf = async (ref: MediaRef, i: number, seed: string | undefined): Promise<Batch> => ({
       inputs: await this.inputs(encoder, ref, i),
       ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
     });
@@ -160,7 +193,10 @@ export function addAll(sums: Map<string, Tensor>, more: TensorSet): void {
 /** Features are F32 or narrower. */
 const flat = (output: Tensor): Float32Array => floats(output) as Float32Array;
 
-function frameInputs(family: ImageProcessor["family"], { width, height, pixels }: Frame): TensorSet {
+const NOUN: Readonly<Record<MediaKind, string>> = { image: "image", audio: "sound" };
+
+function frameInputs(family: Processor["family"], { width, height, pixels }: Frame): TensorSet {
+  if (family === "spectrogram") return new Map([["input_features", float32([1, height, width], pixels)]]);
   if (family === "plain") return new Map([["pixel_values", float32([1, 3, height, width], pixels)]]);
   const mask = new Uint8Array(width * height).fill(1);
   return new Map<string, Tensor>([

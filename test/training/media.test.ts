@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { float32, type TensorSet } from "../../adapters/tensor.ts";
 import type { Media } from "../../data/example.ts";
 import { createFeatureCache, type FeatureCache } from "../../training/feature-cache.ts";
-import { Images } from "../../training/images.ts";
+import { MediaFiles } from "../../training/media.ts";
 import type { ImageProcessor } from "../../training/models/image-processor.ts";
 import type { Engine } from "../../training/onnx/engine.ts";
 
@@ -58,7 +58,7 @@ beforeEach(() => {
 afterEach(() => cache.close());
 
 test("a picture is decoded and encoded once, under whatever names it comes", async () => {
-  const images = new Images(processor(counts), cache);
+  const images = new MediaFiles(processor(counts), cache);
   const frozen = images.frozen(encoder(counts));
   const [a, b] = [await images.open(media("a.png", 5)), await images.open(media("b.png", 5))];
   expect(b).toBe(a);
@@ -68,7 +68,7 @@ test("a picture is decoded and encoded once, under whatever names it comes", asy
 });
 
 test("a picture that left memory is decoded again", async () => {
-  const images = new Images(processor(counts), cache, 1);
+  const images = new MediaFiles(processor(counts), cache, { frameBytes: 1 });
   const frozen = images.frozen(encoder(counts));
   const [a] = [await images.open(media("a.png", 5)), await images.open(media("b.png", 7))];
   expect(await frozen.features(a, new Map())).toEqual([Float32Array.of(10, 10), Float32Array.of(12, 12)]);
@@ -76,7 +76,7 @@ test("a picture that left memory is decoded again", async () => {
 });
 
 test("a trained encoder runs at every step and takes the gradients of all frames", async () => {
-  const images = new Images(processor(counts), cache);
+  const images = new MediaFiles(processor(counts), cache);
   const trained = images.trained(encoder(counts));
   const ref = await images.open(media("a.png", 5));
   await trained.features(ref, new Map());
