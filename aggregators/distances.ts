@@ -19,7 +19,7 @@ import type { Updates } from "./strategy.ts";
 /** Where distances are measured: on A and B apart, or on the products s·B·A that the model sees. */
 export type Space = "factors" | "products";
 
-/** @returns n x n, zeros on the diagonal */
+/** @returns n x n, zeros on the diagonal; over what travels, in product space over modules of which both factors do */
 export function squaredDistances(updates: Updates, global: Adapter, space: Space): Float64Array[] {
   const n = updates.clients.length;
   const distances = Array.from({ length: n }, () => new Float64Array(n));
@@ -28,9 +28,11 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
     distances[j]![i]! += squared;
   };
   const { pairs, others } = modulesOf(global.tensors.keys());
-  const everybody = updates.clients.map((_, k) => k); // no tensor lacks: needs say so
+  const everybody = updates.clients.map((_, k) => k); // of what travels no client lacks a tensor: needs say so
+  const travels = new Set(updates.names);
   const gram = createGram(n);
   for (const name of space === "factors" ? global.tensors.keys() : others) {
+    if (!travels.has(name)) continue;
     const old = floats(global.tensors.get(name)!);
     if (!(old instanceof Float32Array) || !canSlice(updates, everybody, name)) {
       const values = everybody.map((k) => floats(updates.tensor(k, name)!));
@@ -54,6 +56,7 @@ export function squaredDistances(updates: Updates, global: Adapter, space: Space
   }
   if (space === "factors") return distances;
   for (const pair of pairs) {
+    if (!travels.has(pair.a) || !travels.has(pair.b)) continue;
     const factors = updates.clients.map((_, k) => moduleFactors(updates, k, pair)!);
     for (let i = 0; i < n; i++) {
       for (let j = i + 1; j < n; j++) add(i, j, squaredProductDistance(factors[i]!, factors[j]!));

@@ -1,11 +1,10 @@
 /** A run file: its form, and everything in it that names something which must exist, by line and column. */
 import { buildStrategy } from "../aggregators/build.ts";
-import { checkNeeds } from "../aggregators/needs.ts";
+import { checkNeeds, factsOf } from "../aggregators/needs.ts";
 import { loadConfig } from "../base/config.ts";
 import { type ConfigDocument, configError, type KeyPath } from "../base/config-document.ts";
 import { FedloomError } from "../base/errors.ts";
-import { mixesRanks } from "../config/fleet.ts";
-import { quorumOf, RUN_PATHS, type RunConfig, runConfig } from "../config/run.ts";
+import { RUN_PATHS, type RunConfig, runConfig } from "../config/run.ts";
 import { metricNamed } from "../data/metrics/index.ts";
 
 export interface RunFile {
@@ -30,16 +29,7 @@ function checkStrategy(config: RunConfig, document: ConfigDocument): void {
     strategy: { document, at: ["strategy"] },
     wrappers: config.wrappers.map((_, i) => ({ document, at: ["wrappers", i] })),
   });
-  checkNeeds(built.name, built.needs, {
-    quorum: quorumOf(config),
-    rounds: config.rounds,
-    heterogeneousRanks: mixesRanks(config),
-    mergedIntoQuantizedBase: false,
-    secureAggregation: false,
-    asynchronous: false,
-    core: config.adapter.core,
-    codec: config.codec,
-  });
+  checkNeeds(built.name, built.needs, factsOf(config));
 }
 
 function checkMetrics({ evaluation }: RunConfig, document: ConfigDocument): void {

@@ -29,7 +29,7 @@ export const ownership = defineWrapper({
   }),
   needs: (inner) => {
     refuseBaseChange("ownership", inner);
-    return { ...inner, readsSingleUpdates: true, separable: "adapter", missingTensors: true };
+    return { ...inner, readsSingleUpdates: true, separable: "adapter" };
   },
   wrap:
     (patterns, { minUpdates }) =>

@@ -1,10 +1,9 @@
 /** Before round 1: the first adapter, the strategy's first state, and whether run and strategy go together at all. */
 import { encodeAdapter } from "../../adapters/peft.ts";
 import { type BuiltStrategy, buildStrategy } from "../../aggregators/build.ts";
-import { checkNeeds } from "../../aggregators/needs.ts";
+import { checkNeeds, factsOf } from "../../aggregators/needs.ts";
 import { encodeState } from "../../aggregators/state-file.ts";
-import { mixesRanks } from "../../config/fleet.ts";
-import { quorumOf, type RunConfig } from "../../config/run.ts";
+import type { RunConfig } from "../../config/run.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { ModelPort } from "../ports.ts";
 import type { RunCommand } from "../run/state.ts";
@@ -15,16 +14,7 @@ export function strategyOf(config: RunConfig): BuiltStrategy {
   // The run's own term acts around everything else, as the last wrapper would.
   const own = proximal === undefined ? [] : [{ name: "proximal", ...proximal }];
   const built = buildStrategy(config.strategy, [...config.wrappers, ...own]);
-  checkNeeds(built.name, built.needs, {
-    quorum: quorumOf(config),
-    rounds: config.rounds,
-    heterogeneousRanks: mixesRanks(config),
-    mergedIntoQuantizedBase: false,
-    secureAggregation: false,
-    asynchronous: false,
-    core: config.adapter.core,
-    codec: config.codec,
-  });
+  checkNeeds(built.name, built.needs, factsOf(config));
   return built;
 }
 

@@ -213,10 +213,6 @@ test("refuses to trim one half or more", () => {
 const RUN: RunFacts = {
   quorum: 10,
   rounds: 1,
-  heterogeneousRanks: false,
-  mergedIntoQuantizedBase: false,
-  secureAggregation: false,
-  asynchronous: false,
 };
 
 test.each(STRATEGIES.map(({ name }) => name))("%s is checked against what the run asks for", (name) => {
@@ -228,6 +224,9 @@ test.each(STRATEGIES.map(({ name }) => name))("%s is checked against what the ru
       `Cannot run strategy "${name}": it reads single updates, and secure aggregation shows only their sum`,
     );
   } else expect(check({ secureAggregation: true })).not.toThrow();
+  if (needs.asynchronous !== true) {
+    expect(check({ asynchronous: true })).toThrow("it takes only updates of the current round");
+  } else expect(check({ asynchronous: true })).not.toThrow();
   if (needs.heterogeneousRanks !== true) {
     expect(check({ heterogeneousRanks: true })).toThrow("it takes one rank for all clients");
   } else expect(check({ heterogeneousRanks: true })).not.toThrow();
