@@ -6,6 +6,7 @@ import { replaceFile } from "../adapters/durable-file.ts";
 import { MODEL_FILE, writePeft } from "../adapters/peft.ts";
 import { writeSafetensors } from "../adapters/safetensors.ts";
 import { type BuiltStrategy, buildStrategy } from "../aggregators/build.ts";
+import { checkNeeds } from "../aggregators/needs.ts";
 import type { Spec } from "../aggregators/options.ts";
 import { aggregateRound } from "../aggregators/round.ts";
 import { decodeState, encodeState } from "../aggregators/state-file.ts";
@@ -68,6 +69,9 @@ async function aggregate(options: AggregateOptions, output: Output): Promise<voi
   const round = before.round + 1;
   const plan = built.strategy.plan?.(before.state, { round, client: "", global }) ?? {};
   const parts = options.update.map((argument) => readUpdate(argument, global, plan.extras ?? []));
+  checkNeeds(built.name, built.needs, {
+    asynchronous: parts.some(({ info: { staleness = 0 } }) => staleness > 0),
+  });
   const names = clientNames(parts.map(({ model }) => model));
   const files = parts.map((part, k) => ({ ...part, info: { ...part.info, client: names[k]! } }));
   const opened = openUpdates(files);

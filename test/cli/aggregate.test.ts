@@ -174,3 +174,21 @@ test("takes what strategies need beside the tensors: a set next to the update, m
   );
   expect(fair.code).toBe(0);
 });
+
+test("takes stale updates where the strategy can, and refuses them by its name where not", async () => {
+  const global = peft("stale-global", [0, 0], [[0], [0], [0]]);
+  const stale = peft("stale-update", [4, 4], [[8], [8], [8]]);
+  const files = ["--global", global, "--update", `${stale}:10,staleness=3`, "--json"];
+  const out = join(folder, "stale-out");
+  const refused = await aggregate("--strategy", "fedavg", ...files, "--out", out);
+  expect(refused.code).not.toBe(0);
+  expect(JSON.parse(refused.stderr)).toMatchObject({
+    code: "F3112",
+    message: 'Cannot run strategy "fedavg": it takes only updates of the current round',
+  });
+  expect(existsSync(out)).toBe(false);
+  const taken = await aggregate("--strategy", "fedbuff", ...files, "--out", out);
+  expect(taken).toMatchObject({ code: 0, result: { report: { meanStaleness: 3 } } });
+  // (1 + 3)^-1/2 = 1/2 of what it changed
+  expect([...floats(readPeft(out).tensors.get(A)!)]).toEqual([2, 2]);
+});
