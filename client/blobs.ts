@@ -177,24 +177,27 @@ export function createMemoryBlobs(): ClientBlobs {
       fill((bytes) => pieces.push(bytes.slice()));
       return put(Buffer.concat(pieces));
     },
-    async receive(blob) {
-      const pieces: Uint8Array[] = [];
-      return {
-        offset: 0,
-        async append(bytes) {
-          pieces.push(bytes.slice());
-        },
-        async finish() {
-          const bytes = Buffer.concat(pieces);
-          checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => {});
-          put(bytes);
-        },
-        async suspend() {},
-      };
-    },
+    receive: async (blob) => receiveInMemory(blob, put),
     prune(needed) {
       for (const name of blobs.keys()) if (!needed.has(name)) blobs.delete(name);
     },
+  };
+}
+
+/** A transfer that begins anew whenever it is cut off: its bytes are kept once they are whole, and nowhere before. */
+export function receiveInMemory(blob: BlobName, keep: (bytes: Uint8Array) => void): Receiver {
+  const pieces: Uint8Array[] = [];
+  return {
+    offset: 0,
+    async append(bytes) {
+      pieces.push(bytes.slice());
+    },
+    async finish() {
+      const bytes = Buffer.concat(pieces);
+      checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => {});
+      keep(bytes);
+    },
+    async suspend() {},
   };
 }
 

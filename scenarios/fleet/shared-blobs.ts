@@ -2,9 +2,8 @@
  * The blobs of all clients of a fleet, in one memory: what one has fetched, or the coordinator holds in the same memory,
  * the others have too, so that an adapter lies there once however many clients train from it.
  */
-import { createHash } from "node:crypto";
 import { sha256 } from "../../base/hash.ts";
-import { type BlobName, type ClientBlobs, checkBlob } from "../../client/blobs.ts";
+import { type BlobName, type ClientBlobs, receiveInMemory } from "../../client/blobs.ts";
 import { CHUNK_BYTES } from "../../proto/channel.ts";
 
 /**
@@ -51,21 +50,7 @@ export function sharedBlobs(
         fill((bytes) => pieces.push(bytes));
         return put(pieces);
       },
-      async receive(blob) {
-        const pieces: Uint8Array[] = [];
-        return {
-          offset: 0,
-          async append(bytes) {
-            pieces.push(bytes.slice());
-          },
-          async finish() {
-            const bytes = Buffer.concat(pieces);
-            checkBlob(blob, bytes.length, createHash("sha256").update(bytes), () => {});
-            put([bytes]);
-          },
-          async suspend() {},
-        };
-      },
+      receive: async (blob) => receiveInMemory(blob, (bytes) => put([bytes])),
       prune(needed) {
         for (const [name, all] of users) {
           if (needed.has(name) || !all.delete(self) || all.size > 0) continue;

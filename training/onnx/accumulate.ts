@@ -1,7 +1,7 @@
 /** Sums of gradients in cheaper forms: slices side by side, and products that add to what is there. */
 import type { Maths } from "./maths.ts";
 import { padsOf } from "./operators/layout.ts";
-import { type Operation, type Program, sameShape, type Value } from "./program.ts";
+import { type Operation, type Program, sameShape, usesOf, type Value } from "./program.ts";
 
 /** The sum of what several readers of a value give back. Pieces that lie side by side are joined, not padded and added. */
 export function sumOf(parts: readonly Value[], g: Maths): Value {
@@ -44,11 +44,7 @@ function paddedPiece(part: Value): { axis: number; from: number; value: Value } 
  * multiplies, and one tensor less is written and read.
  */
 export function addInProducts(program: Program): Program {
-  const uses = new Map<Value, number>();
-  const count = (value: Value | undefined): void =>
-    void (value && uses.set(value, (uses.get(value) ?? 0) + 1));
-  for (const { inputs } of program.operations) inputs.forEach(count);
-  for (const output of program.outputs.values()) count(output);
+  const uses = usesOf(program);
 
   const gone = new Set<Operation>();
   const operations = program.operations.flatMap((operation): readonly Operation[] => {

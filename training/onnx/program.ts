@@ -44,6 +44,16 @@ export interface Program {
   readonly outputs: ReadonlyMap<string, Value>;
 }
 
+/** How often each value is read, as an operand or as an output of the program. */
+export function usesOf({ operations, outputs }: Program): ReadonlyMap<Value, number> {
+  const uses = new Map<Value, number>();
+  const count = (value: Value | undefined): void =>
+    void (value && uses.set(value, (uses.get(value) ?? 0) + 1));
+  for (const { inputs } of operations) inputs.forEach(count);
+  for (const output of outputs.values()) count(output);
+  return uses;
+}
+
 /** What makes operations; Builder is the one. */
 export interface Emitter {
   one(op: string, inputs: readonly (Value | undefined)[], attributes?: Attributes, domain?: string): Value;

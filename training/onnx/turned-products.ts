@@ -1,14 +1,10 @@
 /** (A·B)ᵀ = Bᵀ·Aᵀ: a product that is only read transposed is computed that way, and nothing is moved. */
 import { int, intOf } from "./graph.ts";
 import { permOf } from "./operators/layout.ts";
-import type { Operation, Program, Value } from "./program.ts";
+import { type Operation, type Program, usesOf } from "./program.ts";
 
 export function turnProducts(program: Program): Program {
-  const uses = new Map<Value, number>();
-  const count = (value: Value | undefined): void =>
-    void (value && uses.set(value, (uses.get(value) ?? 0) + 1));
-  for (const { inputs } of program.operations) inputs.forEach(count);
-  for (const output of program.outputs.values()) count(output);
+  const uses = usesOf(program);
 
   const gone = new Set<Operation>();
   const operations = program.operations.map((operation) => {
