@@ -5,8 +5,8 @@
 import { CHUNK_BYTES } from "../../proto/channel.ts";
 import type { BlobRef } from "../records.ts";
 
-/** Blobs kept: adapter and configuration of several runs side by side. Those of past rounds are asked for no more. */
-const HOT_COUNT = 32;
+/** Blobs kept: adapter and configuration of a few runs side by side. Those of past rounds are asked for no more. */
+const HOT_COUNT = 8;
 /** Bytes kept in all; larger blobs are read from disk each time, so that memory stays bounded whatever is handed out. */
 export const HOT_BYTES = 64 * 2 ** 20;
 
