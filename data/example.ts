@@ -36,21 +36,29 @@ export interface Example {
   readonly template?: {
     /** A name of data/prompts/index.ts. */
     readonly name: string;
-    /** The part of the question that goes when the modality "text" is not kept. */
-    readonly text: string;
+    /** The example's own words, without the question around them; absent where the modality "text" was dropped. */
+    readonly text?: string;
   };
 }
 
 export const MARK = { image: "<image>", audio: "<audio>" } as const;
 
-/** Which modalities an example carries; "text" when a user turn says more than marks. */
+/**
+ * Which modalities an example carries; "text" when its own words, or where it has no template its user turns, say more
+ * than marks. A template's question around dropped words is no text: it stands in every example.
+ */
 export function modalitiesOf(example: Example): Modality[] {
-  const words = example.turns
-    .filter((turn) => turn.role === "user")
-    .map((turn) => turn.content.replaceAll(MARK.image, "").replaceAll(MARK.audio, "").trim());
+  const { template, turns } = example;
+  const words =
+    template === undefined
+      ? turns.filter(({ role }) => role === "user").map(({ content }) => content)
+      : [template.text ?? ""];
   const present: Modality[] = [];
-  if (words.some((text) => text !== "")) present.push("text");
+  if (words.some((text) => withoutMarks(text) !== "")) present.push("text");
   if (example.images.length > 0) present.push("image");
   if (example.audios.length > 0) present.push("audio");
   return present;
 }
+
+const withoutMarks = (text: string): string =>
+  text.replaceAll(MARK.image, "").replaceAll(MARK.audio, "").trim();

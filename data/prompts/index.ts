@@ -28,11 +28,12 @@ export function withKept(
   const images = kept.image ? example.images : [];
   const audios = kept.audio ? example.audios : [];
   if (example.template !== undefined) {
-    const template = templateNamed(example.template.name);
-    const shown = { text: kept.text, image: images.length > 0 };
-    const prompt = template.prompt(example.template.text, shown, form);
+    const { name } = example.template;
+    const text = kept.text ? example.template.text : undefined;
+    const shown = { text: text !== undefined, image: images.length > 0 };
+    const prompt = templateNamed(name).prompt(text ?? "", shown, form);
     const turns = example.turns.map((turn) => (turn.role === "user" ? { ...turn, content: prompt } : turn));
-    return { ...example, turns, images, audios };
+    return { ...example, turns, images, audios, template: { name, ...(text !== undefined && { text }) } };
   }
   if (kept.text && kept.image && kept.audio) return example;
   const turns = example.turns.map((turn) => (turn.role === "user" ? userTurn(turn, kept) : turn));

@@ -58,6 +58,27 @@ test("an example carries text only where a user says more than marks", () => {
   expect(modalitiesOf(withKept(chat, ["image"]))).toEqual(["image"]);
 });
 
+test("a template's question is no text of the example: dropped words are gone, also when its wording changes later", () => {
+  const meme: Example = {
+    id: "1",
+    turns: [
+      {
+        role: "user",
+        content: hatefulMemesPrompt.prompt("so it goes", { text: true, image: true }, "standard"),
+      },
+    ],
+    images: [media],
+    audios: [],
+    template: { name: "hateful-memes", text: "so it goes" },
+  };
+  const pictured = withKept(meme, ["image"]);
+  expect(modalitiesOf(meme)).toEqual(["text", "image"]);
+  expect(modalitiesOf(withKept(meme, ["text"]))).toEqual(["text"]);
+  expect(modalitiesOf(pictured)).toEqual(["image"]);
+  expect(withKept(pictured, ["text", "image"])).toEqual(pictured);
+  expect(withKept(meme, []).template).toEqual({ name: "hateful-memes" });
+});
+
 test("the original example is left as it is", () => {
   const before = structuredClone(chat.turns);
   withKept(chat, ["image"]);
