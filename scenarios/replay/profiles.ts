@@ -71,25 +71,30 @@ function cellsOf(
   );
 }
 
+/** The published targets. */
 const QKVO = ["q_proj", "k_proj", "v_proj", "o_proj"];
 /** Ten clients, two a round, as published; the last rounds are averaged, since one round's pair may be skewed. */
 const shared = {
   clients: 10,
   perRound: 2,
-  adapter: { rank: 8, alpha: 16, targets: QKVO },
+  // All layers of the decoder: on q, k, v and o alone the embedded model hardly learns eight classes.
+  adapter: { rank: 8, alpha: 16, targets: [...QKVO, "gate_proj", "up_proj", "down_proj"] },
   lastRounds: 3,
 } as const;
 
-/** Tuned on a few aligned cells by FedAvg alone, and equal for all methods of a dataset. */
+/**
+ * Tuned by FedAvg and local-only training on a few cells, seed 0, and equal for all methods of a dataset: rates at which
+ * aligned data are learned together, and not yet by every client alone.
+ */
 const SMALL: Protocols = {
-  "hateful-memes": { ...shared, rounds: 10, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 200 },
-  "crisis-mmd": { ...shared, rounds: 20, localSteps: 12, batch: 8, learningRate: 5e-3, testLimit: 200 },
+  "hateful-memes": { ...shared, rounds: 10, localSteps: 5, batch: 16, learningRate: 1e-3, testLimit: 200 },
+  "crisis-mmd": { ...shared, rounds: 30, localSteps: 10, batch: 8, learningRate: 5e-3, testLimit: 200 },
   medical: { ...shared, rounds: 10, localSteps: 5, batch: 16, learningRate: 3e-3, testLimit: 150 },
 };
 /** The published numbers of rounds; ten steps a round stand in for an epoch of ten clients' data. */
 const LONG: Protocols = {
   "hateful-memes": { ...SMALL["hateful-memes"], rounds: 25, localSteps: 10, testLimit: 1000, lastRounds: 5 },
-  "crisis-mmd": { ...SMALL["crisis-mmd"], rounds: 40, localSteps: 10, testLimit: 955, lastRounds: 5 },
+  "crisis-mmd": { ...SMALL["crisis-mmd"], rounds: 40, testLimit: 955, lastRounds: 5 },
   medical: { ...SMALL.medical, rounds: 50, localSteps: 10, testLimit: 1061, lastRounds: 5 },
 };
 
@@ -102,7 +107,7 @@ const each = (change: (protocol: Protocol) => Protocol, of: Protocols): Protocol
 const PUBLISHED = each(
   (protocol) => ({
     ...protocol,
-    adapter: { ...protocol.adapter, alpha: 8 },
+    adapter: { rank: 8, alpha: 8, targets: QKVO },
     localSteps: "epoch",
     batch: 4,
     microBatch: 1,
@@ -115,6 +120,7 @@ const PUBLISHED = each(
 const SHORT = each(
   (protocol) => ({
     ...protocol,
+    adapter: { ...protocol.adapter, targets: QKVO },
     batch: 4,
     microBatch: 1,
     learningRate: 2e-4,
@@ -170,7 +176,8 @@ export const PROFILES: readonly ReplayProfile[] = [
       ...cellsOf(["hateful-memes"], ALL_SETTINGS, [...BASELINES, ...MAIN], [0]),
       ...cellsOf(["hateful-memes"], [ALIGNED, ...LACKING], [...COMPARED, "fedyogi-scaled"], [0]),
       ...cellsOf(["crisis-mmd"], ALL_SETTINGS, [...BASELINES, ...MAIN], [0]),
-      ...cellsOf(["crisis-mmd"], [ALIGNED, LACKING[0]!], ["mean", "fedavgm"], [0]),
+      ...cellsOf(["crisis-mmd"], [ALIGNED, LACKING[0]!], ["mean", "fedavgm", "fedyogi-scaled"], [0]),
+      ...cellsOf(["crisis-mmd"], [LACKING[0]!], ["fedavg+prompt", "fedavg+adaptive"], [0]),
       ...cellsOf(["medical"], ALL_SETTINGS, [...BASELINES, ...MAIN], [0]),
       ...cellsOf(["medical"], LACKING, COMPARED, [0]),
     ]),
