@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { float32, tensorSet } from "../../adapters/tensor.ts";
 import type { Coordinator } from "../../server/coordinator.ts";
+import { openSqliteStore } from "../../server/journal/sqlite.ts";
 import { FakeClient } from "../server/fake-client.ts";
 import { config, coordinatorIn, finished, later, temporaryDirectory } from "../server/setting.ts";
 
@@ -39,8 +40,8 @@ async function open(directory: string | undefined): Promise<Coordinator> {
 
 const versions = readdirSync(import.meta.dirname).filter((name) => name.startsWith("state-v"));
 
-test("there is a state of an older version", () => {
-  expect(versions).toContain("state-v1");
+test("there is a state of each older version", () => {
+  expect(versions).toEqual(["state-v1", "state-v2"]);
 });
 
 test.each(versions)("a run of %s goes on to the adapter of an undisturbed run", async (version) => {
@@ -56,4 +57,28 @@ test.each(versions)("a run of %s goes on to the adapter of an undisturbed run", 
   });
   await finished(undisturbed);
   expect(engine.run.global!.model.sha256).toBe(undisturbed.run.global!.model.sha256);
+});
+
+test("sites, tokens and the trail of state-v2 are there", async () => {
+  const directory = temporaryDirectory();
+  cpSync(join(import.meta.dirname, "state-v2"), directory, { recursive: true });
+  const store = openSqliteStore(directory);
+  later(() => store.close());
+  const { registry } = store;
+  const enrolled = { enrolledAtMs: 1_790_000_000_000, notAfterMs: 1_797_000_000_000 };
+  expect(await registry.sites()).toEqual([
+    { name: "c1", ...enrolled },
+    { name: "c2", ...enrolled, revokedAtMs: 1_791_000_000_000 },
+  ]);
+  expect(await registry.token("a".repeat(64))).toEqual({
+    hash: "a".repeat(64),
+    role: "client",
+    name: "c1",
+    expiresAtMs: 2_000_000_000_000,
+    usedAtMs: 1_790_000_000_000,
+  });
+  expect(await registry.token("c".repeat(64))).toMatchObject({ role: "viewer", name: "anna" });
+  expect(await registry.audits(10)).toEqual([
+    { atMs: 1_790_000_000_000, who: "local operator", what: "invited site c1" },
+  ]);
 });
