@@ -1,20 +1,15 @@
 /** `fedloom client`: a node that trains on its own data and sends adapters, never examples. */
-import { randomUUID } from "node:crypto";
 import { Option } from "commander";
-import { systemClock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
-import { errorFields, type Log } from "../base/log.ts";
-import { createRng } from "../base/rng.ts";
-import { type Credentials, channelCredentials, INSECURE } from "../client/credentials.ts";
+import type { Log } from "../base/log.ts";
+import { dataKeyIn } from "../client/data-key.ts";
 import { modalitiesOf, type Shard } from "../client/inventory.ts";
-import { runNode } from "../client/node.ts";
-import { holdConnectionInThread } from "../client/standing-thread.ts";
-import { type ClientState, openState } from "../client/state.ts";
-import type { Identity } from "../proto/enroll.ts";
-import { connectFleet } from "../proto/service.ts";
-import type { Trainer } from "../training/trainer.ts";
+import { openState } from "../client/state.ts";
+import { fingerprintOf } from "../data/fingerprint.ts";
 import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
+import { serve } from "./client/serve.ts";
 import { requireDevice } from "./doctor/provider.ts";
 import { identityOf } from "./identity.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
@@ -70,27 +65,26 @@ export function registerClient(cli: Cli): void {
     });
 }
 
-/** How often a running client looks whether its certificate is to be renewed: often enough for one of a day. */
-const RENEWAL_LOOK_MS = 3_600_000;
-
-async function runClient(options: ClientOptions) {
+async function runClient(options: ClientOptions, clock: Clock = systemClock) {
   const ending = onEnding();
+  const { signal } = ending;
   const log = openLog(options);
+  const { join: address, token, name, device, shareLogLines } = options;
   const shard = await openShard(options.data, partOf(options));
-  let identity = await identify(options, log, ending.signal);
-  const state = openState(options.state, options.name ?? identity?.name);
+  const identify = () => identityOf(options.state, { address, token, name, log, signal, clock });
+  const identity = await identify();
+  const state = openState(options.state, name ?? identity?.name);
   try {
-    if (options.trainer === "onnx") await requireDevice(options.device);
+    if (options.trainer === "onnx") await requireDevice(device);
+    const dataFingerprint = await fingerprintData(shard, dataKeyIn(options.state), { log, signal, clock });
     const trainer = await openTrainer(options.trainer, { ...options, note: (text) => log.info(text) });
     try {
-      log.info(
-        `Client "${state.clientId}" joins ${options.join}${identity === undefined ? " without TLS" : ""}`,
-        { examples: held(shard), heldOut: shard.heldOut.length },
-      );
-      while (!ending.signal.aborted) {
-        const signal = ending.signal;
-        identity = await serveUntilRenewal({ options, identity, shard, state, trainer, log, signal });
-      }
+      log.info(`Client "${state.clientId}" joins ${address}${identity === undefined ? " without TLS" : ""}`, {
+        examples: held(shard),
+        heldOut: shard.heldOut.length,
+      });
+      const node = { shard, dataFingerprint, state, trainer, device, shareLogLines, log, clock, signal };
+      await serve({ ...node, address, identity, identify });
       log.info("Ended; started again with the same --state, it goes on where it was");
       return ending.exitCode();
     } finally {
@@ -102,70 +96,24 @@ async function runClient(options: ClientOptions) {
   }
 }
 
-function identify({ state, join: address, token }: ClientOptions, log: Log, signal: AbortSignal) {
-  return identityOf(state, { address, token, log, signal });
-}
+/** A shard of many large files takes its time to read: who waits is told. */
+const TELL_MS = 10_000;
 
-interface Service {
-  readonly options: ClientOptions;
-  readonly identity: Identity | undefined;
-  readonly shard: Shard;
-  readonly state: ClientState;
-  readonly trainer: Trainer;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-}
-
-/**
- * Works for the coordinator until it is told to end, or until its certificate was renewed: a connection shows the one
- * that it was opened with. What is in work then begins anew, once in two months.
- *
- * @returns the identity to go on with
- */
-async function serveUntilRenewal({
-  options,
-  identity,
-  signal,
-  ...rest
-}: Service): Promise<Identity | undefined> {
-  const { join: address, device, shareLogLines } = options;
-  const credentials: Credentials = identity === undefined ? INSECURE : { kind: "tls", ...identity };
-  const fleet = connectFleet(address, channelCredentials(credentials));
-  // Not secret and not reproducible on purpose: it only spreads the reconnects of many clients over time.
-  const seed = randomUUID();
-  const renewal = new AbortController();
-  let cancelLook = (): void => undefined;
-  let current = identity;
-  const look = async (): Promise<void> => {
-    current = await identify(options, rest.log, signal);
-    if (current?.certificate !== identity?.certificate) renewal.abort();
-    else waitForLook();
-  };
-  const waitForLook = (): void => {
-    cancelLook = systemClock.after(RENEWAL_LOOK_MS, () => {
-      look().catch((error: unknown) => {
-        rest.log.error("The certificate cannot be renewed", errorFields(error));
-        waitForLook();
-      });
-    });
-  };
-  if (identity !== undefined) waitForLook();
-  try {
-    await runNode({
-      ...rest,
-      fleet,
-      open: (hello, events) => holdConnectionInThread(address, credentials, hello, events, seed),
-      device,
-      clock: systemClock,
-      rng: createRng(seed),
-      shareLogLines,
-      signal: AbortSignal.any([signal, renewal.signal]),
-    });
-    return current;
-  } finally {
-    cancelLook();
-    fleet.close();
-  }
+function fingerprintData(
+  { train }: Shard,
+  key: Uint8Array,
+  { log, signal, clock }: { readonly log: Log; readonly signal: AbortSignal; readonly clock: Clock },
+): Promise<string> {
+  let toldMs = clock.monotonic();
+  return fingerprintOf(train, {
+    key,
+    signal,
+    onProgress(done) {
+      if (clock.monotonic() - toldMs < TELL_MS) return;
+      toldMs = clock.monotonic();
+      log.info("Reads the data once, for its fingerprint", { examples: done, of: train.length });
+    },
+  });
 }
 
 /** @throws FedloomError F1003 where only one of --shard and --client is given */

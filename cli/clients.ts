@@ -78,9 +78,7 @@ function lines(rows: readonly Row[], nowMs: number): string[] {
 
 function seen({ connected, lastSeenAtMs }: Row, nowMs: number): string {
   if (connected) return "now";
-  return lastSeenAtMs === undefined
-    ? "not since the start"
-    : `${duration(Math.max(0, nowMs - lastSeenAtMs))} ago`;
+  return lastSeenAtMs === undefined ? "-" : `${duration(Math.max(0, nowMs - lastSeenAtMs))} ago`;
 }
 
 function examplesOf({ examples = {} }: Row): string {

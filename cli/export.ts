@@ -10,16 +10,24 @@ import { type CoordinatorOption, coordinatorOption, Operator } from "./operator.
 
 interface ExportOptions extends CommonOptions, CoordinatorOption {
   readonly peft: string;
-  readonly round?: number;
+  readonly round?: number | "best";
 }
 
 const FILES = [CONFIG_FILE, MODEL_FILE, "README.md"];
+
+function roundOrBest(text: string): number | "best" {
+  return text === "best" ? text : wholeNumber(0)(text);
+}
 
 export function registerExport(cli: Cli): void {
   cli
     .command("export <run>", "Write a run's global adapter as a PEFT directory.")
     .requiredOption("--peft <dir>", "a new or empty directory")
-    .option("--round <n>", "the adapter after this round; the newest where absent", wholeNumber(0))
+    .option(
+      "--round <n|best>",
+      "the adapter after this round, or after the best one where the run has keep.best; the newest where absent",
+      roundOrBest,
+    )
     .addOption(coordinatorOption())
     .action(async (word: string, options: ExportOptions) => {
       const { peft, round } = options;

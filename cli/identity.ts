@@ -2,58 +2,106 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { systemClock } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
+import { sha256 } from "../base/hash.ts";
 import { errorFields, type Log } from "../base/log.ts";
-import { enroll, type Identity, renew, renewalDue } from "../proto/enroll.ts";
+import { enroll, expiryOf, type Identity, renew, renewalDue } from "../proto/enroll.ts";
+import { parseJoinToken } from "../proto/join-token.ts";
 
 const stored = z.object({
   name: z.string(),
   authority: z.string(),
   certificate: z.string(),
   key: z.string(),
+  /** SHA-256 of the join token that is spent. */
+  joinedWith: z.string().exactOptional(),
 });
 
+type Held = z.output<typeof stored>;
+
+export interface IdentityOptions {
+  /** "host:port" of the coordinator. */
+  readonly address: string;
+  /** The join token that the site was started with. */
+  readonly token: string | undefined;
+  /** The name that the site was started with. */
+  readonly name?: string | undefined;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+}
+
 /**
- * The site's certificate, traded for a token or renewed where a third of its life or less is left.
+ * The site's certificate, traded for a token or renewed where a third of its life or less is left. A token that the site
+ * was enrolled with is spent and means nothing any more; a new one enrolls it anew.
  *
- * @param token the join token, for a site that has no certificate yet; spent after it
- * @returns undefined for a site that has neither
- * @throws FedloomError F5012, F5013 for a token that does not count, F5111 for a damaged identity
+ * @returns undefined for a site that has neither certificate nor token
+ * @throws FedloomError F5012, F5013 for a token that does not count, F5014 for a certificate that has expired or was
+ *   revoked, F5111 for a damaged identity, F1003 for a token of another site
  */
-export async function identityOf(
-  state: string,
-  {
-    address,
-    token,
-    log,
-    signal,
-  }: { address: string; token: string | undefined; log: Log; signal: AbortSignal },
-): Promise<Identity | undefined> {
+export async function identityOf(state: string, options: IdentityOptions): Promise<Identity | undefined> {
+  const { address, token, log, signal, clock } = options;
   const file = join(state, "identity.json");
-  if (!existsSync(file)) {
-    if (token === undefined) return undefined;
+  const held = existsSync(file) ? read(file) : undefined;
+  if (token !== undefined && isNew(token, held, clock.now())) {
+    for (const name of [held?.name, options.name]) requireInvited(token, name);
     const identity = await enroll(address, token, signal);
-    keep(file, identity);
+    keep(file, { ...identity, joinedWith: sha256(token.trim()) });
     log.info(`Enrolled as "${identity.name}"; the join token is spent`);
     return identity;
   }
-  const identity = read(file);
-  if (!renewalDue(identity.certificate, systemClock.now())) return identity;
+  if (held === undefined) return undefined;
+  const { joinedWith, ...identity } = held;
+  const { name } = identity;
+  const endsMs = expiryOf(identity.certificate);
+  if (endsMs <= clock.now()) {
+    throw new FedloomError(
+      "F5014",
+      `Cannot join ${address} as "${name}": its certificate expired on ${day(endsMs)}; ask for a new join token ("fedloom enroll ${name}" at the coordinator) and start once with --token`,
+      { name, endsMs },
+    );
+  }
+  if (!renewalDue(identity.certificate, clock.now())) return identity;
   try {
     const renewed = await renew(address, identity, signal);
-    keep(file, renewed);
-    log.info(`Renewed the certificate of "${renewed.name}"`);
+    keep(file, { ...renewed, ...(joinedWith !== undefined && { joinedWith }) });
+    log.info(`Renewed the certificate of "${name}"`, { until: day(expiryOf(renewed.certificate)) });
     return renewed;
   } catch (error) {
-    // A coordinator that is away for a moment: there is a third of the certificate's life left to try again.
+    // A coordinator that is away for a moment: there is time left to try again.
     if (!(error instanceof FedloomError && error.code === "F5001")) throw error;
-    log.warn(`Cannot renew the certificate of "${identity.name}" now`, errorFields(error));
+    log.warn(`Cannot renew the certificate of "${name}" now`, {
+      ...errorFields(error),
+      expires: day(endsMs),
+    });
     return identity;
   }
 }
 
-function read(file: string): Identity {
+/** A file of before tokens were noted tells nothing of them: its certificate goes first, as long as it counts. */
+function isNew(token: string, held: Held | undefined, nowMs: number): boolean {
+  if (held === undefined) return true;
+  if (held.joinedWith === undefined) return expiryOf(held.certificate) <= nowMs;
+  return held.joinedWith !== sha256(token.trim());
+}
+
+/** Before the token is spent. */
+function requireInvited(token: string, name: string | undefined): void {
+  const { name: invited } = parseJoinToken(token);
+  if (name === undefined || name === invited) return;
+  throw new FedloomError(
+    "F1003",
+    `Cannot join as "${name}": the join token is for site "${invited}", which needs a --state of its own`,
+    { name, invited },
+  );
+}
+
+function day(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 10);
+}
+
+function read(file: string): Held {
   try {
     return stored.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch (cause) {
@@ -67,7 +115,7 @@ function read(file: string): Identity {
 }
 
 /** The private key is for the owner's eyes only, from its first byte on. */
-function keep(file: string, identity: Identity): void {
+function keep(file: string, identity: Held): void {
   mkdirSync(dirname(file), { recursive: true });
   const temporary = `${file}.${process.pid}.tmp`;
   writeFileSync(temporary, `${JSON.stringify(identity, undefined, 2)}\n`, { mode: 0o600, flush: true });

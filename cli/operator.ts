@@ -140,7 +140,7 @@ export class Operator {
     return (await this.#json("GET", "/v1/audit", audit)).audit;
   }
 
-  async adapterFile(id: string, file: string, round: number | undefined): Promise<Uint8Array> {
+  async adapterFile(id: string, file: string, round: number | "best" | undefined): Promise<Uint8Array> {
     const query = round === undefined ? "" : `?round=${round}`;
     const response = await this.#call("GET", `/v1/runs/${id}/adapter/${file}${query}`);
     return new Uint8Array(await response.arrayBuffer());

@@ -1,4 +1,4 @@
-/** What a client says of itself when it joins: counts and names of kinds, never a file or an example. */
+/** What a client says of itself when it joins: counts, names of kinds and a keyed hash, never a file or an example. */
 import { create } from "@bufbuild/protobuf";
 import { CODEC_NAMES } from "../adapters/codecs/index.ts";
 import { SET_CODECS } from "../adapters/encoded-set.ts";
@@ -50,7 +50,13 @@ function saysAnything({ turns }: Example): boolean {
   );
 }
 
-export function takeInventory(shard: Shard, trainer: Trainer, device: string): Inventory {
+/** @param dataFingerprint of the training examples; "" tells none */
+export function takeInventory(
+  shard: Shard,
+  trainer: Trainer,
+  device: string,
+  dataFingerprint: string,
+): Inventory {
   const examples: Record<string, bigint> = {};
   for (const example of shard.train) {
     const modalities = modalitiesOf(example);
@@ -63,5 +69,6 @@ export function takeInventory(shard: Shard, trainer: Trainer, device: string): I
     device,
     baseModel: trainer.baseHash,
     codecs: [...CODEC_NAMES, ...SET_CODECS],
+    dataFingerprint,
   });
 }

@@ -27,6 +27,8 @@ export interface NodeOptions {
   readonly trainer: Trainer;
   readonly device: string;
   readonly shard: Shard;
+  /** Of the training examples (data/fingerprint.ts), with a key that only this client has; none is told where it is absent. */
+  readonly dataFingerprint?: string;
   readonly state: ClientState;
   readonly clock: Clock;
   /** For the jitter between attempts only. */
@@ -68,7 +70,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
       version: ownVersion(),
       clientId: state.clientId,
       sessionId: randomUUID(),
-      inventory: takeInventory(shard, trainer, options.device),
+      inventory: takeInventory(shard, trainer, options.device, options.dataFingerprint ?? ""),
       heldTasks: heldTasks(),
     }),
     {

@@ -33,6 +33,7 @@ export async function doTask(
     round: task.round,
     trainedFrom: inputs.globalSha256,
     durationMs: BigInt(Math.round(place.clock.monotonic() - startedMs)),
+    dataFingerprint: options.kind === "train" ? (place.dataFingerprint ?? "") : "",
   });
   place.state.keep(submission);
   return submission;

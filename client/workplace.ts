@@ -23,6 +23,8 @@ export interface Workplace {
   readonly transfer: Transfer;
   readonly trainer: Trainer;
   readonly shard: Shard;
+  /** Fingerprint of the shard's training examples. */
+  readonly dataFingerprint?: string;
   readonly clock: Clock;
 }
 

@@ -101,7 +101,12 @@ export const runConfig = z
     diagnostics: z.boolean().default(true),
     /** Global adapters that stay on disk beside the first and the newest. */
     keep: z
-      .strictObject({ last: z.int().positive().default(3), every: z.int().positive().optional() })
+      .strictObject({
+        last: z.int().positive().default(3),
+        every: z.int().positive().optional(),
+        /** The round with the best value of this metric of the coordinator's own evaluation; of equal ones the first. */
+        best: z.string().min(1).optional(),
+      })
       .prefault({}),
     fleet: fleetSection.optional(),
   })
@@ -109,9 +114,17 @@ export const runConfig = z
     for (const { path, error } of fleetConflicts(config)) {
       context.addIssue({ code: "custom", path: ["fleet", ...path], message: error });
     }
+    const { keep, evaluation } = config;
+    if (keep.best !== undefined && !evaluation?.metrics.includes(keep.best)) {
+      const message = `must be one of evaluation.metrics, got "${keep.best}"`;
+      context.addIssue({ code: "custom", path: ["keep", "best"], message });
+    }
   });
 
 export type RunConfig = z.output<typeof runConfig>;
+
+/** Metrics of which less is better; of all others more is. */
+export const LESS_IS_BETTER: ReadonlySet<string> = new Set(["loss", "perplexity"]);
 
 /** Keys that hold paths, relative to the run file. */
 export const RUN_PATHS = ["model", "adapter.from", "evaluation.data", "fleet.partition", "fleet.data"];

@@ -55,6 +55,11 @@ export async function renew(address: string, identity: Identity, signal: AbortSi
   }
 }
 
+/** When a certificate stops counting, in milliseconds since 1970. */
+export function expiryOf(certificatePem: string): number {
+  return new X509Certificate(certificatePem).validToDate.getTime();
+}
+
 /** Whether a third of a certificate's life or less is left. */
 export function renewalDue(certificatePem: string, nowMs: number): boolean {
   const { validFromDate, validToDate } = new X509Certificate(certificatePem);

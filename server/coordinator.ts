@@ -12,23 +12,21 @@ import { canonicalJson } from "../base/hash.ts";
 import type { Log } from "../base/log.ts";
 import { type RunConfig, runConfig } from "../config/run.ts";
 import type { Fleet, Peer } from "../proto/fleet.ts";
-import { SOFTWARE } from "../proto/version.ts";
 import type { Blobs } from "./blobs/blobs.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { RunEngine } from "./engine.ts";
 import { fleetFor } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import type { RunRow, Store } from "./journal/store.ts";
-import { manifestOf } from "./manifest.ts";
 import type { ModelPort, Sampler } from "./ports.ts";
 import { Presence } from "./presence.ts";
 import type { Failure } from "./records.ts";
 import type { RunEvent } from "./run/state.ts";
 import { seededSampler } from "./sampling.ts";
+import { keepSightings, type Sightings } from "./sightings.ts";
 import { Sweeper } from "./sweep.ts";
 import { parseTaskId } from "./task-id.ts";
 import { strategyOf } from "./work/prepare.ts";
-import { startFiles } from "./work/publish.ts";
 
 export interface CoordinatorOptions {
   readonly store: Store;
@@ -37,6 +35,8 @@ export interface CoordinatorOptions {
   readonly log: Log;
   readonly model: ModelPort;
   readonly aggregator?: Aggregator;
+  /** When clients were here last, across restarts; known of this process alone where it is absent. */
+  readonly sightings?: Sightings;
   /** Whether a client may take part at all; everybody may where it is absent. */
   admits?(client: string): boolean;
   /** Beside "seeded"; "published" is the scenarios'. */
@@ -60,6 +60,7 @@ export class Coordinator implements FleetHost {
   readonly #engines = new Map<string, RunEngine>();
   readonly #progressListeners = new Set<(client: string) => void>();
   readonly #submitting = new Map<string, Promise<void>>();
+  #closeSightings: () => Promise<void> = async () => undefined;
   readonly #broken = Promise.withResolvers<never>();
 
   private constructor(options: CoordinatorOptions) {
@@ -73,6 +74,11 @@ export class Coordinator implements FleetHost {
   /** Takes up every run of the store where it was. */
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
     const coordinator = new Coordinator(options);
+    const { sightings, clock, log } = options;
+    if (sightings !== undefined) {
+      const { presence } = coordinator.parts;
+      coordinator.#closeSightings = await keepSightings({ sightings, presence, clock, log });
+    }
     for (const row of await options.store.runs()) await coordinator.#take(row);
     return coordinator;
   }
@@ -228,6 +234,7 @@ export class Coordinator implements FleetHost {
     for (const client of presence.known()) {
       presence.session(client)?.end(new FedloomError("F5001", "The coordinator shuts down"));
     }
+    await this.#closeSightings();
     await store.close();
   }
 
@@ -261,7 +268,6 @@ export class Coordinator implements FleetHost {
       this.parts.betweenRounds?.();
       void this.#sweep();
     });
-    if (directory !== undefined) await startFiles(directory, engine.run, manifestOf(row, SOFTWARE));
     try {
       await engine.start();
     } catch (error) {

@@ -6,6 +6,7 @@
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoint.ts";
 import { durationMs } from "../config/duration.ts";
+import { noData, noteData } from "./data-used.ts";
 import { type RoundRecord, recordOf, type Times, timesAfter } from "./history.ts";
 import type { RunRow, StoredEvent } from "./journal/store.ts";
 import { apply } from "./run/apply.ts";
@@ -14,7 +15,7 @@ import { newRun, type Run, type RunCommand, type RunEvent, type RunWork } from "
 import { todo } from "./run/todo.ts";
 import { perform } from "./work/perform.ts";
 import type { EngineParts, Place } from "./work/place.ts";
-import { lineOf } from "./work/publish.ts";
+import { lineOf, startFiles } from "./work/publish.ts";
 import { type Materials, readMaterials } from "./work/task.ts";
 
 interface Waiting {
@@ -32,6 +33,7 @@ export class RunEngine implements Place {
   run: Run;
   rounds: RoundRecord[] = [];
   publishedBytes = 0;
+  readonly dataUsed = noData();
   /** Its journal cannot be read: what it refers to is not known. */
   damaged = false;
   /** When the open round's time is over, by the monotonic clock. */
@@ -58,6 +60,7 @@ export class RunEngine implements Place {
   async start(): Promise<void> {
     for (const stored of await this.parts.store.read(this.row.id)) this.#follow(stored);
     for (const client of this.run.population) this.parts.presence.expectBack(client);
+    if (this.parts.directory !== undefined) await startFiles(this.parts.directory, this);
     this.#reconcile();
   }
 
@@ -152,7 +155,12 @@ export class RunEngine implements Place {
         this.parts.onBroken(error);
         return;
       }
-      for (const event of stored) this.#follow(event);
+      for (const event of stored) {
+        const changed = this.#follow(event);
+        if (changed === undefined) continue;
+        const fields = { run: this.row.id, round: this.run.number, client: changed };
+        this.parts.log.warn("The data of a client is not what it was in an earlier round", fields);
+      }
       for (const { waiting, events } of decided) waiting.resolve(events);
       for (const event of stored) for (const listener of this.#listeners) listener(event);
       if (stored.length > 0) this.#reconcile();
@@ -160,15 +168,18 @@ export class RunEngine implements Place {
     this.#draining = false;
   }
 
-  #follow(stored: StoredEvent): void {
+  /** @returns the client whose data changed with this event */
+  #follow(stored: StoredEvent): string | undefined {
     // A published round's record is made from the state that it is about to leave.
     if (stored.event.type === "published") {
       const record = recordOf(this.run, this.#times);
       this.rounds.push(record);
       this.publishedBytes += Buffer.byteLength(lineOf(record));
     } else this.#times = timesAfter(this.#times, stored);
+    const changed = noteData(this.dataUsed, this.run, stored.event);
     this.run = apply(this.run, stored.event);
     this.#seq = stored.seq;
+    return changed;
   }
 
   /** Begins the work that is new and calls off the work that is gone. */

@@ -12,9 +12,9 @@ export function refOf(client: string, ref: WireRef | undefined): BlobRef {
   return { sha256: hashOf(client, ref.sha256), size };
 }
 
-export function hashOf(client: string, sha256: string): string {
+export function hashOf(client: string, sha256: string, what = "a blob's name"): string {
   if (SHA256_HEX.test(sha256)) return sha256;
-  throw broken(`client "${client}"`, "a blob's name must be 64 lower-case hexadecimal digits");
+  throw broken(`client "${client}"`, `${what} must be 64 lower-case hexadecimal digits`);
 }
 
 export function broken(who: string, why: string): FedloomError {

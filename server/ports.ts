@@ -14,6 +14,8 @@ export interface ModelPort {
     adapter: Adapter,
     signal: AbortSignal,
   ): Promise<Readonly<Record<string, number>>>;
+  /** Fingerprint of the held-out examples that `evaluate` uses; absent where there is none to tell. */
+  heldOutFingerprint?(config: RunConfig, signal: AbortSignal): Promise<string>;
 }
 
 export interface Draw {

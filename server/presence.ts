@@ -17,7 +17,7 @@ interface Entry {
   session: Session | undefined;
   inventory: Inventory | undefined;
   lastSeenMs: number;
-  /** The same by the wall clock, for people; undefined for a client that this process has not met. */
+  /** The same by the wall clock, for people; undefined for a client of which nothing is known but that it took part. */
   lastSeenAtMs: number | undefined;
 }
 
@@ -57,7 +57,12 @@ export class Presence {
 
   /** Counts a client as seen now, though it is not here: it took part before this process began. */
   expectBack(client: string): void {
-    this.#entryOf(client);
+    this.#entryOf(client).lastSeenMs = this.#clock.monotonic();
+  }
+
+  /** Knows a client from before this process began, without counting it as present. */
+  remember(client: string, lastSeenAtMs: number): void {
+    this.#entryOf(client).lastSeenAtMs = lastSeenAtMs;
   }
 
   session(client: string): Session | undefined {
@@ -98,7 +103,7 @@ export class Presence {
     const entry = this.#entries.get(client) ?? {
       session: undefined,
       inventory: undefined,
-      lastSeenMs: this.#clock.monotonic(),
+      lastSeenMs: Number.NEGATIVE_INFINITY,
       lastSeenAtMs: undefined,
     };
     this.#entries.set(client, entry);

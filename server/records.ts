@@ -25,6 +25,8 @@ export interface UpdateRecord {
   readonly touched: Numbers;
   readonly metrics: Numbers;
   readonly durationMs: number;
+  /** Keyed fingerprint of what it was trained on, where the client told one. */
+  readonly dataFingerprint?: string;
 }
 
 /** Why something did not happen, as the one it happened to told it. */

@@ -112,6 +112,7 @@ function checkInventory(client: string, { inventory, features, heldTasks }: Hell
     inventory.trainer,
     inventory.device,
     inventory.baseModel,
+    inventory.dataFingerprint,
     ...inventory.codecs,
     ...features,
     ...heldTasks,

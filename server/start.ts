@@ -11,7 +11,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { openAggregator } from "../aggregators/aggregator.ts";
-import { systemClock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { openBlobFolder } from "./blobs/folder.ts";
 import { Coordinator } from "./coordinator.ts";
@@ -35,6 +35,7 @@ export interface StartOptions {
   readonly samplers?: Readonly<Record<string, Sampler>>;
   /** Names and addresses that clients reach this coordinator by, as behind a router or in a container: for its certificate. */
   readonly names?: readonly string[] | undefined;
+  readonly clock?: Clock;
 }
 
 export interface RunningCoordinator {
@@ -49,7 +50,7 @@ export interface RunningCoordinator {
 
 /** @throws FedloomError F4002 where another coordinator has the directory, F4003, F4014, F4015, F5009 */
 export async function startCoordinator(options: StartOptions): Promise<RunningCoordinator> {
-  const { state, log, model, samplers = {} } = options;
+  const { state, log, model, samplers = {}, clock = systemClock } = options;
   const store = openSqliteStore(state);
   const aggregator = openAggregator({ threads: Math.min(4, Math.max(1, availableParallelism() - 1)) });
   // From the last to the first: the runs let go of their work before the threads that do it end.
@@ -63,9 +64,9 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
     // Once there is an authority, sites must be enrolled, on loopback too.
     const gate = authorityExists(state)
       ? await Gate.open({
-          authority: await openAuthority(state, systemClock),
+          authority: await openAuthority(state, clock),
           registry: store.registry,
-          clock: systemClock,
+          clock,
           log,
           names: options.names,
           onRevoked: (name) => coordinator.shutOut(name),
@@ -73,8 +74,9 @@ export async function startCoordinator(options: StartOptions): Promise<RunningCo
       : undefined;
     const coordinator: Coordinator = await Coordinator.open({
       store,
+      sightings: store.sightings,
       blobs,
-      clock: systemClock,
+      clock,
       log,
       model,
       samplers,

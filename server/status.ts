@@ -73,6 +73,7 @@ export function clientsOf(coordinator: Coordinator): ClientStatus[] {
       trainer: inventory.trainer,
       device: inventory.device,
       baseModel: inventory.baseModel,
+      ...(inventory.dataFingerprint !== "" && { dataFingerprint: inventory.dataFingerprint }),
     };
     const examples = Object.entries(inventory?.examples ?? {}).map(([kind, count]) => [kind, Number(count)]);
     const lastSeenAtMs = presence.lastSeenAtMs(client);

@@ -4,7 +4,7 @@ import { type SubmitResultRequest, Verdict } from "../proto/gen/fedloom/v1/fleet
 import { admit } from "./admission.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { MAX_ENTRIES } from "./limits.ts";
-import { broken, refOf } from "./peer-refusals.ts";
+import { broken, hashOf, refOf } from "./peer-refusals.ts";
 import type { BlobRef, UpdateRecord } from "./records.ts";
 import { parseTaskId, type TaskName } from "./task-id.ts";
 import type { Place } from "./work/place.ts";
@@ -105,6 +105,9 @@ function updateOf(client: string, request: SubmitResultRequest): UpdateRecord {
     ),
     metrics: numbersOf(client, request.metrics),
     durationMs: wholeOf(client, "durationMs", request.durationMs),
+    ...(request.dataFingerprint !== "" && {
+      dataFingerprint: hashOf(client, request.dataFingerprint, "the fingerprint of its data"),
+    }),
   };
 }
 

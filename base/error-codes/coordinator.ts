@@ -108,7 +108,7 @@ export const coordinatorCodes = {
     status: "not_found",
     meaning: "The adapter of that round is not kept, or not there yet.",
     remedy:
-      "Ask for one of the rounds that the message names; keep.last and keep.every say which rounds are kept.",
+      "Ask for one of the rounds that the message names; keep.last, keep.every and keep.best say which rounds are kept.",
   },
   F4022: {
     status: "failed_precondition",

@@ -58,7 +58,7 @@ export function openModelPort(engine: EngineChoice): ThreadedModel {
   };
 
   return {
-    // as: the thread answers "create" with an adapter and "evaluate" with numbers
+    // as: the thread answers "create" with an adapter, "evaluate" with numbers, "fingerprint" with a hash
     createAdapter: async (config: RunConfig, signal) =>
       (await ask((id) => ({ kind: "create", id, config, engine }), signal)) as Adapter,
     evaluate: async (config, adapter, signal) =>
@@ -66,6 +66,8 @@ export function openModelPort(engine: EngineChoice): ThreadedModel {
         string,
         number
       >,
+    heldOutFingerprint: async (config, signal) =>
+      (await ask((id) => ({ kind: "fingerprint", id, config }), signal)) as string,
     async close() {
       const closing = worker;
       if (closing === undefined) return;

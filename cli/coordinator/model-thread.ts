@@ -6,6 +6,7 @@ import { parentPort } from "node:worker_threads";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { type Code, FedloomError, messageOf } from "../../base/errors.ts";
 import type { RunConfig } from "../../config/run.ts";
+import { fingerprintOf } from "../../data/fingerprint.ts";
 import { evaluateAdapter, firstAdapter, heldOutExamples } from "../../scenarios/fleet/model-work.ts";
 import type { Trainer } from "../../training/trainer.ts";
 import { openTrainer, type TrainerChoice } from "../trainers.ts";
@@ -27,6 +28,7 @@ export type ToModelThread =
       readonly adapter: Adapter;
       readonly engine: EngineChoice;
     }
+  | { readonly kind: "fingerprint"; readonly id: number; readonly config: RunConfig }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "close" };
 
@@ -63,9 +65,10 @@ async function trainerFor({ model }: RunConfig, engine: EngineChoice): Promise<T
 }
 
 async function work(
-  message: ToModelThread & { kind: "create" | "evaluate" },
+  message: ToModelThread & { kind: "create" | "evaluate" | "fingerprint" },
   signal: AbortSignal,
 ): Promise<unknown> {
+  if (message.kind === "fingerprint") return fingerprintOf(await heldOutExamples(message.config), { signal });
   const trainer = await trainerFor(message.config, message.engine);
   if (message.kind === "create") return firstAdapter(trainer, message.config);
   const examples = await heldOutExamples(message.config);

@@ -17,6 +17,7 @@ import { holdConnection } from "../../client/standing.ts";
 import { createMemoryState } from "../../client/state.ts";
 import { bytesOf } from "../../config/byte-size.ts";
 import type { RunConfig } from "../../config/run.ts";
+import { fingerprintOf } from "../../data/fingerprint.ts";
 import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
@@ -79,12 +80,17 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const traits = drawTraits(config, given.length);
   const clients = given.map((client, i) => withWrongAnswers(client, traits.clients[i]!, config.seed));
   logTraits(log, clients, traits);
+  const fingerprints = new Map<string, string>();
+  // Without a key: whoever runs a fleet has all its data. Only runs that leave a manifest need them.
+  if (options.state !== undefined) {
+    for (const { id, shard } of clients) fingerprints.set(id, await fingerprintOf(shard.train));
+  }
   const trainer = takeTurns(options.trainer);
   let engine: RunEngine | undefined;
   const gathering = gatherFor(options, trainer, () => engine?.run.round);
   const samplers = samplersFor(clients, traits);
   const memory = new Map<string, Uint8Array>();
-  const coordinator = await openCoordinator(options, memory, modelOf(trainer, options.evaluate), samplers);
+  const coordinator = await openCoordinator(options, memory, modelOf(trainer, options), samplers);
   const clientBlobs = sharedBlobs(memory, { clearedByCoordinator: options.state === undefined });
   const ending = new AbortController();
   // What stays with a client must outlive the process wherever the run does.
@@ -94,12 +100,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     const own = coordinator.fleet({ address: "in process" });
     const fleet = missingDeadlines(own, id, (round) => traits.lateness(round, i));
     const rng = createRng(id);
+    const dataFingerprint = fingerprints.get(id);
     return runNode({
       fleet,
       open: (hello, events) => holdConnection(fleet, hello, events, { clock: systemClock, rng }),
       trainer: clientTrainer(gathering?.of(id) ?? trainer, traits.clients[i]!),
       device,
       shard,
+      ...(dataFingerprint !== undefined && { dataFingerprint }),
       state: createMemoryState(id, clientBlobs(), localTensors(id)),
       clock: systemClock,
       rng,
@@ -205,15 +213,23 @@ function openCoordinator(
   return Coordinator.open({ store, blobs, clock: systemClock, log, model, samplers });
 }
 
-function modelOf(trainer: Trainer, evaluate: FleetOptions["evaluate"]): ModelPort {
+function modelOf(trainer: Trainer, { evaluate, state }: FleetOptions): ModelPort {
   let heldOut: ReturnType<typeof heldOutExamples> | undefined;
+  const heldOutOf = (config: RunConfig): ReturnType<typeof heldOutExamples> => {
+    heldOut ??= heldOutExamples(config);
+    return heldOut;
+  };
+  const fingerprinted = evaluate === undefined && state !== undefined;
   return {
     createAdapter: (config) => firstAdapter(trainer, config),
     async evaluate(config, adapter, signal) {
       if (evaluate !== undefined) return evaluate(adapter);
-      heldOut ??= heldOutExamples(config);
-      return evaluateAdapter(trainer, config, adapter, await heldOut, signal);
+      return evaluateAdapter(trainer, config, adapter, await heldOutOf(config), signal);
     },
+    ...(fingerprinted && {
+      heldOutFingerprint: async (config: RunConfig, signal: AbortSignal) =>
+        fingerprintOf(await heldOutOf(config), { signal }),
+    }),
   };
 }
 

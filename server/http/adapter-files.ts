@@ -4,7 +4,7 @@ import { modelCard } from "../../adapters/model-card.ts";
 import { CONFIG_FILE, encodeAdapter, MODEL_FILE } from "../../adapters/peft.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { RunEngine } from "../engine.ts";
-import type { Kept } from "../run/state.ts";
+import { bestOf, type Kept } from "../run/state.ts";
 import { readWhole } from "../work/aggregate.ts";
 
 export const CARD_FILE = "README.md";
@@ -25,15 +25,21 @@ export async function adapterFiles(
   );
 }
 
+/** @param round a number, or "best" */
 function adapterOf({ run }: RunEngine, round: string | undefined): Pick<Kept, "global" | "baseDelta"> {
   const { global, baseDelta, kept } = run;
   const newest = global === undefined ? undefined : { global, ...(baseDelta !== undefined && { baseDelta }) };
-  const found = round === undefined ? newest : kept.find((entry) => String(entry.round) === round);
+  const found =
+    round === undefined
+      ? newest
+      : round === "best"
+        ? bestOf(run)
+        : kept.find((entry) => String(entry.round) === round);
   if (found !== undefined) return found;
   const rounds = kept.map((entry) => entry.round).join(", ");
   throw new FedloomError(
     "F4021",
-    `Cannot hand out the adapter of round ${round ?? run.number} of run "${run.id}": kept are ${rounds === "" ? "none yet" : `those of rounds ${rounds}`}`,
+    `Cannot hand out the adapter of ${round === "best" ? `the best round (keep.best is ${run.config.keep.best ?? "not set"})` : `round ${round ?? run.number}`} of run "${run.id}": kept are ${rounds === "" ? "none yet" : `those of rounds ${rounds}`}`,
     { run: run.id, round },
   );
 }

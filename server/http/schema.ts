@@ -146,11 +146,13 @@ export const runStatus = z.object({
 export const clientStatus = z.object({
   client: z.string(),
   connected: z.boolean(),
-  /** Absent for a client that the coordinator expects back and has not met since it was started. */
+  /** Absent for a client that took part only before the coordinator kept such times. */
   lastSeenAtMs: z.number().optional(),
   trainer: z.string().optional(),
   device: z.string().optional(),
   baseModel: z.string().optional(),
+  /** Keyed fingerprint of its training examples (docs/privacy.md). */
+  dataFingerprint: z.string().optional(),
   examples: numbers,
 });
 

@@ -144,7 +144,9 @@ export class Gate {
     const refuse = (why: string): FedloomError =>
       new FedloomError("F5014", `Cannot serve ${address}: ${why}`, { peer: address });
     if (certified === undefined)
-      throw refuse("it shows no certificate of this coordinator; enroll it with a join token");
+      throw refuse(
+        "it shows no certificate of this coordinator, or one that has expired; enroll it with a join token",
+      );
     const { name, validFromMs, validToMs } = certified;
     const site = this.#sites.get(name);
     if (site === undefined) throw refuse(`there is no site "${name}"; enroll it`);

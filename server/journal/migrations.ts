@@ -33,4 +33,8 @@ export const MIGRATIONS: readonly string[] = [
      who TEXT NOT NULL,
      what TEXT NOT NULL
    ) STRICT;`,
+  `CREATE TABLE clients (
+     name TEXT PRIMARY KEY,
+     last_seen_at_ms INTEGER NOT NULL
+   ) STRICT, WITHOUT ROWID;`,
 ];

@@ -15,6 +15,7 @@ import { failpoint } from "../../base/failpoint.ts";
 import { runConfig } from "../../config/run.ts";
 import type { Registry } from "../identity/registry.ts";
 import { contradiction } from "../round.ts";
+import type { Sightings } from "../sightings.ts";
 import { chainStart, type Link, linkOf, readChain } from "./chain.ts";
 import { groupSync } from "./group-sync.ts";
 import { MIGRATIONS } from "./migrations.ts";
@@ -28,6 +29,7 @@ const SQLITE_BUSY = 5;
 
 export interface SqliteStore extends Store {
   readonly registry: Registry;
+  readonly sightings: Sightings;
 }
 
 /** @throws FedloomError F4002 where another coordinator has it open, F4003 on network disks, F4015 for a newer schema */
@@ -46,6 +48,8 @@ export function openSqliteStore(directory: string): SqliteStore {
   const selectRun = db.prepare("SELECT id, key, config, created_at_ms FROM runs WHERE id = ?");
   const insertEvent = db.prepare("INSERT INTO events (run, seq, at_ms, event, hash) VALUES (?, ?, ?, ?, ?)");
   const selectEvents = db.prepare("SELECT seq, at_ms, event, hash FROM events WHERE run = ? ORDER BY seq");
+  const selectSeen = db.prepare("SELECT name, last_seen_at_ms FROM clients");
+  const upsertSeen = db.prepare("INSERT OR REPLACE INTO clients (name, last_seen_at_ms) VALUES (?, ?)");
   const selectLast = db.prepare("SELECT seq, hash FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1");
 
   const startOf = (run: string): string => {
@@ -62,9 +66,8 @@ export function openSqliteStore(directory: string): SqliteStore {
     }
   };
   /** All of it or nothing, in the log. */
-  const transact = (act: () => void): void =>
+  const commit = (act: () => void): void =>
     write(directory, () => {
-      failpoint("server.event-appending");
       db.exec("BEGIN IMMEDIATE");
       try {
         act();
@@ -74,6 +77,10 @@ export function openSqliteStore(directory: string): SqliteStore {
         throw error;
       }
     });
+  const transact = (act: () => void): void => {
+    write(directory, () => failpoint("server.event-appending"));
+    commit(act);
+  };
   const onDisk = groupSync(async () => {
     try {
       failpoint("server.event-syncing");
@@ -89,6 +96,15 @@ export function openSqliteStore(directory: string): SqliteStore {
       transact(act);
       write(directory, () => fsyncSync(log));
     }),
+    sightings: {
+      read: async () =>
+        new Map(selectSeen.all().map((row) => [String(row.name), Number(row.last_seen_at_ms)])),
+      // Not synced: the next event's sync takes it along.
+      write: async (seen) =>
+        commit(() => {
+          for (const [client, atMs] of seen) upsertSeen.run(client, atMs);
+        }),
+    },
     async createRun(row, begun = []) {
       transact(() => {
         insertRun.run(row.id, row.key, JSON.stringify(row.config), row.createdAtMs);

@@ -11,7 +11,15 @@ import {
   type RoundEvent,
   type RoundPolicy,
 } from "../round.ts";
-import { type Evaluation, type Kept, type Phase, type Run, type RunEvent, remaining } from "./state.ts";
+import {
+  bestOf,
+  type Evaluation,
+  type Kept,
+  type Phase,
+  type Run,
+  type RunEvent,
+  remaining,
+} from "./state.ts";
 
 /** @throws FedloomError F4001 for an event that cannot follow from this state */
 export function apply(run: Run, event: RunEvent): Run {
@@ -128,14 +136,17 @@ function nextRound(run: Run, outcome: Outcome, round: Round): Run {
   const { global, state, baseDelta = run.baseDelta } = outcome;
   const side = baseDelta === undefined ? {} : { baseDelta };
   const { number, config } = run;
-  const { last, every } = config.keep;
-  const kept = [
-    ...run.kept,
-    { round: number, global, state, ...side, totalClients: run.population.size, updates: round.members },
-  ].flatMap((entry, i): Kept[] => {
+  const { last, every, best: metric } = config.keep;
+  const own = run.evaluation?.own;
+  const score = metric !== undefined && typeof own === "object" ? own[metric] : undefined;
+  const totalClients = run.population.size;
+  const done = { round: number, global, state, ...side, totalClients, updates: round.members };
+  const before = [...run.kept, { ...done, ...(score !== undefined && { score }) }];
+  const best = bestOf({ kept: before, config });
+  const kept = before.flatMap((entry, i): Kept[] => {
     if (entry.round > number - last) return [entry];
     const { updates: _, ...bare } = entry;
-    return i === 0 || (every !== undefined && entry.round % every === 0) ? [bare] : [];
+    return i === 0 || entry === best || (every !== undefined && entry.round % every === 0) ? [bare] : [];
   });
   const ended = number === config.rounds;
   return {

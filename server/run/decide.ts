@@ -30,7 +30,13 @@ export function decide(run: Run, command: RunCommand): readonly RunEvent[] {
       return [{ type: "aggregated", outcome: command.outcome }];
     case "evaluated":
       if (run.evaluation?.own !== "wanted" || command.round !== run.number) return [];
-      return [{ type: "evaluated", metrics: command.metrics }];
+      return [
+        {
+          type: "evaluated",
+          metrics: command.metrics,
+          ...(command.dataFingerprint !== undefined && { dataFingerprint: command.dataFingerprint }),
+        },
+      ];
     case "client evaluated": {
       const { client, reply } = command;
       if (command.round !== run.number || run.evaluation?.clients.get(client) !== "waiting") return [];

@@ -7,7 +7,7 @@
  * `stopped` lies across the phases: a stopped run has no work, and a resumed one goes on in the phase where it was.
  * Results that come twice, as after a crash between an event and its work's end, have no effect the second time.
  */
-import type { RunConfig } from "../../config/run.ts";
+import { LESS_IS_BETTER, type RunConfig } from "../../config/run.ts";
 import type { AdapterRef, BlobRef, Failure, Outcome } from "../records.ts";
 import { clients, type Round, type RoundCommand, type RoundEvent, type RoundWork } from "../round.ts";
 
@@ -42,6 +42,17 @@ export interface Kept {
   readonly totalClients: number;
   /** The cohort's updates, as long as the round can be aggregated again. */
   readonly updates?: Round["members"];
+  /** Of the metric that `keep.best` names, where the round was evaluated. */
+  readonly score?: number;
+}
+
+/** The kept round with the best score, of equal ones the first. */
+export function bestOf({ kept, config }: Pick<Run, "kept" | "config">): Kept | undefined {
+  const sign = LESS_IS_BETTER.has(config.keep.best ?? "") ? -1 : 1;
+  return kept.reduce<Kept | undefined>((best, entry) => {
+    if (entry.score === undefined) return best;
+    return best?.score === undefined || sign * (entry.score - best.score) > 0 ? entry : best;
+  }, undefined);
 }
 
 export interface Run {
@@ -95,7 +106,13 @@ export type RunCommand =
       readonly command: RoundCommand;
     }
   | { readonly type: "aggregated"; readonly round: number; readonly outcome: Outcome }
-  | { readonly type: "evaluated"; readonly round: number; readonly metrics: Readonly<Record<string, number>> }
+  | {
+      readonly type: "evaluated";
+      readonly round: number;
+      readonly metrics: Readonly<Record<string, number>>;
+      /** Fingerprint of the held-out examples. */
+      readonly dataFingerprint?: string;
+    }
   | {
       readonly type: "client evaluated";
       readonly round: number;
@@ -120,7 +137,11 @@ export type RunEvent =
     }
   | RoundEvent
   | { readonly type: "aggregated"; readonly outcome: Outcome }
-  | { readonly type: "evaluated"; readonly metrics: Readonly<Record<string, number>> }
+  | {
+      readonly type: "evaluated";
+      readonly metrics: Readonly<Record<string, number>>;
+      readonly dataFingerprint?: string;
+    }
   | { readonly type: "client evaluated"; readonly client: string; readonly reply: EvaluationReply }
   | { readonly type: "client evaluation failed"; readonly client: string; readonly failure: Failure }
   | { readonly type: "evaluation over" }

@@ -2,6 +2,7 @@
 import { FedloomError } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import type { Task } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
+import { changedIn } from "../data-used.ts";
 import { recordOf } from "../history.ts";
 import type { Failure } from "../records.ts";
 import { updatesOf } from "../round.ts";
@@ -11,7 +12,7 @@ import { aggregate, readWhole, writeAdapter } from "./aggregate.ts";
 import { choose } from "./choose.ts";
 import type { Place } from "./place.ts";
 import { prepare } from "./prepare.ts";
-import { finishFiles, publishRounds } from "./publish.ts";
+import { finishFiles, publishRounds, writeManifest } from "./publish.ts";
 import { evaluateTask, trainTask } from "./task.ts";
 
 export async function perform(
@@ -56,8 +57,9 @@ export async function perform(
       }
       const adapter = await readWhole(parts.blobs, run.outcome!, `round ${round}`);
       const metrics = await parts.model.evaluate(row.config, adapter, signal);
+      const dataFingerprint = await parts.model.heldOutFingerprint?.(row.config, signal);
       failpoint("server.evaluated");
-      return { type: "evaluated", round, metrics };
+      return { type: "evaluated", round, metrics, ...(dataFingerprint !== undefined && { dataFingerprint }) };
     }
     case "offer evaluation":
       return offerEvaluation(place, work.client, signal);
@@ -72,6 +74,7 @@ export async function perform(
           [...place.rounds, recordOf(run, place.times)],
           place.publishedBytes,
         );
+        if (changedIn(place.dataUsed, round)) await writeManifest(parts.directory, place);
       }
       failpoint("server.published");
       return { type: "published", round };

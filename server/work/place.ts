@@ -3,6 +3,7 @@ import type { Aggregator } from "../../aggregators/aggregator.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Blobs } from "../blobs/blobs.ts";
+import type { DataUsed } from "../data-used.ts";
 import type { Dispatcher } from "../dispatch.ts";
 import type { RoundRecord, Times } from "../history.ts";
 import type { RunRow, Store } from "../journal/store.ts";
@@ -40,6 +41,7 @@ export interface Place {
   /** Length of their lines in metrics.jsonl. */
   readonly publishedBytes: number;
   readonly times: Times;
+  readonly dataUsed: DataUsed;
   /** The process is about to end: clients are told nothing of it. */
   readonly closed: boolean;
   /** When the open round's time is over, by the monotonic clock. */

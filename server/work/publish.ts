@@ -7,16 +7,27 @@ import { join } from "node:path";
 import { replaceFile } from "../../adapters/durable-file.ts";
 import { encodeAdapter, writePeft } from "../../adapters/peft.ts";
 import { sha256 } from "../../base/hash.ts";
+import { SOFTWARE } from "../../proto/version.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { RoundRecord } from "../history.ts";
-import type { Run } from "../run/state.ts";
+import { manifestOf } from "../manifest.ts";
+import { bestOf, type Run } from "../run/state.ts";
 import { readWhole } from "./aggregate.ts";
+import type { Place } from "./place.ts";
 
 export const ADAPTER_DIRECTORY = "adapter";
 
-export async function startFiles(directory: string, run: Run, manifest: object): Promise<void> {
+/** What is known before round 1, or was before a restart. */
+export async function startFiles(directory: string, place: ManifestParts): Promise<void> {
   await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, "config.json"), `${JSON.stringify(run.config, undefined, 2)}\n`);
+  await writeFile(join(directory, "config.json"), `${JSON.stringify(place.row.config, undefined, 2)}\n`);
+  await writeManifest(directory, place);
+}
+
+type ManifestParts = Pick<Place, "row" | "run" | "dataUsed">;
+
+export async function writeManifest(directory: string, { row, run, dataUsed }: ManifestParts): Promise<void> {
+  const manifest = manifestOf(row, run, dataUsed, SOFTWARE);
   await writeFile(join(directory, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
 }
 
@@ -62,6 +73,7 @@ export async function finishFiles(
     `run "${run.id}"`,
   );
   writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
+  const best = bestOf(run);
   const summary = {
     schema: "fedloom.summary/1",
     run: run.id,
@@ -70,6 +82,9 @@ export async function finishFiles(
     base: run.base,
     adapter: { directory: ADAPTER_DIRECTORY, sha256: sha256(encodeAdapter(adapter).model) },
     last: rounds.at(-1),
+    ...(best !== undefined && {
+      best: { round: best.round, [run.config.keep.best!]: best.score, adapter: best.global.model.sha256 },
+    }),
     metrics: rounds.map(({ round, loss, metrics }) => ({ round, loss, metrics })),
     clientRounds: rounds.reduce((sum, { ok }) => sum + ok, 0),
     failures: rounds.reduce((sum, { failed }) => sum + failed, 0),

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { LESS_IS_BETTER } from "../../config/run.ts";
 import type { Example } from "../../data/example.ts";
 import { rankAuc } from "../../data/metrics/auc.ts";
 import { exactMatch, normalizeAnswer } from "../../data/metrics/exact-match.ts";
@@ -165,4 +166,9 @@ test("AUC wants two options and both classes", () => {
   const answers = [{ id: "1", text: "yes" }];
   expect(() => score(["auc"], [example("1", "x")], answers)).toThrow("two options, got none");
   expect(() => score(["auc"], [example("1", "yes", { options })], answers)).toThrow("one class only");
+});
+
+test("the metrics of which a run keeps the lowest as the best are those of which less is better", () => {
+  const lower = METRICS.filter(({ better }) => better === "lower").map(({ name }) => name);
+  expect([...LESS_IS_BETTER].sort()).toEqual(lower.sort());
 });

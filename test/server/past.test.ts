@@ -1,14 +1,22 @@
 import { expect, test } from "vitest";
+import { CONFIG_FILE, encodeAdapter, MODEL_FILE } from "../../adapters/peft.ts";
 import { ManualClock } from "../../base/clock.ts";
 import type { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
+import { adapterFiles } from "../../server/http/adapter-files.ts";
+import type { ModelPort } from "../../server/ports.ts";
 import { hashesOf, SUSPECT_MS, SWEEP_EVERY_MS } from "../../server/sweep.ts";
 import { verify } from "../../server/verify.ts";
+import { readAdapter } from "../../server/work/aggregate.ts";
 import { FakeClient } from "./fake-client.ts";
-import { config, coordinatorIn, finished, later } from "./setting.ts";
+import { config, coordinatorIn, finished, later, model } from "./setting.ts";
 
-async function finishedRun(over: Record<string, unknown> = {}, clock = new ManualClock()) {
-  const coordinator = await coordinatorIn(undefined, { clock });
+async function finishedRun(
+  over: Record<string, unknown> = {},
+  clock = new ManualClock(),
+  port: ModelPort = model,
+) {
+  const coordinator = await coordinatorIn(undefined, { clock, model: port });
   later(() => coordinator.close());
   join(coordinator);
   const engine = await coordinator.submitRun({
@@ -35,6 +43,35 @@ test("kept are the beginning, the last rounds with their updates, and every Nth"
     [3, true],
     [4, true],
   ]);
+});
+
+test.each([
+  ["accuracy", [0.5, 0.9, 0.7, 0.9, 0.6], 2],
+  ["loss", [0.5, 0.9, 0.4, 0.7, 0.4], 3],
+])("kept is the round with the best %s too, of equal ones the first", async (metric, values, best) => {
+  const scores = values.values();
+  const evaluate = async () => ({ [metric]: scores.next().value!, other: 1 });
+  const { engine } = await finishedRun(
+    { rounds: 5, keep: { last: 1, best: metric }, evaluation: { data: "held-out", metrics: [metric] } },
+    new ManualClock(),
+    { ...model, evaluate },
+  );
+  expect(engine.run.kept.map(({ round }) => round)).toEqual([0, best, 5]);
+  const wanted = engine.run.kept[1]!.global;
+  const { config: files, model: tensors } = encodeAdapter(
+    await readAdapter(engine.parts.blobs, wanted, "the best round"),
+  );
+  expect(Buffer.from(await adapterFiles(engine, "best", MODEL_FILE)).equals(tensors)).toBe(true);
+  expect(Buffer.from(await adapterFiles(engine, "best", CONFIG_FILE)).equals(files)).toBe(true);
+});
+
+test("without keep.best there is no best round, and a metric that nobody computes is refused", async () => {
+  const { engine } = await finishedRun();
+  await expect(adapterFiles(engine, "best", MODEL_FILE)).rejects.toMatchObject({
+    code: "F4021",
+    message: expect.stringContaining("the best round (keep.best is not set)"),
+  });
+  expect(() => config({ keep: { best: "auc" } })).toThrow('must be one of evaluation.metrics, got \\"auc\\"');
 });
 
 test("a past round aggregated again from its blobs gives the recorded hash", async () => {
