@@ -76,7 +76,9 @@ async function runClient(options: ClientOptions, clock: Clock = systemClock) {
   const state = openState(options.state, name ?? identity?.name);
   try {
     if (options.trainer === "onnx") await requireDevice(device);
-    const dataFingerprint = await fingerprintData(shard, dataKeyIn(options.state), { log, signal, clock });
+    const key = dataKeyIn(options.state);
+    const dataFingerprint = await fingerprintData(shard, key, { log, signal, clock });
+    if (dataFingerprint === undefined) return ending.exitCode();
     const trainer = await openTrainer(options.trainer, { ...options, note: (text) => log.info(text) });
     try {
       log.info(`Client "${state.clientId}" joins ${address}${identity === undefined ? " without TLS" : ""}`, {
@@ -99,21 +101,24 @@ async function runClient(options: ClientOptions, clock: Clock = systemClock) {
 /** A shard of many large files takes its time to read: who waits is told. */
 const TELL_MS = 10_000;
 
-function fingerprintData(
+/** @returns undefined where it was told to end meanwhile */
+async function fingerprintData(
   { train }: Shard,
   key: Uint8Array,
   { log, signal, clock }: { readonly log: Log; readonly signal: AbortSignal; readonly clock: Clock },
-): Promise<string> {
+): Promise<string | undefined> {
   let toldMs = clock.monotonic();
-  return fingerprintOf(train, {
-    key,
-    signal,
-    onProgress(done) {
-      if (clock.monotonic() - toldMs < TELL_MS) return;
-      toldMs = clock.monotonic();
-      log.info("Reads the data once, for its fingerprint", { examples: done, of: train.length });
-    },
-  });
+  const onProgress = (done: number): void => {
+    if (clock.monotonic() - toldMs < TELL_MS) return;
+    toldMs = clock.monotonic();
+    log.info("Reads the data once, for its fingerprint", { examples: done, of: train.length });
+  };
+  try {
+    return await fingerprintOf(train, { key, signal, onProgress });
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  }
 }
 
 /** @throws FedloomError F1003 where only one of --shard and --client is given */

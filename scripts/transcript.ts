@@ -5,17 +5,21 @@
  *   node scripts/transcript.ts [--port N]
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const program = join(root, "bin", "fedloom.mjs");
-const model = join(root, "assets", "models", "smolvlm-tiny");
+/** As a reader types it in a checkout, and where it is. */
+const MODEL = "assets/models/fedloom-nano";
+const model = join(root, MODEL);
 const flag = process.argv.indexOf("--port");
 const port = flag < 0 ? 7443 : Number(process.argv[flag + 1]);
 const [listen, http] = [`127.0.0.1:${port}`, `127.0.0.1:${port + 37}`];
-const at = `--coordinator ${http}`;
+// The usual ports need no options.
+const edges = port === 7443 ? "" : ` --listen ${listen} --http ${http}`;
+const at = port === 7443 ? "" : ` --coordinator ${http}`;
 
 /** Nobody waits for ever: a line that does not come ends the script. */
 const PATIENCE_MS = 600_000;
@@ -33,7 +37,7 @@ interface Running {
 }
 
 function start(command: string, token = ""): Running {
-  const args = command.replace("MODEL", model).replace("TOKEN", token).split(" ");
+  const args = command.replace(MODEL, model).replace("TOKEN", token).split(" ");
   const child = spawn(process.execPath, [program, ...args], {
     cwd: directory,
     env: { ...process.env, NO_COLOR: "1" },
@@ -78,7 +82,7 @@ function start(command: string, token = ""): Running {
 function shown(lines: readonly string[]): string[] {
   return lines
     .filter((line) => !line.startsWith("{"))
-    .map((line) => line.replaceAll(model, "MODEL").replaceAll(directory, "."));
+    .map((line) => line.replaceAll(model, MODEL).replaceAll(directory, "."));
 }
 
 function put(...lines: readonly string[]): void {
@@ -95,6 +99,14 @@ async function tell(command: string, show: (line: string) => string = (line) => 
   return running.lines;
 }
 
+function manifestLines(): string[] {
+  const runs = join(directory, "hello", "coordinator", "runs");
+  const [run] = readdirSync(runs);
+  return readFileSync(join(runs, run!, "manifest.json"), "utf8")
+    .trim()
+    .split("\n");
+}
+
 const section = (text: string): void => put("```", "", text, "", "```");
 
 async function main(): Promise<void> {
@@ -104,14 +116,14 @@ async function main(): Promise<void> {
     "# A run with trouble in it",
     "",
     "Written by `node scripts/transcript.ts` from real processes; do not edit. The data and the run file are the demo's",
-    "(`fedloom demo --prepare --out hello`); MODEL is `assets/models/smolvlm-tiny`, tokens are not shown.",
+    "(`fedloom demo --prepare --out hello`), with fewer steps a round; tokens are not shown.",
     "",
     "An authority, and a coordinator that serves enrolled sites only:",
     "",
     "```",
   );
   await tell("ca init --state hello/coordinator");
-  const serve = `coordinator --state hello/coordinator --run hello/demo.yaml --set cohort.perRound=2 --set cohort.quorum=1 --set rounds=6 --listen ${listen} --http ${http}`;
+  const serve = `coordinator --state hello/coordinator --run hello/demo.yaml --set cohort.perRound=2 --set cohort.quorum=1 --set rounds=6 --set training.max_steps=4${edges}`;
   put(`$ fedloom ${serve}`);
   const first = start(serve);
   await first.line(/waits for clients/);
@@ -120,14 +132,14 @@ async function main(): Promise<void> {
   section("Two sites are enrolled in a second shell, each with a token that works once:");
   const tokens: Record<string, string> = {};
   for (const name of ["harbor", "archive"]) {
-    const lines = await tell(`enroll ${name} ${at}`, (line) => (/^\S{40,}$/.test(line) ? "TOKEN" : line));
+    const lines = await tell(`enroll ${name}${at}`, (line) => (/^\S{40,}$/.test(line) ? "TOKEN" : line));
     tokens[name] = lines.find((line) => /^\S{40,}$/.test(line)) ?? "";
   }
 
   section("They join from shells of their own, and the run begins:");
   const clients: Record<string, Running> = {};
   for (const name of ["harbor", "archive"]) {
-    const join_ = `client --join ${listen} --data hello/data/${name} --model MODEL --state hello/clients/${name} --token TOKEN --threads 1`;
+    const join_ = `client --join ${listen} --data hello/data/${name} --model ${MODEL} --state hello/clients/${name} --token TOKEN`;
     put(`$ fedloom ${join_}`);
     clients[name] = start(join_, tokens[name]);
   }
@@ -140,11 +152,11 @@ async function main(): Promise<void> {
   news(first);
 
   section("Who is there:");
-  await tell(`clients ${at}`);
+  await tell(`clients${at}`);
 
   section("A site is revoked while it trains in round 3. Its own screen ends with the reason:");
   await clients.archive!.line(/"round":3.*"msg":"Task received"/);
-  await tell(`clients revoke archive ${at}`);
+  await tell(`clients revoke archive${at}`);
   const code = await clients.archive!.ended;
   put(`(client archive, exit code ${code})`, ...shown(clients.archive!.lines).slice(-1));
 
@@ -161,10 +173,16 @@ async function main(): Promise<void> {
   await second.line(/^finished: 6 of 6 rounds/);
   put(...shown(second.lines));
 
-  section("Afterwards: who is there, whether the kept rounds are what their updates make, and who did what:");
-  await tell(`clients ${at}`);
-  await tell(`verify demo ${at}`);
-  await tell(`audit ${at}`);
+  section("Afterwards: who is there, and whether the kept rounds are what their updates make:");
+  await tell(`clients${at}`);
+  await tell(`verify demo${at}`);
+  section(
+    "What the run was made with is in its manifest; of each site's data it has a fingerprint that only the site can make:",
+  );
+  const manifest = manifestLines();
+  put("$ cat hello/coordinator/runs/*/manifest.json", ...manifest);
+  section("The audit trail:");
+  await tell(`audit${at}`);
   put("```");
   for (const { child } of [second, clients.harbor!]) child.kill("SIGINT");
   await Promise.all([second.ended, clients.harbor!.ended]);
