@@ -3,27 +3,35 @@ import http2 from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { ManualClock } from "../../base/clock.ts";
+import { ManualClock, systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
+import { silentLog } from "../../base/log.ts";
 import type { Fleet } from "../../proto/fleet.ts";
 import {
   type ConnectRequest,
   ConnectRequestSchema,
+  EnrollRequestSchema,
   FetchBlobRequestSchema,
+  NewKeySchema,
   type PushBlobRequest,
   PushBlobRequestSchema,
+  RenewRequestSchema,
   ReportFailureRequestSchema,
   StatBlobRequestSchema,
   SubmitResultRequestSchema,
   type Task,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { parseJoinToken } from "../../proto/join-token.ts";
+import { makeKey } from "../../proto/key-proof.ts";
 import { FLEET_METHODS } from "../../proto/service.ts";
 import type { Coordinator } from "../../server/coordinator.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
+import { openAuthority } from "../../server/identity/authority.ts";
+import { Gate } from "../../server/identity/gate.ts";
+import { openSqliteStore } from "../../server/journal/sqlite.ts";
 import { formatTaskId, parseTaskId } from "../../server/task-id.ts";
 import { FakeClient } from "./fake-client.ts";
-import { config, coordinatorIn, later } from "./setting.ts";
+import { config, coordinatorIn, later, temporaryDirectory } from "./setting.ts";
 
 const RUNS = Number(process.env.FUZZ_RUNS ?? 150);
 const never = new AbortController().signal;
@@ -94,6 +102,7 @@ test("results", async () => {
     metrics: numbers,
     trainedFrom: hash,
     durationMs: count,
+    dataFingerprint: hash,
   });
   await fc.assert(
     fc.asyncProperty(result, (given) => {
@@ -140,7 +149,14 @@ test("connections", async () => {
     clientId: fc.oneof(word, fc.constant("other")),
     sessionId: word,
     inventory: fc.option(
-      fc.record({ examples: counts, trainer: word, device: word, baseModel: word, codecs: fc.array(word) }),
+      fc.record({
+        examples: counts,
+        trainer: word,
+        device: word,
+        baseModel: word,
+        codecs: fc.array(word),
+        dataFingerprint: hash,
+      }),
       { nil: undefined },
     ),
     heldTasks: fc.array(word),
@@ -182,6 +198,39 @@ test("requests for blobs, reports of failures", async () => {
     }),
     { numRuns: RUNS },
   );
+});
+
+test("enrolments and renewals: none of it makes a site or spends a token", async () => {
+  const directory = temporaryDirectory();
+  const store = openSqliteStore(directory);
+  later(() => store.close());
+  const { registry } = store;
+  const parts = { registry, clock: systemClock, log: silentLog, onRevoked: () => undefined };
+  const gate = await Gate.open({ ...parts, authority: await openAuthority(directory, systemClock) });
+  const invited = parseJoinToken(await gate.invite("site-1", 3_600_000, "test"));
+  const { request: key } = makeKey("site-1");
+  const strangers = gate.enrolment({ address: "10.0.0.1:1" });
+  const name = fc.oneof(word, fc.constant("site-1"));
+  const secret = fc.oneof(bytes, fc.constant(invited.secret));
+  // A key without its proof, a proof without its key, or neither: never both.
+  const half = fc.oneof(
+    fc.constant(undefined),
+    bytes.map((proof) => create(NewKeySchema, { publicKey: key.publicKey, proof })),
+    bytes.map((publicKey) => create(NewKeySchema, { publicKey, proof: key.proof })),
+  );
+  await fc.assert(
+    fc.asyncProperty(name, secret, half, async (clientId, given, newKey) => {
+      const message = strip({ clientId, key: newKey });
+      const enrolment = create(EnrollRequestSchema, { ...message, secret: given });
+      await expect(strangers.enroll(enrolment, never)).rejects.toBeInstanceOf(FedloomError);
+      const renewal = create(RenewRequestSchema, message);
+      await expect(strangers.renew(renewal, never)).rejects.toBeInstanceOf(FedloomError);
+    }),
+    { numRuns: RUNS },
+  );
+  expect(gate.sites()).toEqual([]);
+  const honest = create(EnrollRequestSchema, { clientId: "site-1", secret: invited.secret, key });
+  expect((await strangers.enroll(honest, never)).certificatePem).toContain("BEGIN CERTIFICATE");
 });
 
 test("after all of that the round is as open as before", () => {

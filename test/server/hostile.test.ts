@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import http2 from "node:http2";
 import { createConnection } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { credentials } from "@grpc/grpc-js";
@@ -5,6 +7,9 @@ import { expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { float32, type Tensor, tensorSet } from "../../adapters/tensor.ts";
 import {
+  type ConnectRequest,
+  ConnectRequestSchema,
+  ConnectResponseSchema,
   type FetchBlobRequest,
   FetchBlobRequestSchema,
   ReportFailureRequestSchema,
@@ -14,7 +19,10 @@ import {
   Verdict,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { connectFleet } from "../../proto/service.ts";
+import { MessageQueue } from "../../proto/streams.ts";
+import { ownVersion } from "../../proto/version.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
+import { MAX_WAITING_MESSAGES } from "../../server/limits.ts";
 import { readAdapter } from "../../server/work/aggregate.ts";
 import { FakeClient, type FakeOptions, pieces } from "./fake-client.ts";
 import {
@@ -315,6 +323,62 @@ test("bytes that are no HTTP/2 harm nobody", async () => {
   join("c2");
   await finished(engine);
   expect(engine.run.phase).toBe("finished");
+});
+
+test("thousands of streams that are opened and reset at once, and headers without end, harm nobody", async () => {
+  const { engine, join, address } = await serve();
+  const headers = { ":method": "POST", ":path": "/fedloom.v1.FleetService/Connect", te: "trailers" };
+  const attack = async (act: (session: http2.ClientHttp2Session) => void): Promise<void> => {
+    const session = http2.connect(`http://${address}`).on("error", () => undefined);
+    await once(session, "connect");
+    act(session);
+    // Whatever the server makes of it, it has read it when it answers this, or has closed the connection.
+    await new Promise<void>((resolve) => {
+      session.once("close", () => resolve());
+      if (session.destroyed || !session.ping(() => resolve())) resolve();
+    });
+    session.destroy();
+  };
+  await attack((session) => {
+    for (let i = 0; i < 5_000 && !session.destroyed; i++) {
+      const stream = session.request({ ...headers, "content-type": "application/grpc" });
+      stream.on("error", () => undefined).close(http2.constants.NGHTTP2_CANCEL);
+    }
+  });
+  await attack((session) => {
+    const stream = session.request({ ...headers, "x-endless": "a".repeat(200_000) });
+    stream.on("error", () => undefined).resume();
+  });
+  join("c1");
+  join("c2");
+  await finished(engine);
+  expect(engine.rounds[0]).toMatchObject({ ok: 2, failed: 0 });
+});
+
+test("a client that does not read what it is sent is given up by name, and holds no more than a few messages", async () => {
+  const { coordinator } = await serve();
+  const { presence } = coordinator.parts;
+  const requests = new MessageQueue<ConnectRequest>();
+  const hello = { version: ownVersion(), clientId: "deaf", sessionId: "s", inventory: {} };
+  requests.push(create(ConnectRequestSchema, { message: { case: "hello", value: hello } }));
+  const connection = coordinator
+    .fleet({ address: "10.0.0.1:1" })
+    .connect(requests, new AbortController().signal)
+    [Symbol.asyncIterator]();
+  await connection.next(); // Welcome, and nothing more is read
+  const cancel = { taskId: "t", code: "F5006", reason: "" };
+  const message = create(ConnectResponseSchema, { message: { case: "cancel", value: cancel } });
+  for (let i = 0; i < 2 * MAX_WAITING_MESSAGES; i++) presence.session("deaf")?.send(message);
+  let held = 0;
+  const drain = async (): Promise<void> => {
+    while ((await connection.next()).done !== true) held++;
+  };
+  await expect(drain()).rejects.toMatchObject({
+    code: "F5007",
+    message: 'Cannot keep the connection of client "deaf": it does not read',
+  });
+  expect(held).toBeLessThanOrEqual(MAX_WAITING_MESSAGES);
+  expect(presence.session("deaf")).toBeUndefined();
 });
 
 test("off loopback a coordinator without TLS does not open, and a taken port is named", async () => {
