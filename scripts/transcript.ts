@@ -116,14 +116,14 @@ async function main(): Promise<void> {
     "# A run with trouble in it",
     "",
     "Written by `node scripts/transcript.ts` from real processes; do not edit. The data and the run file are the demo's",
-    "(`fedloom demo --prepare --out hello`), with fewer steps a round; tokens are not shown.",
+    "(`fedloom demo --prepare --out hello`); tokens are not shown.",
     "",
     "An authority, and a coordinator that serves enrolled sites only:",
     "",
     "```",
   );
   await tell("ca init --state hello/coordinator");
-  const serve = `coordinator --state hello/coordinator --run hello/demo.yaml --set cohort.perRound=2 --set cohort.quorum=1 --set rounds=6 --set training.max_steps=4${edges}`;
+  const serve = `coordinator --state hello/coordinator --run hello/demo.yaml --set cohort.perRound=2 --set cohort.quorum=1 --set rounds=6${edges}`;
   put(`$ fedloom ${serve}`);
   const first = start(serve);
   await first.line(/waits for clients/);
@@ -156,7 +156,10 @@ async function main(): Promise<void> {
 
   section("A site is revoked while it trains in round 3. Its own screen ends with the reason:");
   await clients.archive!.line(/"round":3.*"msg":"Task received"/);
+  // Held still meanwhile: a round of the demo may take less time than a command.
+  clients.archive!.child.kill("SIGSTOP");
   await tell(`clients revoke archive${at}`);
+  clients.archive!.child.kill("SIGCONT");
   const code = await clients.archive!.ended;
   put(`(client archive, exit code ${code})`, ...shown(clients.archive!.lines).slice(-1));
 
