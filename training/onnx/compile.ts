@@ -26,6 +26,8 @@ export const NAMES = {
   weights: "fedloom.weights",
   loss: "fedloom.loss",
   output: "fedloom.output",
+  /** In place of `output`: the asked rows alone, in order. */
+  outputRows: "fedloom.outputRows",
   outputGradient: "fedloom.outputGradient",
   /** Where a part of the graph is in float16 (loss-scale.ts). */
   lossScale: "fedloom.lossScale",
@@ -86,7 +88,7 @@ export function compile(
   }
   if (plan.kind === "forward") {
     const result = output.type === "F16" ? g.cast(output, "F32") : output;
-    return builder.program(new Map([[NAMES.output, result]]));
+    return builder.program(new Map([[output === whole ? NAMES.output : NAMES.outputRows, result]]));
   }
 
   const isHalf = withoutDead(builder.operations, [output]).some(({ outputs }) =>

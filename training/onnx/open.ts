@@ -212,10 +212,10 @@ class GraphEngine implements Engine {
     const results = await this.#run(plan, this.#passOf(batch, inputs, parameters), [
       [NAMES.rows, tensor("I64", [count ?? 0], rowData)],
     ]);
+    const some = results.get(NAMES.outputRows);
+    if (some !== undefined) return rowsOf(some, rows!.keys());
     const output = results.get(NAMES.output)!;
-    return rows === undefined
-      ? output
-      : rowsOf(output, rows, output.shape.length === 2 && output.shape[0] === count);
+    return rows === undefined ? output : rowsOf(output, rows);
   }
 
   async backward(

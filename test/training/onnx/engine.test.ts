@@ -263,6 +263,40 @@ describe("on a whole model", () => {
   });
 });
 
+describe("rows of a classifier's output [B, C]", () => {
+  const pooled: NodeProto[] = [
+    gather,
+    {
+      opType: "ReduceSum",
+      name: "/pool/ReduceSum",
+      input: ["x", "axis"],
+      output: ["y"],
+      attribute: [{ name: "keepdims", type: 2, i: 0 }],
+    },
+    head,
+  ];
+  const axis = { name: "axis", dataType: 7, dims: [1], int64Data: [1n] };
+
+  // Of 2 asked rows 8 are computed (inputs.ts): more than a batch of 4 has, as many as one of 8, fewer than one of 24.
+  test.each([4, 8, 24])("are those asked for, of %i examples", async (examples) => {
+    const file = graphFile(pooled, [...BASE, axis]);
+    const engine = await openEngine({ file, lora: [], objective: "none" });
+    const rng = createRng("rows");
+    const tokens = Array.from({ length: examples * 3 }, () => Math.floor(5 * rng.uniform()));
+    const inputs = tensorSet([["input_ids", int64([examples, 3], tokens)]]);
+    const all = await engine.forward({ inputs }, new Map());
+    expect(all.shape).toEqual([examples, 4]);
+    const rows = [examples - 1, 2];
+    const some = await engine.forward({ inputs }, new Map(), rows);
+    expect(some.shape).toEqual([2, 4]);
+    const wanted = rows.flatMap((row) => [...all.data.slice(row * 4, row * 4 + 4)] as number[]);
+    some.data.forEach((value, i) => {
+      expect(value).toBeCloseTo(wanted[i]!, 5);
+    });
+    await engine.close();
+  });
+});
+
 // Reads a sparse file through the runtime's mapping; a busy machine takes its time with the page tables.
 test("weights beyond 2 GiB are read where they lie", { timeout: 120_000 }, async () => {
   const rows = 2 ** 19 + 1;
