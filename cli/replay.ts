@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { Argument, Option } from "commander";
 import { shapeOf } from "../scenarios/replay/benchmark-data.ts";
 import { cellId, selectCells } from "../scenarios/replay/cell.ts";
-import { PROFILES, profileNamed } from "../scenarios/replay/profiles.ts";
+import { lockReplay } from "../scenarios/replay/lock.ts";
+import { PROFILES, profileNamed, type ReplayProfile } from "../scenarios/replay/profiles.ts";
 import { prepareReplay, replay } from "../scenarios/replay/replay.ts";
 import { cellOf } from "../scenarios/replay/report/tables.ts";
 import { REPORT_FILES, writeReport } from "../scenarios/replay/report/write.ts";
@@ -59,68 +60,82 @@ export function registerReplay(cli: Cli): void {
     .action(async (_: string, options: ReplayOptions) => {
       const named = profileNamed(options.profile);
       const profile = options.model === undefined ? named : { ...named, protocols: named.forLargeModels };
-      const output = cli.output(options);
       if (options.list) {
         const names = selectCells(profile.cells, options.cells).map(cellId);
-        output.result("replay-list/1", { profile: profile.name, cells: names }, names);
+        cli.output(options).result("replay-list/1", { profile: profile.name, cells: names }, names);
         return;
       }
-      const { out = join("replays", `fedmllm-${profile.name}`), model = embeddedModelDirectory() } = options;
+      const { out = join("replays", `fedmllm-${profile.name}`) } = options;
       mkdirSync(out, { recursive: true });
-      const jobs = options.jobs ?? (await fittingJobs(options, model, out));
-      const log = join(out, "replay.log");
-      const { device, threads } = options;
-      const base = await baseHash(await openModelDirectory(model));
-      const replayOptions = {
-        profile,
-        cells: options.cells,
-        out,
-        data: options.data,
-        model,
-        baseHash: base,
-        jobs,
-        retry: options.retry === true,
-      };
-      const prepared = await prepareReplay(replayOptions);
-      const { pending } = prepared;
-      const openRunner = () =>
-        openCellProcess({ choice: { model, device, threads }, data: prepared.data, log });
-      const real = options.data !== undefined || options.model !== undefined;
-      if (pending.length > 0 && (real || options.estimate)) {
-        const estimate = await estimateOf(pending, profile.protocols, jobs, openRunner);
-        if (options.estimate) return output.result("replay-estimate/1", estimate.data, estimate.lines);
-        for (const text of estimate.lines) output.note(text);
+      const unlock = lockReplay(out);
+      try {
+        await replayInto(out, profile, options, cli);
+      } finally {
+        unlock();
       }
-      const left = countdown(pending, profile.protocols);
-      const replayed = await replay(replayOptions, prepared, {
-        jobs,
-        openRunner,
-        log: openLogFile(log),
-        onCell(record, { done, all, fresh }) {
-          const rest = fresh ? `  about ${duration(left(cellOf(record)))} left` : "  (kept)";
-          output.note(`${String(done).padStart(String(all).length)}/${all}  ${line(record)}${rest}`);
-        },
-      });
-      await writeReport(out, {
-        profile,
-        replayed,
-        model: options.model ?? "embedded",
-        baseModel: base,
-        drawn: options.data === undefined,
-        command: commandLine(options),
-        jobs,
-        threads,
-        version: packageVersion(),
-      });
-      const failed = replayed.records.filter(({ ok }) => !ok).length;
-      const files = REPORT_FILES.map((name) => join(out, name));
-      output.result(
-        "replay/1",
-        { frozen: Object.fromEntries(replayed.frozen), cells: replayed.records.length, failed, files },
-        ["", `${replayed.records.length - failed} cells finished, ${failed} failed`, ...files],
-      );
-      if (failed > 0) cli.exitCode = 8;
     });
+}
+
+async function replayInto(
+  out: string,
+  profile: ReplayProfile,
+  options: ReplayOptions,
+  cli: Cli,
+): Promise<void> {
+  const output = cli.output(options);
+  const { model = embeddedModelDirectory() } = options;
+  const jobs = options.jobs ?? (await fittingJobs(options, model, out));
+  const log = join(out, "replay.log");
+  const { device, threads } = options;
+  const base = await baseHash(await openModelDirectory(model));
+  const replayOptions = {
+    profile,
+    cells: options.cells,
+    out,
+    data: options.data,
+    model,
+    baseHash: base,
+    jobs,
+    retry: options.retry === true,
+  };
+  const prepared = await prepareReplay(replayOptions);
+  const { pending } = prepared;
+  const openRunner = () => openCellProcess({ choice: { model, device, threads }, data: prepared.data, log });
+  const real = options.data !== undefined || options.model !== undefined;
+  if (pending.length > 0 && (real || options.estimate)) {
+    const estimate = await estimateOf(pending, profile.protocols, jobs, openRunner);
+    if (options.estimate) return output.result("replay-estimate/1", estimate.data, estimate.lines);
+    for (const text of estimate.lines) output.note(text);
+  }
+  const left = countdown(pending, profile.protocols);
+  const replayed = await replay(replayOptions, prepared, {
+    jobs,
+    openRunner,
+    log: openLogFile(log),
+    onCell(record, { done, all, fresh }) {
+      const rest = fresh ? `  about ${duration(left(cellOf(record)))} left` : "  (kept)";
+      output.note(`${String(done).padStart(String(all).length)}/${all}  ${line(record)}${rest}`);
+    },
+  });
+  await writeReport(out, {
+    profile,
+    replayed,
+    model: options.model ?? "embedded",
+    baseModel: base,
+    drawn: options.data === undefined,
+    command: commandLine(options),
+    jobs,
+    threads,
+    version: packageVersion(),
+  });
+  const failed = replayed.records.filter(({ ok }) => !ok).length;
+  const files = REPORT_FILES.map((name) => join(out, name));
+  output.result(
+    "replay/1",
+    { frozen: Object.fromEntries(replayed.frozen), cells: replayed.records.length, failed, files },
+    ["", `${replayed.records.length - failed} cells finished, ${failed} failed`, ...files],
+  );
+  if (failed > 0) cli.exitCode = 8;
 }
 
 /** As many as there are cores for their threads and free memory for their processes. */

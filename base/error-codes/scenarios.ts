@@ -77,4 +77,9 @@ export const scenarioCodes = {
     meaning: "The process that ran a cell of the benchmark ended before the cell did.",
     remedy: "Take fewer --jobs where memory ran out, then run the same command with --retry.",
   },
+  F6026: {
+    status: "failed_precondition",
+    meaning: "Another replay works in the output folder.",
+    remedy: "Wait until the process that the message names is done, stop it, or take another --out.",
+  },
 } as const satisfies Record<string, ErrorCode>;

@@ -31,6 +31,11 @@ test(
 
     const running = start([...CELLS, "--jobs", "1", "--out", broken]);
     await running.until(/1\/3 {2}hateful-memes\/all\/zero-shot\/seed-0/);
+    const second = await fedloom(...CELLS, "--jobs", "1", "--out", broken);
+    expect([second.code, second.stderr]).toEqual([
+      7,
+      `Cannot replay into "${broken}": process ${running.child.pid} replays into it; wait for it, stop it, or take another --out (F6026)\n`,
+    ]);
     running.child.kill("SIGKILL");
     await running.ended;
 
