@@ -8,7 +8,17 @@ import type { Protocol, Protocols } from "../../scenarios/replay/profiles.ts";
 import { type Column, table } from "../table.ts";
 
 export interface Estimate {
-  readonly data: { readonly cells: number; readonly seconds: number; readonly jobs: number };
+  readonly data: {
+    readonly cells: number;
+    readonly seconds: number;
+    readonly jobs: number;
+    /** Datasets of which nothing could be measured, and why: their cells will fail by the same reason. */
+    readonly failing: readonly {
+      readonly dataset: string;
+      readonly cells: number;
+      readonly reason: string;
+    }[];
+  };
   readonly lines: readonly string[];
 }
 
@@ -21,13 +31,17 @@ export async function estimateOf(
 ): Promise<Estimate> {
   const runner = await openRunner();
   const rows: string[][] = [];
+  const failing: { dataset: string; cells: number; reason: string }[] = [];
   let seconds = 0;
   let cells = 0;
   try {
     for (const dataset of new Set(pending.map((cell) => cell.dataset))) {
       const own = pending.filter((cell) => cell.dataset === dataset);
       const pace = await paceIn(runner, dataset, protocols[dataset]);
-      if (pace === undefined) continue;
+      if ("reason" in pace) {
+        failing.push({ dataset, cells: own.length, reason: pace.reason });
+        continue;
+      }
       const total = own.reduce(
         (sum, { method }) => sum + secondsOf(methodNamed(method), protocols[dataset], pace),
         0,
@@ -42,24 +56,25 @@ export async function estimateOf(
   }
   const wall = seconds / Math.max(1, Math.min(jobs, cells));
   return {
-    data: { cells, seconds: wall, jobs },
+    data: { cells, seconds: wall, jobs, failing },
     lines: [
       ...table(COLUMNS, rows),
+      ...failing.map((one) => `${one.cells} cells of ${one.dataset} will fail: ${one.reason}`),
       `About ${duration(wall)} for ${cells} cells, ${jobs} at a time, if each is as fast as one alone.`,
     ],
   };
 }
 
-/** Undefined where the dataset or the model will not do: its cells will say why. */
+/** Or the reason why the dataset or the model will not do. */
 async function paceIn(
   runner: CellRunner,
   dataset: Cell["dataset"],
   protocol: Protocol,
-): Promise<Pace | undefined> {
+): Promise<Pace | { readonly reason: string }> {
   try {
     return await runner.pace(dataset, protocol);
   } catch (error) {
-    if (error instanceof FedloomError && error.code !== "F6025") return undefined;
+    if (error instanceof FedloomError && error.code !== "F6025") return { reason: error.message };
     throw error;
   }
 }

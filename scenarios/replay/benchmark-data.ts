@@ -4,6 +4,8 @@ import { FedloomError } from "../../base/errors.ts";
 import { canonicalJson, sha256 } from "../../base/hash.ts";
 import { examplesOf } from "../../data/dataset.ts";
 import { type Example, MODALITIES, type Modality } from "../../data/example.ts";
+import { FLASHCARDS_FILE, VQA_RAD_FILE } from "../../data/formats/medical.ts";
+import { requireFolder } from "../../data/formats/published.ts";
 import { score } from "../../data/metrics/index.ts";
 import { type Answer, truthOf } from "../../data/metrics/metric.ts";
 import { openDataset } from "../../data/open-dataset.ts";
@@ -19,6 +21,9 @@ import type { Setting } from "./cell.ts";
 export interface BenchmarkShape {
   /** Folder below the data directory, as the published scripts expect it. */
   readonly folder: string;
+  /** Format of data/formats, and the files that it must have: what it could do without, the benchmark cannot. */
+  readonly format: string;
+  readonly files: readonly string[];
   /** The number that the benchmark reports. */
   readonly main: string;
   /** Metrics that have a table each in the report, the main one first. */
@@ -34,6 +39,8 @@ export interface BenchmarkShape {
 const SHAPES: Readonly<Record<DatasetName, BenchmarkShape>> = {
   "hateful-memes": {
     folder: "hateful_memes",
+    format: "hateful-memes",
+    files: ["train.jsonl", "test_seen.jsonl"],
     main: "auc-hard",
     tables: [
       { metric: "auc-hard", title: "AUC of the answers", told: true },
@@ -43,6 +50,8 @@ const SHAPES: Readonly<Record<DatasetName, BenchmarkShape>> = {
   },
   "crisis-mmd": {
     folder: "crisis-mmd",
+    format: "crisis-mmd",
+    files: ["train", "test"].map((part) => `crisismmd_datasplit_all/task_humanitarian_text_img_${part}.tsv`),
     main: "f1-macro",
     tables: [
       { metric: "f1-macro", title: "macro F1", told: true },
@@ -52,6 +61,8 @@ const SHAPES: Readonly<Record<DatasetName, BenchmarkShape>> = {
   },
   medical: {
     folder: "medical",
+    format: "fedmllm-medical",
+    files: [VQA_RAD_FILE, FLASHCARDS_FILE],
     main: "vqa",
     tables: [
       { metric: "vqa", title: "VQA accuracy", told: true },
@@ -79,7 +90,10 @@ export interface BenchmarkDataset {
 
 const isSlake = ({ id }: Example): boolean => id.startsWith("slake");
 
-/** @param testLimit test examples at most, of each test set */
+/**
+ * @param testLimit test examples at most, of each test set
+ * @throws FedloomError F2002 that names the file which is not there; what the loader throws for what is in them
+ */
 export async function openBenchmarkDataset(
   name: DatasetName,
   data: string,
@@ -87,7 +101,8 @@ export async function openBenchmarkDataset(
 ): Promise<BenchmarkDataset> {
   const shape = SHAPES[name];
   const folder = join(data, shape.folder);
-  const dataset = await openDataset(folder);
+  for (const file of shape.files) requireFolder(name, folder, file, shape.folder);
+  const dataset = await openDataset(folder, { format: shape.format });
   const train = examplesOf(dataset, "train");
   const heldOut = examplesOf(dataset, "held-out");
   const test = [
