@@ -26,11 +26,14 @@ export interface ClassLearnerOptions {
 
 export class ClassLearner implements Learner<ClassRow> {
   readonly trainable: ReadonlySet<string>;
+  readonly tables: ReadonlySet<string>;
   readonly #options: ClassLearnerOptions;
 
   constructor(options: ClassLearnerOptions) {
     this.#options = options;
-    this.trainable = new Set(options.engine.parameters.map(({ name }) => name));
+    const { parameters } = options.engine;
+    this.trainable = new Set(parameters.map(({ name }) => name));
+    this.tables = new Set(parameters.filter(({ table }) => table).map(({ name }) => name));
   }
 
   async gradients(rows: readonly ClassRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {

@@ -5,7 +5,7 @@ import type { Example } from "../data/example.ts";
 import { ClassLearner, type ClassRow } from "./class-learner.ts";
 import { createFeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
-import { assertSavedPresent, graphsOf, type RuntimeOptions } from "./graphs.ts";
+import { assertSavedPresent, graphsOf, initialValuesOf, type RuntimeOptions } from "./graphs.ts";
 import { assertNotAborted } from "./learner.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
 import { MediaFiles } from "./media.ts";
@@ -62,9 +62,8 @@ export async function openClassifier(
         out: module.out,
       })),
       async initialValues(modulesToSave) {
-        const engine = await graphs.open(files.decoder, { objective: "classes", saved: modulesToSave });
-        assertSavedPresent(modulesToSave, [engine]);
-        return engine.initialValues();
+        const paths = [...base.modules.map(({ path }) => path), ...base.named];
+        return initialValuesOf(graphs, modulesToSave, [{ path: files.decoder, objective: "classes", paths }]);
       },
       trainingRow: async (example, maxLength) =>
         labelled(await rowOf(reader, example, maxLength, classes), example, classes),

@@ -3,7 +3,13 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { createFeatureCache, type FeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
 import type { TargetModule } from "./fresh-adapter.ts";
-import { assertSavedPresent, graphsOf, type RuntimeOptions } from "./graphs.ts";
+import {
+  assertSavedPresent,
+  graphsOf,
+  initialValuesOf,
+  type RuntimeOptions,
+  type SavableGraph,
+} from "./graphs.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
 import { type MediaEncoder, MediaFiles } from "./media.ts";
 import { openChatTemplate } from "./models/chat-template.ts";
@@ -103,7 +109,8 @@ export async function openGenerator(
       const learner = new TextLearner({
         decoder: trained,
         embedder: embedderOf(encoders),
-        trainable: new Set(engines.flatMap(({ parameters }) => parameters).map(({ name }) => name)),
+        trainable: namesOf(engines.flatMap(({ parameters }) => parameters)),
+        tables: namesOf(engines.flatMap(({ parameters }) => parameters.filter(({ table }) => table))),
         padId: text.tokenizer.padId,
         contextLength: positions,
       });
@@ -125,14 +132,24 @@ export async function openGenerator(
       images,
       sounds,
       modules: [
-        ...named(directory, decoder, embed ? "decoder" : "whole"),
-        ...(vision ? named(directory, vision, "vision") : []),
-        ...(hearing ? named(directory, hearing, "audio") : []),
+        ...modulesOf(directory, decoder, embed ? "decoder" : "whole"),
+        ...(vision ? modulesOf(directory, vision, "vision") : []),
+        ...(hearing ? modulesOf(directory, hearing, "audio") : []),
       ],
       async initialValues(modulesToSave) {
-        const engine = await graphs.open(files.decoder, { objective: "tokens", saved: modulesToSave });
-        assertSavedPresent(modulesToSave, [engine]);
-        return engine.initialValues();
+        const form = embed ? "decoder" : "whole";
+        const from: SavableGraph[] = [
+          { path: files.decoder, objective: "tokens", paths: pathsIn(directory, decoder, form) },
+        ];
+        const encoders = [
+          [files.vision, vision, "vision"],
+          [files.audio, hearing, "audio"],
+        ] as const;
+        for (const [path, engine, graph] of encoders) {
+          if (path && engine)
+            from.push({ path, objective: "none", paths: pathsIn(directory, engine, graph) });
+        }
+        return initialValuesOf(graphs, modulesToSave, from);
       },
       trainingRow: (example, maxLength) => trainingRow(makerFor(maxLength), example),
       async open(adapter, { recompute = false } = {}) {
@@ -207,7 +224,19 @@ async function openSounds(
   return { kind: "audio", tokenId, placeholder, files, engine };
 }
 
-function named(
+function namesOf(parameters: readonly { readonly name: string }[]): ReadonlySet<string> {
+  return new Set(parameters.map(({ name }) => name));
+}
+
+function pathsIn(
+  { config }: ModelDirectory,
+  { modules, named }: Engine,
+  graph: "whole" | "decoder" | "vision" | "audio",
+): readonly string[] {
+  return [...modules.map(({ path }) => path), ...named].map((path) => moduleName(config, graph, path).path);
+}
+
+function modulesOf(
   { config }: ModelDirectory,
   engine: Engine,
   graph: "whole" | "decoder" | "vision" | "audio",

@@ -1,4 +1,5 @@
 /** Opens graphs of one model directory with the same device and threads, and closes what it opened. */
+import { type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
 import { type Decoding, openDecoding } from "./onnx/decoding.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
@@ -56,6 +57,35 @@ export function graphsOf(runtime: RuntimeOptions): Graphs {
       open.clear();
     },
   };
+}
+
+/** A graph of a model, and the whole model's paths of its modules. */
+export interface SavableGraph {
+  readonly path: string;
+  readonly objective: EngineOptions["objective"];
+  readonly paths: readonly string[];
+}
+
+/**
+ * Values that a model has for modules to be saved whole. As with PEFT a name means every module whose path ends with it,
+ * letter by letter: "norm" is "input_layernorm" too. One that is no module's end is looked for by the forms that paths
+ * may have.
+ *
+ * @throws FedloomError F2113 where modules are in none of the graphs
+ */
+export async function initialValuesOf(
+  graphs: Graphs,
+  modulesToSave: readonly string[],
+  from: readonly SavableGraph[],
+): Promise<TensorSet> {
+  const saved = modulesToSave.flatMap((name) => {
+    const paths = from.flatMap((graph) => graph.paths.filter((path) => path.endsWith(name)));
+    return paths.length === 0 ? [name] : paths;
+  });
+  const engines: Engine[] = [];
+  for (const { path, objective } of from) engines.push(await graphs.open(path, { objective, saved }));
+  assertSavedPresent(saved, engines);
+  return tensorSet(engines.flatMap((engine) => [...engine.initialValues()]));
 }
 
 /** @throws FedloomError F2113 where modules are in none of the graphs */

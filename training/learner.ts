@@ -32,6 +32,8 @@ export interface Portion<R extends Row> {
 export interface Learner<R extends Row> {
   /** Names of the tensors that training can move; an adapter's other tensors stay as they are. */
   readonly trainable: ReadonlySet<string>;
+  /** Those of them that are embeddings: rows that no example met stay as they are. */
+  readonly tables?: ReadonlySet<string>;
   /** @param seed of the dropout masks; without one nothing is dropped */
   gradients(rows: readonly R[], parameters: TensorSet, seed?: string): Promise<Gradients>;
   /** What `gradients` gives for each portion, but for rounding, in one pass; one by one where it is absent. */

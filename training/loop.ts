@@ -40,7 +40,7 @@ export async function* training<R extends Row>(
   const { options, adapter } = task;
   const rng = createRng(task.seed);
   const plan = planSteps(options, rows.length, rng);
-  const { weights, parameters } = trainableCopy(task, learner.trainable);
+  const { weights, parameters } = trainableCopy(task, learner);
   const size = options.per_device_train_batch_size;
   const wants = (extra: string): boolean => task.extras?.includes(extra) === true;
   const addTerms = gradientTerms(task, parameters);
@@ -100,7 +100,7 @@ export async function trainAlone<R extends Row>(run: Training<R>, learner: Learn
 /** The adapter's tensors, those that are trained as float32 copies that the optimizer may write into. */
 function trainableCopy(
   { adapter, frozen }: TrainTask,
-  trainable: ReadonlySet<string>,
+  { trainable, tables }: Pick<Learner<Row>, "trainable" | "tables">,
 ): { weights: TensorSet; parameters: readonly Parameter[] } {
   const pattern = frozen === undefined ? undefined : new RegExp(frozen);
   const parameters: Parameter[] = [];
@@ -108,7 +108,7 @@ function trainableCopy(
     [...adapter.tensors].map(([name, tensor]) => {
       if (!trainable.has(name) || pattern?.test(name) === true) return [name, tensor] as const;
       const data = Float32Array.from(floats(tensor));
-      parameters.push({ name, shape: tensor.shape, data });
+      parameters.push({ name, shape: tensor.shape, data, table: tables?.has(name) === true });
       return [name, float32(tensor.shape, data)] as const;
     }),
   );

@@ -1,7 +1,8 @@
 /**
  * Optimizers: a rule that moves one parameter by one gradient, and what they share: state by parameter, step
  * counts, saving. A parameter whose gradient is absent was touched by no example of the batch: it is not
- * decayed, its moments do not move, its step is not counted. (An all-zero gradient is a gradient.)
+ * decayed, its moments do not move, its step is not counted. (An all-zero gradient is a gradient.) So it is with the
+ * rows of an embedding, whose gradient is zero where no example met the token.
  *
  * Arithmetic is float64 within an element and float32 in memory.
  */
@@ -46,7 +47,8 @@ export function createOptimizer(
         const gradient = gradients.get(parameter.name);
         if (gradient === undefined) continue;
         step[0]! += 1;
-        rule.update(parameter, gradient, slots, step[0]!, learningRate);
+        if (parameter.table) updateRows(rule, parameter, gradient, slots, step[0]!, learningRate);
+        else rule.update(parameter, gradient, slots, step[0]!, learningRate);
       }
     },
     save: () =>
@@ -59,6 +61,37 @@ export function createOptimizer(
         ]),
       ),
   };
+}
+
+/** Moves the rows that have a gradient, those that lie together at a time; all others keep their bits, and their state. */
+function updateRows(
+  rule: UpdateRule,
+  parameter: Parameter,
+  gradient: Float32Array,
+  slots: Readonly<Record<string, Float32Array>>,
+  step: number,
+  learningRate: number,
+): void {
+  const { data, shape } = parameter;
+  const [rows, width] = shape as [number, number];
+  const isTouched = (row: number): boolean => {
+    for (let i = row * width; i < (row + 1) * width; i++) if (gradient[i] !== 0) return true;
+    return false;
+  };
+  const before = rule.elementwise ? undefined : data.slice();
+  if (before !== undefined) rule.update(parameter, gradient, slots, step, learningRate);
+  for (let row = 0; row < rows; row++) {
+    const from = row;
+    while (row < rows && isTouched(row)) row++;
+    const part = (all: Float32Array): Float32Array => all.subarray(from * width, row * width);
+    if (before === undefined && row > from) {
+      const own = Object.fromEntries(Object.entries(slots).map(([slot, all]) => [slot, part(all)]));
+      const run = { ...parameter, shape: [row - from, width], data: part(data) };
+      rule.update(run, part(gradient), own, step, learningRate);
+    }
+    if (before !== undefined && row < rows)
+      data.set(before.subarray(row * width, (row + 1) * width), row * width);
+  }
 }
 
 function restore(

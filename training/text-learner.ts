@@ -19,6 +19,8 @@ export interface TextLearnerOptions {
   readonly embedder: Embedder | undefined;
   /** Names of the tensors that the decoder and the encoders train. */
   readonly trainable: ReadonlySet<string>;
+  /** Those of them that are embeddings. */
+  readonly tables: ReadonlySet<string>;
   readonly padId: number;
   /** Longest batch in tokens that the model's positions reach. */
   readonly contextLength: number;
@@ -33,11 +35,13 @@ interface PaddedBatch {
 
 export class TextLearner implements Learner<TextRow> {
   readonly trainable: ReadonlySet<string>;
+  readonly tables: ReadonlySet<string>;
   readonly #options: TextLearnerOptions;
 
   constructor(options: TextLearnerOptions) {
     this.#options = options;
     this.trainable = options.trainable;
+    this.tables = options.tables;
   }
 
   async gradients(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<Gradients> {

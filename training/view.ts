@@ -33,6 +33,7 @@ export function outwardGradients<R extends Row>(
 export function throughView<R extends Row>(learner: Learner<R>, view: View): Learner<R> {
   return {
     trainable: view.trainable ?? learner.trainable,
+    ...(learner.tables && { tables: learner.tables }),
     async gradients(rows, parameters, seed) {
       const result = await learner.gradients(rows, view.inward(parameters), seed);
       return outwardGradients(view, result, { rows, parameters });

@@ -28,6 +28,7 @@ function encoder(counts: { encoded: number }): Engine {
   return {
     inputs: [{ name: "pixel_values", type: "F32", shape: [1, 3, 1, 1] }],
     modules: [],
+    named: [],
     parameters: [],
     absent: [],
     initialValues: () => new Map(),

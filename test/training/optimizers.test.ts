@@ -151,3 +151,46 @@ describe("clipping", () => {
     expect(one).toEqual(gradients({ a: [0.3, 0.4] }));
   });
 });
+
+describe("rows of an embedding", () => {
+  const values = [1, -2, 0.5, 3, -1, 2, 0.25, -0.75];
+  const table = (): Parameter => ({ ...parameter("a", [4, 2], values), table: true });
+  /** Rows 1 and 2, then row 3; row 0 never. */
+  const steps = [
+    [0, 0, 0.5, -1, 0, 2, 0, 0],
+    [0, 0, 0, 0, 0, 0, -1, 0.125],
+  ];
+
+  test.each(["adamw", "sgd", "adafactor"] as const)(
+    "without a gradient keep their bits under %s",
+    (optim) => {
+      const a = table();
+      const optimizer = createOptimizer(options({ optim, weight_decay: 0.5, momentum: 0.9 }), [a]);
+      optimizer.step(gradients({ a: steps[0]! }), 0.1);
+      expect([...a.data].map((v, i) => v === values[i])).toEqual([
+        ...[true, true, false, false, false, false, true, true],
+      ]);
+      const between = [...a.data];
+      optimizer.step(gradients({ a: steps[1]! }), 0.1);
+      expect([...a.data].slice(0, 6)).toEqual(between.slice(0, 6)); // no momentum moves them either
+      expect(a.data[6]).not.toBe(between[6]);
+    },
+  );
+
+  test.each(["adamw", "sgd"] as const)(
+    "with one move under %s as a tensor of just these rows does",
+    (optim) => {
+      const a = table();
+      const own = parameter("own", [2, 2], values.slice(2, 6));
+      for (const [one, gradient] of [
+        [a, steps[0]!],
+        [own, steps[0]!.slice(2, 6)],
+      ] as const)
+        createOptimizer(options({ optim, weight_decay: 0.5 }), [one]).step(
+          gradients({ [one.name]: gradient }),
+          0.1,
+        );
+      expect([...a.data].slice(2, 6)).toEqual([...own.data]);
+    },
+  );
+});

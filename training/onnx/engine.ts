@@ -101,6 +101,8 @@ export interface ModuleLocation {
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: readonly number[];
+  /** Rows of an embedding: a row without gradient was met by no example. */
+  readonly table?: true;
 }
 
 export interface Batch {
@@ -136,6 +138,8 @@ export interface Engine {
   readonly inputs: readonly GraphInput[];
   /** Linear layers of the graph that LoRA can stand beside. */
   readonly modules: readonly LinearModule[];
+  /** Paths of embeddings, norms and convolutions, which can be trained whole only. */
+  readonly named: readonly string[];
   /** What `parameters` must hold, in byte order of names. */
   readonly parameters: readonly ParameterSpec[];
   /** Values that the graph has for saved modules and trainable initializers; LoRA factors have none. */

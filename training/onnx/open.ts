@@ -56,6 +56,7 @@ interface Pass {
 class GraphEngine implements Engine {
   readonly inputs: readonly GraphInput[];
   readonly modules: readonly LinearModule[];
+  readonly named: readonly string[];
   readonly parameters: readonly ParameterSpec[];
   readonly absent: readonly string[];
   readonly #options: EngineOptions;
@@ -79,6 +80,7 @@ class GraphEngine implements Engine {
     const names = new Set(placed.parameters.map(({ name }) => name));
     this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
     this.modules = placed.modules;
+    this.named = placed.named.map(({ path }) => path);
     this.parameters = placed.parameters;
     this.absent = placed.absent;
   }

@@ -14,8 +14,9 @@ import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { findModules } from "./targets/find.ts";
 import { matchModule } from "./targets/match.ts";
+import { matchNamed, type NamedModule, namedModules } from "./targets/named.ts";
 import { allCalls } from "./targets/twins.ts";
-import { savedModule, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
+import { savedModule, savedNamed, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** Training always takes the branch without a cache. */
@@ -26,6 +27,8 @@ export interface PreparedGraph {
   readonly graph: Graph;
   readonly output: string;
   readonly modules: readonly LinearModule[];
+  /** Embeddings, norms, convolutions. */
+  readonly named: readonly NamedModule[];
   /** Whether it reads pictures or sounds instead of tokens. */
   readonly isEncoder: boolean;
 }
@@ -41,7 +44,8 @@ export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "m
     );
   const graph = upgrade(splitAttention(withoutSequences(withoutDeadNodes(resolved, [output]))), NEWEST_OPSET);
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
-  return { graph, output, modules: findModules(graph, options.mapping), isEncoder };
+  const modules = findModules(graph, options.mapping);
+  return { graph, output, modules, named: namedModules(graph, modules), isEncoder };
 }
 
 /** A graph with parameters. */
@@ -70,6 +74,8 @@ export function placeParameters(options: EngineOptions, prepared: PreparedGraph)
     return calls.map((call, number) => ({ module: call, spec, call: number }));
   });
   const saved = (options.saved ?? []).flatMap((path) => {
+    const named = matchNamed(path, prepared.named, prepared.isEncoder);
+    if (named !== undefined) return savedNamed(prepared.graph, named, path);
     const module = find(path);
     return module === undefined ? [] : savedModule(prepared.graph, module, path);
   });

@@ -7,6 +7,7 @@ import type { LinearModule, ParameterSpec } from "./engine.ts";
 import { type Graph, type GraphInput, type GraphNode, int, ints } from "./graph.ts";
 import { numbersOf } from "./numbers.ts";
 import { biasOf } from "./targets/linear.ts";
+import type { NamedModule } from "./targets/named.ts";
 import { ELEMENT_NUMBERS, type Weight } from "./weight.ts";
 
 export interface TrainedWeight {
@@ -15,6 +16,11 @@ export interface TrainedWeight {
   readonly weight: string;
   /** PyTorch keeps [out, in] where a product has [in, out]. */
   readonly turned: boolean;
+  /**
+   * An embedding: only what picks rows reads the trained copy. A head that shares the table keeps the frozen one, as
+   * PEFT's copy of the module leaves it.
+   */
+  readonly table?: boolean;
 }
 
 /** @throws FedloomError F2113 where an initializer does not exist or cannot be trained */
@@ -51,13 +57,35 @@ export function savedModule(graph: Graph, module: LinearModule, path: string): r
   return [weight, { parameter, weight: bias, turned: false }];
 }
 
+/** Weight and bias of a module that is no linear layer, as they are. */
+export function savedNamed(graph: Graph, module: NamedModule, path: string): readonly TrainedWeight[] {
+  const part = (kind: "weight" | "bias", weight: string): TrainedWeight => ({
+    parameter: {
+      name: `base_model.model.${path}.${kind}`,
+      shape: graph.weights.get(weight)!.shape,
+      ...(module.table && { table: true }),
+    },
+    weight,
+    turned: false,
+    table: module.table,
+  });
+  const weight = part("weight", module.weight);
+  return module.bias === undefined ? [weight] : [weight, part("bias", module.bias)];
+}
+
 /** The graph with the weights among its inputs; a node brings them to the layout and type it computes with. */
 export function withTrained(graph: Graph, trained: readonly TrainedWeight[]): Graph {
   const weights = new Map(graph.weights);
   const inputs: GraphInput[] = [...graph.inputs];
   const nodes: GraphNode[] = [];
-  for (const { parameter, weight, turned } of trained) {
+  const tables = new Map<string, string>();
+  for (const { parameter, weight, turned, table = false } of trained) {
     const { type } = weights.get(weight)!;
+    if (table) {
+      inputs.push({ name: parameter.name, type: "F32", shape: parameter.shape });
+      tables.set(weight, parameter.name);
+      continue;
+    }
     weights.delete(weight);
     const asItIs = !turned && type === "F32";
     inputs.push({ name: parameter.name, type: "F32", shape: parameter.shape });
@@ -71,7 +99,31 @@ export function withTrained(graph: Graph, trained: readonly TrainedWeight[]): Gr
     if (type !== "F32") op("Cast", weight, { to: int(ELEMENT_NUMBERS[type]) });
     if (asItIs) op("Identity", weight, {});
   }
-  return { ...graph, weights, inputs, nodes: [...nodes, ...graph.nodes] };
+  const picking = graph.nodes.flatMap((node) => fromTable(node, tables.get(node.inputs[0]!), weights));
+  return { ...graph, weights, inputs, nodes: [...nodes, ...picking] };
+}
+
+/** A Gather that picks from the trained table, in the type that the graph goes on with. */
+function fromTable(
+  node: GraphNode,
+  table: string | undefined,
+  weights: ReadonlyMap<string, Weight>,
+): readonly GraphNode[] {
+  if (table === undefined || node.op !== "Gather") return [node];
+  const [output] = node.outputs as [string];
+  const { type } = weights.get(node.inputs[0]!)!;
+  const pick = { ...node, inputs: [table, ...node.inputs.slice(1)] };
+  if (type === "F32") return [pick];
+  const exact = `${output}/exact`;
+  const cast: GraphNode = {
+    op: "Cast",
+    domain: "",
+    name: `${node.name}/Cast`,
+    inputs: [exact],
+    outputs: [output],
+    attributes: { to: int(ELEMENT_NUMBERS[type]) },
+  };
+  return [{ ...pick, outputs: [exact] }, cast];
 }
 
 /** The values that the graph file has for a trained weight. */

@@ -21,6 +21,7 @@ const CLIP_THRESHOLD = 1;
 
 export function adafactor({ weight_decay: decay }: TrainingOptions): UpdateRule {
   return {
+    elementwise: false, // means over rows, columns and the whole tensor
     slots: ({ shape }): Record<string, readonly number[]> =>
       shape.length < 2
         ? { exp_avg_sq: shape }

@@ -14,6 +14,7 @@ import type { UpdateRule } from "./rule.ts";
 export function adamW(options: TrainingOptions): UpdateRule {
   const { adam_beta1: beta1, adam_beta2: beta2, adam_epsilon: epsilon, weight_decay: decay } = options;
   return {
+    elementwise: true,
     slots: ({ shape }) => ({ exp_avg: shape, exp_avg_sq: shape }),
     update({ data }, gradient, slots, step, learningRate) {
       const m = slots.exp_avg!;

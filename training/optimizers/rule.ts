@@ -5,9 +5,13 @@ export interface Parameter {
   readonly name: string;
   readonly shape: readonly number[];
   readonly data: Float32Array;
+  /** [rows, width] of an embedding: a row whose gradient is zero was touched by no example of the batch. */
+  readonly table?: boolean;
 }
 
 export interface UpdateRule {
+  /** Whether elements move apart from each other, so that a part of a tensor can be moved alone. */
+  readonly elementwise: boolean;
   /** State of one parameter by slot, with the shape of each; all zero at first. */
   slots(parameter: Parameter): Readonly<Record<string, readonly number[]>>;
   /** @param step 1 for the parameter's first update */

@@ -11,6 +11,7 @@ import type { UpdateRule } from "./rule.ts";
 
 export function sgd({ momentum, weight_decay: decay }: TrainingOptions): UpdateRule {
   return {
+    elementwise: true,
     slots: ({ shape }): Record<string, readonly number[]> =>
       momentum === 0 ? {} : { momentum_buffer: shape },
     update({ data }, gradient, slots, _step, learningRate) {

@@ -7,7 +7,8 @@ import type { LinearModule } from "../engine.ts";
 import { HEADS, rolesOf } from "./roles.ts";
 import { LEFT_OVER } from "./structure.ts";
 
-const LAYER = /(?:^|\.)(?:encoder\.|decoder\.)?(?:layers|layer|blocks|block|h)\.(\d+)\.(.+)$/;
+/** Number of the layer, and what stands behind it. */
+export const LAYER = /(?:^|\.)(?:encoder\.|decoder\.)?(?:layers|layer|blocks|block|h)\.(\d+)\.(.+)$/;
 const ENCODER_WORDS = /vision|visual|image|audio|speech|connector|projector|tower/;
 const TEXT_ROOTS = new Set(["model", "language_model", "text_model", "lm_head", "transformer"]);
 
