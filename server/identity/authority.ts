@@ -6,6 +6,7 @@
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
@@ -104,7 +105,9 @@ function serves(
     certificate.validToDate.getTime() - nowMs > SERVER_RENEW_MS &&
     hosts.every((host) => {
       const bare = host.replace(/^\[|\]$/g, "");
-      return certificate.checkHost(bare) !== undefined || certificate.checkIP(bare) !== undefined;
+      // Each of the two throws for what is the other's.
+      const named = isIP(bare) === 0 ? certificate.checkHost(bare) : certificate.checkIP(bare);
+      return named !== undefined;
     })
   );
 }

@@ -1,4 +1,5 @@
 import type { X509Certificate } from "node:crypto";
+import { get } from "node:https";
 import { connect } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
@@ -197,6 +198,29 @@ test("a viewer's token looks, an operator's acts, and another one does neither",
   expect([await ask(viewer, "GET"), await ask(viewer, "POST")]).toEqual([200, 403]);
   expect([await ask(operator, "GET"), await ask(operator, "POST")]).toEqual([200, 201]);
   expect(await ask("guessed", "GET")).toBe(403);
+});
+
+test("a coordinator that served loopback is started off it, where the operator's interface speaks TLS and answers tokens only", async () => {
+  // Its first token is made on the coordinator's own machine.
+  const { state, call, close } = await secured();
+  const own = String((await call("POST", "/v1/tokens", { name: "anna", role: "operator" })).token);
+  await close();
+  const authority = await openAuthority(state, systemClock);
+  const running = await startCoordinator({ state, log: silentLog, model, http: "0.0.0.0:0" });
+  later(() => running.close());
+  const { port } = new URL(running.httpUrl!);
+  const ask = (path: string, bearer?: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      const headers = bearer === undefined ? {} : { authorization: `Bearer ${bearer}` };
+      const options = { host: "127.0.0.1", port, path, headers, ca: authority.pem };
+      get(options, (response) => resolve(response.resume().statusCode)).on("error", reject);
+    });
+  expect(running.httpUrl).toMatch(/^https:/);
+  expect(await ask("/v1/runs")).toBe(403);
+  expect(await ask("/v1/runs", "guessed")).toBe(403);
+  expect(await ask("/v1/runs", own)).toBe(200);
+  expect(await ask("/healthz")).toBe(200);
+  await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow();
 });
 
 test("a coordinator behind a router is reached by its public name too", async () => {
