@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { checkAdapter } from "../../adapters/check-adapter.ts";
@@ -22,6 +23,17 @@ const MODEL = join(import.meta.dirname, "../golden/models/smollm-tiny");
 const TABLE = "base_model.model.model.embed_tokens.weight";
 const NORM = "base_model.model.model.norm.weight";
 const INNER = "base_model.model.model.layers.1.input_layernorm.weight";
+
+const REQUEST: AdapterRequest = {
+  rank: 4,
+  alpha: 8,
+  rslora: false,
+  dropout: 0,
+  targets: ["q_proj"],
+  rankPattern: {},
+  alphaPattern: {},
+  modulesToSave: [],
+};
 
 const rowOf = ({ data, shape }: Tensor, row: number): Float32Array =>
   (data as Float32Array).slice(row * shape[1]!, (row + 1) * shape[1]!);
@@ -80,16 +92,7 @@ test.each(["adamw", "sgd", "adafactor"] as const)(
   async (optim) => {
     const trainer = await openOnnxTrainer({ model: MODEL, threads: 1 });
     onTestFinished(() => trainer.close());
-    const request: AdapterRequest = {
-      rank: 4,
-      alpha: 8,
-      rslora: false,
-      dropout: 0,
-      targets: ["q_proj"],
-      rankPattern: {},
-      alphaPattern: {},
-      modulesToSave: ["embed_tokens", "norm"],
-    };
+    const request = { ...REQUEST, modulesToSave: ["embed_tokens", "norm"] };
     const adapter = await trainer.createAdapter(request, "1");
     const whole = (of: Adapter): string[] => [...of.tensors.keys()].filter((name) => !name.includes("lora_"));
     // As PEFT's endswith says, "norm" is every norm of a Llama.
@@ -122,3 +125,28 @@ test.each(["adamw", "sgd", "adafactor"] as const)(
     expect(whole(read)).toEqual(whole(adapter));
   },
 );
+
+test("norms of a vision encoder and a connector train whole, through the gradient of the decoder's input", async () => {
+  const trainer = await openOnnxTrainer({
+    model: join(import.meta.dirname, "../golden/models/smolvlm-tiny"),
+    threads: 1,
+  });
+  onTestFinished(() => trainer.close());
+  const names = [
+    "base_model.model.model.connector.modality_projection.proj.weight",
+    "base_model.model.model.vision_model.post_layernorm.bias",
+    "base_model.model.model.vision_model.post_layernorm.weight",
+  ];
+  const request = { ...REQUEST, modulesToSave: ["post_layernorm", "modality_projection.proj"] };
+  const adapter = await trainer.createAdapter(request, "1");
+  expect([...adapter.tensors.keys()].filter((name) => !name.includes("lora_"))).toEqual(names);
+  const create = { width: 40, height: 40, channels: 3, background: "#dc1e1e" } as const;
+  const bytes = await sharp({ create }).png().toBuffer();
+  const seen = { ...example("1", "<image>what?"), images: [{ name: "a.png", read: async () => bytes }] };
+  const options = trainingOptions.parse({ learning_rate: 1e-2, max_steps: 1 });
+  const { adapter: trained } = await trainer.train({ adapter, options, seed: "1" }, [seen], {});
+  for (const name of names) expect(trained.tensors.get(name), name).not.toEqual(adapter.tensors.get(name));
+  await expect(trainer.createAdapter({ ...request, modulesToSave: ["embed_tokens"] }, "1")).rejects.toThrow(
+    'Cannot train modules as a whole: "embed_tokens" of modulesToSave are in none of the trained graphs',
+  );
+});
