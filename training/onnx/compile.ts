@@ -10,6 +10,7 @@ import type { Graph } from "./graph.ts";
 import { joinBranches } from "./lora-joined.ts";
 import { lossOf } from "./loss.ts";
 import { maths } from "./maths.ts";
+import { packRows } from "./packed-rows.ts";
 import type { Program, Value } from "./program.ts";
 import { differentiateAgain } from "./recompute.ts";
 import { pickRows } from "./rows.ts";
@@ -22,6 +23,8 @@ import { type Weight, weightOf } from "./weight.ts";
 /** Names of what the engine adds to a graph's own inputs and outputs. */
 export const NAMES = {
   rows: "fedloom.rows",
+  tokens: "fedloom.tokens",
+  places: "fedloom.places",
   labels: "fedloom.labels",
   weights: "fedloom.weights",
   loss: "fedloom.loss",
@@ -41,6 +44,8 @@ export interface Plan {
   readonly output: string;
   /** Rows of the output that are computed; all of them where absent. */
   readonly rows?: number | undefined;
+  /** How many of a padded batch's positions are computed (packed-rows.ts); all of them where absent. */
+  readonly packed?: { readonly tokens: number; readonly positions: number } | undefined;
   /** The loss of each row in place of their sum: rows of several clients. */
   readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
@@ -86,6 +91,12 @@ export function compile(
     const rows = builder.input(NAMES.rows, "I64", [plan.rows]);
     output = pickRows(whole, rows, withoutDead(builder.operations, [whole]), g);
   }
+  const start = embeddings(graph, given, values);
+  if (plan.packed !== undefined && start !== undefined) {
+    const tokens = builder.input(NAMES.tokens, "I64", [plan.packed.tokens]);
+    const places = builder.input(NAMES.places, "I64", [plan.packed.positions]);
+    output = packRows(output, start, { tokens, places }, withoutDead(builder.operations, [output]), g);
+  }
   if (plan.kind === "forward") {
     const result = output.type === "F16" ? g.cast(output, "F32") : output;
     return builder.program(new Map([[output === whole ? NAMES.output : NAMES.outputRows, result]]));
@@ -111,7 +122,7 @@ export function compile(
   }
   const forward = withoutDead(builder.operations, seeds.keys());
   const wanted = new Map(
-    plan.wanted.map((name) => [name, given.get(name) ?? embeddings(name, graph, values)]),
+    plan.wanted.map((name) => [name, given.get(name) ?? wantedEmbeddings(name, graph, given, values)]),
   );
   const derive = plan.recompute === true ? differentiateAgain : differentiate;
   const gradients = derive(forward, seeds, wanted.values(), graph.opsets, g);
@@ -124,13 +135,22 @@ export function compile(
   return scheduled(addInProducts(turnProducts(builder.program(outputs))));
 }
 
-/** A graph that reads token ids has its embeddings inside: what is picked by the ids, in whatever shape they come. */
-function embeddings(name: string, graph: Graph, values: ReadonlyMap<string, Value>): Value {
+/** Embeddings of the tokens: an input, or what is picked by the ids of a graph that has them inside. */
+function embeddings(
+  graph: Graph,
+  given: ReadonlyMap<string, Value>,
+  values: ReadonlyMap<string, Value>,
+): Value | undefined {
+  if (given.has("inputs_embeds")) return given.get("inputs_embeds");
   const ids = new Set(["input_ids"]);
   for (const { op, inputs, outputs } of graph.nodes)
     if (PASSING.has(op) && ids.has(inputs[0]!)) ids.add(outputs[0]!);
   const pick = graph.nodes.find(({ op, inputs }) => op === "Gather" && ids.has(inputs[1]!));
-  const value = name === "inputs_embeds" ? values.get(pick?.outputs[0] ?? "") : undefined;
+  return values.get(pick?.outputs[0] ?? "");
+}
+
+function wantedEmbeddings(name: string, ...graph: Parameters<typeof embeddings>): Value {
+  const value = name === "inputs_embeds" ? embeddings(...graph) : undefined;
   if (value !== undefined) return value;
   throw new FedloomError("F2114", `Cannot give the gradient of "${name}": the graph has no such input`, {
     input: name,

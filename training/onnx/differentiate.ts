@@ -5,7 +5,7 @@
  */
 import { sumOf } from "./accumulate.ts";
 import type { Maths } from "./maths.ts";
-import type { Operation, Value } from "./program.ts";
+import { type Operation, readersOf, type Value } from "./program.ts";
 import { RULES } from "./rules/index.ts";
 import { type GradientRule, refuse } from "./rules/rule.ts";
 
@@ -60,14 +60,6 @@ export function differentiate(
       return gradient === undefined ? [] : [[value, gradient] as const];
     }),
   );
-}
-
-function readersOf(operations: readonly Operation[]): ReadonlyMap<Value, readonly Operation[]> {
-  const readers = new Map<Value, Operation[]>();
-  for (const operation of operations)
-    for (const input of operation.inputs)
-      if (input) readers.set(input, [...(readers.get(input) ?? []), operation]);
-  return readers;
 }
 
 /** The operations between wanted and seeded values, last first, and the values that depend on wanted ones. */

@@ -21,6 +21,7 @@ import { LossScale } from "./loss-scale.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import { rowsOf } from "./output-rows.ts";
+import { type Packing, packingOf } from "./packed-rows.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
@@ -124,7 +125,7 @@ class GraphEngine implements Engine {
     drops: boolean,
   ): Promise<readonly StepResult[]> {
     const { rows, labels } = stack.labelled;
-    const { plan, count } = this.#lossPlan(stack);
+    const { plan, count, packing } = this.#lossPlan(stack);
     const all = plan.rows === undefined;
     // With all rows computed, a row stands at its own place; else at the place of its label.
     const places = rows.map((row, i) => (all ? row : i));
@@ -158,6 +159,8 @@ class GraphEngine implements Engine {
         [NAMES.labels, tensor("I64", [count, 1], labelData)],
         [NAMES.weights, tensor("F32", [count, 1], weightData)],
         [NAMES.rows, tensor("I64", [count], rowData)],
+        [NAMES.tokens, positionsOf(packing?.tokens ?? [])],
+        [NAMES.places, positionsOf(packing?.places ?? [])],
       ],
     );
     const losses = results.get(NAMES.loss)!.data as Float32Array; // F32
@@ -179,15 +182,28 @@ class GraphEngine implements Engine {
     });
   }
 
-  /** @returns the rows of the output that are computed, too */
-  #lossPlan({ slots, rows, length, labelled }: Stack): { readonly plan: Plan; readonly count: number } {
+  /** @returns how many rows of the output are computed, and of which tokens the batch is packed, too */
+  #lossPlan({ slots, rows, length, labelled, inputs }: Stack): {
+    readonly plan: Plan;
+    readonly count: number;
+    readonly packing: Packing | undefined;
+  } {
     const total = slots * rows * length;
-    const bucket = rowBucket(labelled.rows.length, total);
-    const count = Math.min(bucket, total);
     const apart = slots > 1;
-    const some = bucket < total ? count : undefined;
-    const plan = { kind: "loss", output: this.#output, rows: some, wanted: this.#wanted(), apart } as const;
-    return { plan, count };
+    // Factors of several clients stand beside each client's own rows, which packed rows would not.
+    const packs = !apart && this.#options.objective === "tokens";
+    const packing = packs ? packingOf(inputs, labelled.rows) : undefined;
+    const bucket = rowBucket(labelled.rows.length, total);
+    const count = Math.min(bucket, packing?.tokens.length ?? total);
+    const plan = {
+      kind: "loss",
+      output: this.#output,
+      rows: count < total ? count : undefined,
+      packed: packing && { tokens: packing.tokens.length, positions: packing.places.length },
+      wanted: this.#wanted(),
+      apart,
+    } as const;
+    return { plan, count, packing };
   }
 
   async estimate(batch: Batch): Promise<MemoryEstimate> {
@@ -309,7 +325,7 @@ class GraphEngine implements Engine {
   ): Promise<Session> {
     const dropping = maskOf !== undefined;
     const shapes = [...inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
-    let key = `${plan.kind} ${plan.rows} ${clients} ${dropping ? "dropout " : ""}${shapes}`;
+    let key = `${plan.kind} ${plan.rows} ${plan.packed?.tokens} ${clients} ${dropping ? "dropout " : ""}${shapes}`;
     const known = new Map<string, Weight>();
     for (;;) {
       const open = this.#sessions.get(key);
@@ -376,6 +392,9 @@ class GraphEngine implements Engine {
     });
   }
 }
+
+const positionsOf = (places: readonly number[]): Tensor =>
+  tensor("I64", [places.length], BigInt64Array.from(places, BigInt));
 
 /** Positions of a batch of tokens. */
 function positions(inputs: TensorSet): number | undefined {

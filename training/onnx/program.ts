@@ -54,6 +54,19 @@ export function usesOf({ operations, outputs }: Program): ReadonlyMap<Value, num
   return uses;
 }
 
+/** The operations that read each value. */
+export function readersOf(operations: readonly Operation[]): ReadonlyMap<Value, readonly Operation[]> {
+  const readers = new Map<Value, Operation[]>();
+  for (const operation of operations)
+    for (const input of operation.inputs) {
+      if (input === undefined) continue;
+      const known = readers.get(input);
+      if (known === undefined) readers.set(input, [operation]);
+      else known.push(operation);
+    }
+  return readers;
+}
+
 /** What makes operations; Builder is the one. */
 export interface Emitter {
   one(op: string, inputs: readonly (Value | undefined)[], attributes?: Attributes, domain?: string): Value;
