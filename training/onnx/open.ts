@@ -191,7 +191,8 @@ class GraphEngine implements Engine {
     const total = slots * rows * length;
     const apart = slots > 1;
     // Factors of several clients stand beside each client's own rows, which packed rows would not.
-    const packs = !apart && this.#options.objective === "tokens";
+    // Recomputation cuts blocks by the order of operations, which packing changes.
+    const packs = !apart && this.#options.objective === "tokens" && this.#options.recompute !== true;
     const packing = packs ? packingOf(inputs, labelled.rows) : undefined;
     const bucket = rowBucket(labelled.rows.length, total);
     const count = Math.min(bucket, packing?.tokens.length ?? total);

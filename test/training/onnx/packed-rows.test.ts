@@ -92,7 +92,6 @@ describe("a padded batch", () => {
     { name: "embeddings given", file: VLM, more: {}, labels: 5 },
     { name: "their gradient", file: VLM, more: { inputGradients: ["inputs_embeds"] }, labels: 5 },
     { name: "dropout", file: VLM, more: { dropout: 0.3 }, labels: 5 },
-    { name: "recomputed activations", file: VLM, more: { recompute: true }, labels: 5 },
     { name: "all tokens labelled", file: VLM, more: {}, labels: 1 },
     { name: "embeddings inside", file: model("smollm-tiny"), more: {}, labels: 3 },
     { name: "fused operators", file: model("smollm-tiny-fused"), more: {}, labels: 3 },
