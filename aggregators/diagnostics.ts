@@ -2,7 +2,7 @@
  * What a round's updates tell about the run, whatever the strategy does with them: who moved how far, who pulls
  * against the others, and what averaging loses.
  *
- *   norm.<client>       ||d_k||, d_k = w_k − w
+ *   norm.<client>       ||d_k||, d_k = w_k − w; <client>#<draw> in asynchronous runs, where one may come twice
  *   cosine.<client>     cos(d_k, d̄), d̄ = mean_k d_k: negative for a client that pulls against the rest
  *   drift               √(mean_k ||d_k − d̄||²) / ||d̄||: 0 where all agree
  *   signConflict        mean over coordinates of min(k⁺, k⁻) / n, k± clients that moved it up or down: 0 to 1/2
@@ -124,7 +124,8 @@ export function reportOf(updates: Updates["clients"], parts: readonly Measured[]
   const meanNorm = Math.sqrt(sum(({ meanSquared }) => meanSquared));
   const report: Record<string, number> = {};
   let spread = 0;
-  for (const [k, { client }] of updates.entries()) {
+  for (const [k, { client: id, draw }] of updates.entries()) {
+    const client = draw === undefined ? id : `${id}#${draw}`;
     const squared = sum((part) => part.squared[k]!);
     const withMean = sum((part) => part.withMean[k]!);
     const norm = Math.sqrt(squared);

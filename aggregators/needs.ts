@@ -1,7 +1,7 @@
 /** What a run asks of its strategy, checked before round 1, so that nobody trains for a round that must fail. */
 import { FedloomError } from "../base/errors.ts";
 import { mixesRanks } from "../config/fleet.ts";
-import { quorumOf, type RunConfig } from "../config/run.ts";
+import { isAsync, quorumOf, type RunConfig } from "../config/run.ts";
 import type { Needs } from "./strategy.ts";
 
 /** What a run, or one round of it, is; what is absent is not looked at. */
@@ -15,7 +15,7 @@ export interface RunFacts {
   readonly mergedIntoQuantizedBase?: boolean;
   /** Single updates are hidden, and their sum alone is seen. No run file can ask for it yet. */
   readonly secureAggregation?: boolean;
-  /** Updates start from older global adapters. No run file can ask for it yet; `fedloom aggregate` is given such. */
+  /** Updates may start from older global adapters. */
   readonly asynchronous?: boolean;
   /** How updates travel. */
   readonly codec?: string;
@@ -28,6 +28,7 @@ export function factsOf(config: RunConfig): RunFacts {
   return {
     quorum: quorumOf(config),
     rounds: config.rounds,
+    asynchronous: isAsync(config),
     heterogeneousRanks: mixesRanks(config),
     core: config.adapter.core,
     codec: config.codec,

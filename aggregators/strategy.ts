@@ -29,6 +29,8 @@ export interface UpdateInfo {
   readonly adapter: AdapterConfig;
   /** Rounds that the global adapter moved on since this client was handed its own; 0 unless asynchronous. */
   readonly staleness?: number;
+  /** Tells a client's updates of one round apart where it may send several; from 1 in the order of their starts. */
+  readonly draw?: number;
 }
 
 /**

@@ -52,16 +52,22 @@ export function sourceOf(tensors: TensorSet): TensorSource {
   };
 }
 
-/** In byte order of client ids, the order in which every sum runs. */
-export function inOrder<T extends { readonly client: string }>(clients: readonly T[]): T[] {
-  return [...clients].sort((a, b) => compareNames(a.client, b.client));
+type Named = Pick<UpdateInfo, "client" | "draw">;
+
+/** In byte order of client ids, one client's in the order of its draws: the order in which every sum runs. */
+export function inOrder<T extends Named>(clients: readonly T[]): T[] {
+  return [...clients].sort(compareClients);
+}
+
+function compareClients(a: Named, b: Named): number {
+  return compareNames(a.client, b.client) || (a.draw ?? 0) - (b.draw ?? 0);
 }
 
 /** @throws FedloomError F3105 where a client comes twice */
 export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
-  const sorted = [...entries].sort((a, b) => compareNames(a.info.client, b.info.client));
+  const sorted = [...entries].sort((a, b) => compareClients(a.info, b.info));
   for (const [k, { info }] of sorted.entries()) {
-    if (k > 0 && sorted[k - 1]!.info.client === info.client) {
+    if (k > 0 && compareClients(sorted[k - 1]!.info, info) === 0) {
       throw new FedloomError(
         "F3105",
         `Cannot aggregate two updates of client "${info.client}" in one round: one is wanted`,

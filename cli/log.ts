@@ -50,7 +50,7 @@ export function registerLog(cli: Cli): void {
 
 function concerns(event: Entry["event"], client: string): boolean {
   if (event.client === client) return true;
-  return ["cohort", "joined", "left"].some((key) => {
+  return ["cohort", "clients", "joined", "left"].some((key) => {
     const ids = event[key];
     return Array.isArray(ids) && ids.includes(client);
   });

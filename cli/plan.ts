@@ -37,7 +37,8 @@ async function planOf(file: string, overrides: readonly string[]) {
     const files = encodeAdapter(adapter);
     const adapterBytes = files.config.length + files.model.length;
     const tensors = [...adapter.tensors.values()];
-    const perRound = config.cohort.perRound + config.cohort.overSelect;
+    const { cohort } = config;
+    const perRound = cohort.mode === "async" ? cohort.buffer : cohort.perRound + cohort.overSelect;
     return {
       run: config.name,
       model: config.model,
@@ -47,6 +48,7 @@ async function planOf(file: string, overrides: readonly string[]) {
       rounds: config.rounds,
       clients: perRound,
       quorum: quorumOf(config),
+      ...(cohort.mode === "async" && { concurrency: cohort.concurrency, maxStaleness: cohort.maxStaleness }),
       modules: factorPairs(adapter.tensors.keys()).length,
       parameters: tensors.reduce((sum, { data }) => sum + data.length, 0),
       adapterBytes,
@@ -62,13 +64,19 @@ async function planOf(file: string, overrides: readonly string[]) {
   }
 }
 
+function roundsLine({ rounds, clients, quorum, concurrency, maxStaleness }: Plan): string {
+  if (concurrency === undefined) return `${rounds}, ${clients} clients each, quorum ${quorum}`;
+  const stale = maxStaleness === undefined ? "" : `, at most ${maxStaleness} rounds stale`;
+  return `${rounds}, ${clients} updates each${stale}; ${concurrency} clients train at any time`;
+}
+
 function lines(plan: Plan): string[] {
   return table(
     [{ title: "run" }, { title: plan.run }],
     [
       ["model", `${plan.model} (${bytes(plan.modelBytes)}, ${plan.base.slice(0, 12)})`],
       ["strategy", plan.strategy],
-      ["rounds", `${plan.rounds}, ${plan.clients} clients each, quorum ${plan.quorum}`],
+      ["rounds", roundsLine(plan)],
       ["trains", `${plan.parameters.toLocaleString("en")} parameters in ${plan.modules} modules`],
       ["adapter", bytes(plan.adapterBytes)],
       ["a round sends", `${bytes(plan.roundBytes.down)} down, ${bytes(plan.roundBytes.up)} up`],

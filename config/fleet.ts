@@ -68,6 +68,7 @@ export type FleetSection = z.output<typeof fleetSection>;
 interface RunParts {
   readonly adapter: { readonly rank: number; readonly from?: string | undefined };
   readonly codec: string;
+  readonly cohort: { readonly mode?: "sync" | "async" | undefined };
   readonly fleet?: FleetSection | undefined;
 }
 
@@ -82,9 +83,14 @@ export interface FleetConflict {
 }
 
 /** What no single key of `fleet` shows. */
-export function fleetConflicts({ adapter, codec, fleet }: RunParts): FleetConflict[] {
+export function fleetConflicts({ adapter, codec, cohort, fleet }: RunParts): FleetConflict[] {
   if (fleet === undefined) return [];
   const conflicts: FleetConflict[] = [];
+  for (const part of ["availability", "stragglers"] as const) {
+    if (cohort.mode !== "async" || fleet[part] === undefined) continue;
+    const error = "is for rounds that open and close for all clients together; cohort.mode async has none, devices with a slowness are late there";
+    conflicts.push({ path: [part], error });
+  }
   for (const part of ["labelNoise", "poisoned"] as const) {
     const wanted = fleet[part]?.clients ?? 0;
     if (wanted <= fleet.clients) continue;

@@ -32,8 +32,15 @@ const adapter = z.strictObject({
   train: z.enum(["decoder", "connector", "vision", "audio", "all"]).default("decoder"),
 });
 
-const cohort = z
+const limits = {
+  /** Longest time that a task, a transfer or an absent client may stand still. */
+  idle: duration.default("60s"),
+};
+
+/** Rounds, each of a cohort that is drawn when it opens. */
+const syncCohort = z
   .strictObject({
+    mode: z.literal("sync").optional(),
     /** Clients whose updates a round wants. */
     perRound: z.int().positive(),
     /** Updates without which a round fails; half of perRound, rounded up, where it is absent. */
@@ -46,14 +53,32 @@ const cohort = z
     grace: duration.optional(),
     /** Longest time of a round. A coordinator that was down gives the whole time again. */
     deadline: duration.default("30m"),
-    /** Longest time that a task, a transfer or an absent client may stand still. */
-    idle: duration.default("60s"),
+    ...limits,
     sampling: z.enum(["seeded", "published"]).default("seeded"),
   })
   .refine(({ perRound, quorum }) => quorum === undefined || quorum <= perRound, {
     path: ["quorum"],
     error: "must not be above perRound",
   });
+
+/** A round is over with so many updates, whatever global adapter each started from (FedBuff). */
+const asyncCohort = z.strictObject({
+  mode: z.literal("async"),
+  /** Clients that train at any time; whoever answers makes place for another one at once. */
+  concurrency: z.int().positive(),
+  /** Updates that make a round, K. */
+  buffer: z.int().positive().default(10),
+  /** Rounds that the global adapter may have moved on since an update's own start; what is staler is not used. */
+  maxStaleness: z.int().min(0).optional(),
+  /** Clients that must be there before round 1; concurrency where it is absent. */
+  minClients: z.int().positive().optional(),
+  /** Longest time of a client's task; with nobody at work, longest time to wait for a client. */
+  deadline: duration.default("30m"),
+  ...limits,
+  sampling: z.literal("seeded").default("seeded"),
+});
+
+const cohort = z.discriminatedUnion("mode", [syncCohort, asyncCohort]);
 
 const evaluation = z.strictObject({
   /** Directory of the coordinator's own held-out examples; where it is absent, the held-out part of fleet.data. */
@@ -119,6 +144,10 @@ export const runConfig = z
       const message = `must be one of evaluation.metrics, got "${keep.best}"`;
       context.addIssue({ code: "custom", path: ["keep", "best"], message });
     }
+    if (isAsync(config) && config.evaluation?.onClients === true) {
+      const message = "is for rounds that clients wait for; with cohort.mode async they go on training";
+      context.addIssue({ code: "custom", path: ["evaluation", "onClients"], message });
+    }
   });
 
 export type RunConfig = z.output<typeof runConfig>;
@@ -129,6 +158,17 @@ export const LESS_IS_BETTER: ReadonlySet<string> = new Set(["loss", "perplexity"
 /** Keys that hold paths, relative to the run file. */
 export const RUN_PATHS = ["model", "adapter.from", "evaluation.data", "fleet.partition", "fleet.data"];
 
-export function quorumOf({ cohort }: RunConfig): number {
+type Cohort = z.output<typeof cohort>;
+type AsyncCohort = z.output<typeof asyncCohort>;
+
+export function isAsync<T extends { readonly cohort: Cohort }>(
+  config: T,
+): config is T & { readonly cohort: AsyncCohort } {
+  return config.cohort.mode === "async";
+}
+
+/** Updates without which a round is not aggregated. */
+export function quorumOf({ cohort }: { readonly cohort: Cohort }): number {
+  if (cohort.mode === "async") return cohort.buffer;
   return cohort.quorum ?? Math.ceil(cohort.perRound / 2);
 }

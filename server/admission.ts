@@ -15,6 +15,7 @@ import { checkUpdate } from "../aggregators/update-check.ts";
 import type { UpdateEntry } from "../aggregators/updates.ts";
 import type { Blobs } from "./blobs/blobs.ts";
 import type { BlobRef, UpdateRecord } from "./records.ts";
+import type { Contribution } from "./round.ts";
 
 /** Under this key of its metadata an adapter's safetensors file names the base model (adapters/peft.ts). */
 const BASE_KEY = "fedloom.base";
@@ -41,11 +42,11 @@ export interface Expected {
  */
 export async function openUpdate(
   blobs: Blobs,
-  client: string,
-  update: UpdateRecord,
+  contribution: Contribution,
   origin: Origin,
   how: "tensors" | "look" = "tensors",
 ): Promise<{ readonly entry: UpdateEntry; close(): void }> {
+  const { client, update } = contribution;
   const what = `client "${client}"`;
   const opened: SafetensorsFile[] = [];
   const close = (): void => {
@@ -64,7 +65,7 @@ export async function openUpdate(
     for (const [kind, ref] of Object.entries(update.extras)) {
       extras[kind] = openSet(await open(ref, `set "${kind}"`), origin.file);
     }
-    const info = await infoOf(blobs, client, update, base);
+    const info = await infoOf(blobs, contribution, base);
     return { entry: { info, tensors, extras }, close };
   } catch (error) {
     close();
@@ -75,12 +76,13 @@ export async function openUpdate(
 /** What the client said of its update, with its own adapter_config.json. */
 export async function infoOf(
   blobs: Blobs,
-  client: string,
-  { adapter, examples, steps, tokens, touched, metrics }: UpdateRecord,
+  { update, start: _start, ...member }: Contribution,
   base = "",
 ): Promise<UpdateInfo> {
+  const { adapter, examples, steps, tokens, touched, metrics } = update;
+  const { client } = member;
   const config = parsePeftConfig(await blobs.bytes(adapter.config), `client "${client}"`, base);
-  return { client, examples, steps, tokens, touched, metrics, adapter: config };
+  return { ...member, examples, steps, tokens, touched, metrics, adapter: config };
 }
 
 /**
@@ -94,7 +96,7 @@ export async function admit(
   update: UpdateRecord,
   { built, global, origin, instructions }: Expected,
 ): Promise<void> {
-  const { entry, close } = await openUpdate(blobs, client, update, origin, "look");
+  const { entry, close } = await openUpdate(blobs, { client, update }, origin, "look");
   try {
     const mayDiffer = built.needs.heterogeneousRanks === true ? (["rank", "alpha"] as const) : [];
     assertSameKind(global.config, entry.info.adapter, `client "${client}"`, { mayDiffer });

@@ -9,9 +9,10 @@ import { durationMs } from "../config/duration.ts";
 import { noData, noteData } from "./data-used.ts";
 import { type RoundRecord, recordOf, type Times, timesAfter } from "./history.ts";
 import type { RunRow, StoredEvent } from "./journal/store.ts";
+import type { Start } from "./records.ts";
 import { apply } from "./run/apply.ts";
 import { decide } from "./run/decide.ts";
-import { newRun, type Run, type RunCommand, type RunEvent, type RunWork } from "./run/state.ts";
+import { newest, newRun, type Run, type RunCommand, type RunEvent, type RunWork } from "./run/state.ts";
 import { todo } from "./run/todo.ts";
 import { perform } from "./work/perform.ts";
 import type { EngineParts, Place } from "./work/place.ts";
@@ -96,14 +97,13 @@ export class RunEngine implements Place {
     return () => this.#listeners.delete(listener);
   }
 
-  /** What the current round's tasks are made from. */
-  materials(): Promise<Materials> {
-    const { global, state } = this.run;
-    const of = `${global?.model.sha256} ${state?.sha256}`;
-    if (this.#materials?.of !== of) {
-      this.#materials = { of, value: readMaterials(this.run, this.parts.blobs, global!, state!) };
-    }
-    return this.#materials.value;
+  /** What tasks from this start are made from. Kept in memory is what the newest ones share, not what is under way. */
+  materials(start: Start): Promise<Materials> {
+    const of = keyOfStart(start);
+    if (this.#materials?.of === of) return this.#materials.value;
+    const value = readMaterials(this.run, this.parts.blobs, start);
+    if (of === keyOfStart(newest(this.run))) this.#materials = { of, value };
+    return value;
   }
 
   /**
@@ -175,7 +175,8 @@ export class RunEngine implements Place {
       const record = recordOf(this.run, this.#times);
       this.rounds.push(record);
       this.publishedBytes += Buffer.byteLength(lineOf(record));
-    } else this.#times = timesAfter(this.#times, stored);
+    }
+    this.#times = timesAfter(this.#times, stored);
     const changed = noteData(this.dataUsed, this.run, stored.event);
     this.run = apply(this.run, stored.event);
     this.#seq = stored.seq;
@@ -222,7 +223,11 @@ export class RunEngine implements Place {
   #keyOf(work: RunWork): string {
     const place = `${this.run.number}.${this.run.attempt}`;
     switch (work.kind) {
+      case "choose":
+        return `${work.kind} ${place} ${work.draw ?? ""} ${work.keep.join(" ")}`;
       case "offer":
+        // An asynchronous run's task goes on while rounds come and go.
+        return work.draw === undefined ? `${work.kind} ${place} ${work.client}` : `${work.kind} #${work.draw}`;
       case "offer evaluation":
         return `${work.kind} ${place} ${work.client}`;
       case "wake":
@@ -231,4 +236,8 @@ export class RunEngine implements Place {
         return `${work.kind} ${place}`;
     }
   }
+}
+
+function keyOfStart({ global, state }: Start): string {
+  return `${global.model.sha256} ${state.sha256}`;
 }

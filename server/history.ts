@@ -1,6 +1,7 @@
 /** What remains of rounds for people and for metrics.jsonl: one record a round, made from the journal alone. */
 import type { StoredEvent } from "./journal/store.ts";
 import type { UpdateRecord } from "./records.ts";
+import { clientOf, updatesOf } from "./round.ts";
 import type { Run } from "./run/state.ts";
 
 /** Most failures and clients that a record lists; a round of thousands keeps a readable line. */
@@ -8,7 +9,7 @@ const MAX_LISTED = 100;
 
 export interface RoundRecord {
   readonly round: number;
-  /** Clients whose updates were aggregated, that failed, and that the round did not wait for. */
+  /** Updates that were aggregated, tasks that failed, and those that the round did not wait for or that were too stale. */
   readonly ok: number;
   readonly failed: number;
   readonly leftOut: number;
@@ -28,6 +29,8 @@ export interface RoundRecord {
     readonly client: string;
     readonly examples: number;
     readonly steps: number;
+    /** Of an asynchronous run: rounds that the global adapter had moved on since the update's own start. */
+    readonly staleness?: number;
     readonly loss?: number;
     readonly durationMs: number;
   }[];
@@ -46,8 +49,12 @@ export interface Times {
 }
 
 export function timesAfter(times: Times, { event, atMs }: StoredEvent): Times {
-  return event.type === "round opened" ? { openedAtMs: atMs, lastAtMs: atMs } : { ...times, lastAtMs: atMs };
+  // A buffer fills from the end of the one before, the first one from the first draw.
+  const opens = event.type === "clients drawn" ? event.first === 1 : OPENING.has(event.type);
+  return opens ? { openedAtMs: atMs, lastAtMs: atMs } : { ...times, lastAtMs: atMs };
 }
+
+const OPENING: ReadonlySet<string> = new Set(["round opened", "published"]);
 
 /** The record of a round that is about to be published. */
 export function recordOf(run: Run, times: Times): RoundRecord {
@@ -55,11 +62,9 @@ export function recordOf(run: Run, times: Times): RoundRecord {
   if (round === undefined || outcome === undefined)
     throw new TypeError("Only an aggregated round has a record");
   const members = [...round.members];
-  const received = members.flatMap(([client, member]) =>
-    member.status === "received" ? [{ client, update: member.update }] : [],
-  );
-  const failures = members.flatMap(([client, member]) =>
-    member.status === "failed" ? [{ client, ...member.failure }] : [],
+  const received = updatesOf(round.members);
+  const failures = members.flatMap(([key, member]) =>
+    member.status === "failed" ? [{ client: clientOf(key), ...member.failure }] : [],
   );
   const loss = weightedMean(
     received.map(({ update }) => [update.tokens || update.examples, update.metrics.loss] as const),
@@ -86,10 +91,11 @@ export function recordOf(run: Run, times: Times): RoundRecord {
     adapter: outcome.global.model.sha256,
     clients: received
       .slice(0, MAX_LISTED)
-      .map(({ client, update: { examples, steps, metrics, durationMs } }) => ({
+      .map(({ client, start, update: { examples, steps, metrics, durationMs } }) => ({
         client,
         examples,
         steps,
+        ...(start !== undefined && { staleness: round.number - 1 - start.version }),
         ...(metrics.loss !== undefined && { loss: metrics.loss }),
         durationMs,
       })),

@@ -22,6 +22,8 @@ export interface Draw {
   readonly seed: number;
   readonly round: number;
   readonly attempt: number;
+  /** Of an asynchronous run: the number of the first task that begins with this draw, from 1. */
+  readonly draw?: number;
   /** In byte order of ids. */
   readonly eligible: readonly string[];
   readonly count: number;

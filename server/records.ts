@@ -14,7 +14,17 @@ export interface AdapterRef {
 
 type Numbers = Readonly<Record<string, number>>;
 
-/** One client's result of one round. */
+/** What training begins from. */
+export interface Start {
+  /** Rounds that are in it. */
+  readonly version: number;
+  readonly global: AdapterRef;
+  /** The strategy's state that belongs to it. */
+  readonly state: BlobRef;
+  readonly baseDelta?: AdapterRef;
+}
+
+/** One client's result of one task. */
 export interface UpdateRecord {
   readonly adapter: AdapterRef;
   /** Sets that the strategy asked for, by kind. */

@@ -2,7 +2,8 @@
  * The collecting of one round's updates: three pure functions. A command may be refused; an event is a fact; work
  * follows from state, so that a restart is not a special case.
  *
- * The cohort is fixed when the round opens. Every member ends as received, failed or left out, and the round closes:
+ * A round's members come to it in one of two ways. Here the cohort is fixed when the round opens; buffer.ts has the
+ * rounds of asynchronous runs, which are filled by whoever arrives. Every member ends as received, failed or left out, and the round closes:
  *   complete  every member answered, and the quorum is there
  *   enough    as many updates as are wanted, the members chosen beyond them are left out
  *   grace     the quorum is there and the time to wait for the rest is over
@@ -11,9 +12,9 @@
  * because the quorum is out of reach: a resumed round keeps what they finish.
  */
 import { FedloomError, headline } from "../base/errors.ts";
-import type { Failure, UpdateRecord } from "./records.ts";
+import type { Failure, Start, UpdateRecord } from "./records.ts";
 
-export interface RoundPolicy {
+export interface CohortPolicy {
   /** Updates that are wanted; the cohort may be larger. */
   readonly wanted: number;
   readonly quorum: number;
@@ -21,23 +22,40 @@ export interface RoundPolicy {
   readonly deadlineMs: number;
 }
 
-export type Member =
+/** Of an asynchronous run. */
+export interface BufferPolicy {
+  /** Updates that close the round, K. */
+  readonly buffer: number;
+  /** Rounds that the global adapter may have moved on since an update's own start. */
+  readonly maxStaleness: number;
+  /** Of the run: no update is taken for a later one. */
+  readonly rounds: number;
+}
+
+export type Member = {
+  /** What this member was handed, where members start from different adapters. */
+  readonly start?: Start;
+} & (
   | { readonly status: "waiting" }
   | { readonly status: "received"; readonly update: UpdateRecord }
   /** `late`: SHA-256 of a result that came when the round no longer waited for this member. */
   | { readonly status: "failed"; readonly failure: Failure; readonly late?: string }
-  /** The round closed without this member. */
-  | { readonly status: "left out"; readonly late?: string };
+  /** The round closed without this member, or its update was too stale. */
+  | { readonly status: "left out"; readonly late?: string }
+);
 
-export interface Round {
+/** A round's members by key: the client's id, in asynchronous runs with the draw, since a client may come twice. */
+export type Members = ReadonlyMap<string, Member>;
+
+export interface Round<Policy extends CohortPolicy | BufferPolicy = CohortPolicy | BufferPolicy> {
   readonly number: number;
   /** 0, and one more whenever a stopped run goes on in this round. */
   readonly attempt: number;
-  readonly policy: RoundPolicy;
-  /** SHA-256 of the adapter that was handed out. */
-  readonly trainedFrom: string;
-  /** The cohort, in byte order of client ids. */
-  readonly members: ReadonlyMap<string, Member>;
+  readonly policy: Policy;
+  /** SHA-256 of the adapter that was handed out; absent where each member has its own start. */
+  readonly trainedFrom?: string;
+  /** A cohort in byte order of client ids; a buffer's members in the order in which they answered. */
+  readonly members: Members;
   readonly phase: "collecting" | "closed" | "failed";
 }
 
@@ -52,23 +70,32 @@ export type RoundCommand =
   | { readonly type: "grace over" }
   | { readonly type: "deadline over" };
 
+/** The draw, in events of asynchronous runs, tells a client's tasks apart. */
+interface OfMember {
+  readonly client: string;
+  readonly draw?: number;
+}
+
 export type RoundEvent = { readonly round: number } & (
-  | { readonly type: "update received"; readonly client: string; readonly update: UpdateRecord }
-  | { readonly type: "update late"; readonly client: string; readonly sha256: string }
-  | { readonly type: "client failed"; readonly client: string; readonly failure: Failure }
-  | { readonly type: "round closed"; readonly by: "complete" | "enough" | "grace" | "deadline" }
+  | (OfMember & { readonly type: "update received"; readonly update: UpdateRecord })
+  | (OfMember & { readonly type: "update late"; readonly sha256: string; readonly staleness?: number })
+  | (OfMember & { readonly type: "client failed"; readonly failure: Failure })
+  | { readonly type: "round closed"; readonly by: "complete" | "enough" | "grace" | "deadline" | "full" }
   | { readonly type: "round failed"; readonly code: string; readonly message: string }
 );
 
 export type RoundWork =
-  | { readonly kind: "offer"; readonly client: string }
+  | (OfMember & { readonly kind: "offer" })
   | { readonly kind: "wake"; readonly over: "grace" | "deadline"; readonly afterMs: number };
 
 /** @throws FedloomError to refuse the command; returns [] when it is a repeat or comes too late to matter */
-export function decideRound(round: Round, command: RoundCommand): readonly RoundEvent[] {
+export function decideRound(round: Round<CohortPolicy>, command: RoundCommand): readonly RoundEvent[] {
   switch (command.type) {
-    case "update":
-      return decideUpdate(round, command);
+    case "update": {
+      const { client, update } = command;
+      const received = { type: "update received", round: round.number, client, update } as const;
+      return decideUpdate(round, command, () => withClosing(round, [received]));
+    }
     case "fail": {
       const { client, failure } = command;
       if (memberOf(round, client).status !== "waiting" || round.phase !== "collecting") return [];
@@ -79,11 +106,7 @@ export function decideRound(round: Round, command: RoundCommand): readonly Round
       return [{ type: "round closed", round: round.number, by: "grace" }];
     case "deadline over": {
       if (round.phase !== "collecting") return [];
-      const failure: Failure = {
-        phase: "deadline",
-        code: "F4010",
-        message: `no result within the round's deadline of ${seconds(round.policy.deadlineMs)}`,
-      };
+      const failure = missed("the round's deadline", round.policy.deadlineMs);
       const late = clients(round, "waiting").map(
         (client) => ({ type: "client failed", round: round.number, client, failure }) as const,
       );
@@ -94,16 +117,23 @@ export function decideRound(round: Round, command: RoundCommand): readonly Round
   }
 }
 
-function decideUpdate(round: Round, command: RoundCommand & { type: "update" }): readonly RoundEvent[] {
+/** Repeats, contradictions and late ones are the same everywhere. @param accept what becomes of one that is waited for */
+export function decideUpdate(
+  round: Round,
+  command: RoundCommand & { type: "update" },
+  accept: (member: Member) => readonly RoundEvent[],
+  draw?: number,
+): readonly RoundEvent[] {
   const { client, update } = command;
-  const member = memberOf(round, client);
+  const member = memberOf(round, client, draw);
   const sha256 = update.adapter.model.sha256;
-  if (command.trainedFrom !== round.trainedFrom) {
+  const wanted = handedOut(round, member);
+  if (command.trainedFrom !== wanted) {
     throw new FedloomError(
       "F4012",
       `Cannot use the update of client "${client}" in round ${round.number}: it must be trained from adapter ` +
-        `${short(round.trainedFrom)}, got one from ${short(command.trainedFrom)}`,
-      { client, round: round.number, wanted: round.trainedFrom, got: command.trainedFrom },
+        `${short(wanted)}, got one from ${short(command.trainedFrom)}`,
+      { client, round: round.number, wanted, got: command.trainedFrom },
     );
   }
   if (member.status === "received") {
@@ -115,27 +145,27 @@ function decideUpdate(round: Round, command: RoundCommand & { type: "update" }):
       { client, round: round.number },
     );
   }
-  if (round.phase === "collecting" && member.status === "waiting") {
-    return withClosing(round, [{ type: "update received", round: round.number, client, update }]);
-  }
-  return member.status !== "waiting" && member.late === undefined
-    ? [{ type: "update late", round: round.number, client, sha256 }]
-    : [];
+  if (member.status === "waiting") return round.phase === "collecting" ? accept(member) : [];
+  if (member.late !== undefined) return [];
+  return [{ type: "update late", round: round.number, ...ofMember(client, draw), sha256 }];
 }
 
 /** @throws FedloomError F4001 for an event that cannot follow from this state */
-export function applyRound(round: Round, event: RoundEvent): Round {
+export function applyRound<R extends Round>(round: R, event: RoundEvent): R {
   switch (event.type) {
     case "update received":
-      return withMember(round, event.client, "waiting", { status: "received", update: event.update });
+      return withMember(round, event, "waiting", { status: "received", update: event.update });
     case "client failed":
-      return withMember(round, event.client, "waiting", { status: "failed", failure: event.failure });
+      return withMember(round, event, "waiting", { status: "failed", failure: event.failure });
     case "update late": {
-      const member = round.members.get(event.client);
+      const member = round.members.get(keyOf(event.client, event.draw));
+      if (event.staleness !== undefined) {
+        return withMember(round, event, "waiting", { status: "left out", late: event.sha256 });
+      }
       if (member?.status !== "left out" && member?.status !== "failed") {
         throw contradiction(`client "${event.client}" of round ${round.number} cannot be late`);
       }
-      return withMember(round, event.client, member.status, { ...member, late: event.sha256 });
+      return withMember(round, event, member.status, { ...member, late: event.sha256 });
     }
     case "round closed":
     case "round failed": {
@@ -151,7 +181,7 @@ export function applyRound(round: Round, event: RoundEvent): Round {
   }
 }
 
-export function todoRound(round: Round): readonly RoundWork[] {
+export function todoRound(round: Round<CohortPolicy>): readonly RoundWork[] {
   if (round.phase !== "collecting") return [];
   const { quorum, graceMs, deadlineMs } = round.policy;
   const work: RoundWork[] = clients(round, "waiting").map((client) => ({ kind: "offer", client }));
@@ -163,7 +193,11 @@ export function todoRound(round: Round): readonly RoundWork[] {
 }
 
 /** The events, and the end of the round where they bring it. */
-function withClosing(round: Round, events: readonly RoundEvent[], over?: "deadline"): readonly RoundEvent[] {
+function withClosing(
+  round: Round<CohortPolicy>,
+  events: readonly RoundEvent[],
+  over?: "deadline",
+): readonly RoundEvent[] {
   const after = events.reduce(applyRound, round);
   const received = count(after, "received");
   const waiting = count(after, "waiting");
@@ -171,19 +205,20 @@ function withClosing(round: Round, events: readonly RoundEvent[], over?: "deadli
   const end = { type: "round closed", round: round.number } as const;
   if (waiting > 0) return received >= wanted ? [...events, { ...end, by: "enough" }] : events;
   if (received >= quorum) return [...events, { ...end, by: over ?? "complete" }];
-  return [...events, { type: "round failed", round: round.number, ...topReason(after, received) }];
+  const least = `at least ${quorum} ${quorum === 1 ? "update is" : "updates are"} wanted`;
+  const why = topReason(after, `${least}, got ${received} of ${after.members.size}`);
+  return [...events, { type: "round failed", round: round.number, ...why }];
 }
 
 /** What failed most clients, in words: a run that stops says why, not how often. Shared log lines stay with the failure. */
-function topReason(round: Round, received: number): { code: string; message: string } {
-  const failures = [...round.members].flatMap(([client, member]) =>
-    member.status === "failed" ? [{ client, ...member.failure }] : [],
+export function topReason(round: Round, wantedAndGot: string): { code: string; message: string } {
+  const failures = [...round.members].flatMap(([key, member]) =>
+    member.status === "failed" ? [{ client: clientOf(key), ...member.failure }] : [],
   );
   const tally = new Map<string, number>();
   for (const { code } of failures) tally.set(code, (tally.get(code) ?? 0) + 1);
   const most = Math.max(0, ...tally.values());
   const top = failures.find(({ code }) => tally.get(code) === most);
-  const wanted = `at least ${round.policy.quorum} ${round.policy.quorum === 1 ? "update is" : "updates are"} wanted`;
   const reason =
     top === undefined
       ? ""
@@ -191,30 +226,70 @@ function topReason(round: Round, received: number): { code: string; message: str
   const others = most > 1 ? `, and ${most - 1} more for the same reason` : "";
   return {
     code: "F4008",
-    message: `Cannot close round ${round.number}: ${wanted}, got ${received} of ${round.members.size}${reason}${others}`,
+    message: `Cannot close round ${round.number}: ${wantedAndGot}${reason}${others}`,
   };
 }
 
-/** What came back, by client. */
-export function updatesOf(members: ReadonlyMap<string, Member>): ReadonlyMap<string, UpdateRecord> {
-  const received = [...members].flatMap(([client, member]) =>
-    member.status === "received" ? [[client, member.update] as const] : [],
-  );
-  return new Map(received);
+/** An update as it goes into a round's aggregation. */
+export interface Contribution {
+  readonly client: string;
+  readonly draw?: number;
+  readonly update: UpdateRecord;
+  /** What it was trained from, where that may be older than what the round is about to change. */
+  readonly start?: Start;
 }
 
+/** What came back, in the members' order. */
+export function updatesOf(members: Members): readonly Contribution[] {
+  return [...members].flatMap(([key, member]) => {
+    if (member.status !== "received") return [];
+    const { update, start } = member;
+    const draw = drawOf(key);
+    return [{ ...ofMember(clientOf(key), draw), update, ...(start !== undefined && { start }) }];
+  });
+}
+
+/** A member's key. Clients' ids hold no "#". */
+export function keyOf(client: string, draw?: number): string {
+  return draw === undefined ? client : `${client}#${draw}`;
+}
+
+export function clientOf(key: string): string {
+  return key.split("#")[0]!;
+}
+
+export function drawOf(key: string): number | undefined {
+  const [, draw] = key.split("#");
+  return draw === undefined ? undefined : Number(draw);
+}
+
+export function ofMember(client: string, draw: number | undefined): { client: string; draw?: number } {
+  return draw === undefined ? { client } : { client, draw };
+}
+
+/** SHA-256 of the adapter that a member was handed. */
+export function handedOut(round: Round, member: Member): string {
+  return member.start?.global.model.sha256 ?? round.trainedFrom ?? "";
+}
+
+/** What becomes of a client that took too long. */
+export function missed(limit: string, deadlineMs: number): Failure {
+  return { phase: "deadline", code: "F4010", message: `no result within ${limit} of ${seconds(deadlineMs)}` };
+}
+
+/** Clients of this status, in the members' order. */
 export function clients(round: Round, status: Member["status"]): string[] {
-  return [...round.members].flatMap(([client, member]) => (member.status === status ? [client] : []));
+  return [...round.members].flatMap(([key, member]) => (member.status === status ? [clientOf(key)] : []));
 }
 
-function count(round: Round, status: Member["status"]): number {
+export function count(round: Round, status: Member["status"]): number {
   let found = 0;
   for (const member of round.members.values()) if (member.status === status) found++;
   return found;
 }
 
-function memberOf(round: Round, client: string): Member {
-  const member = round.members.get(client);
+export function memberOf(round: Round, client: string, draw?: number): Member {
+  const member = round.members.get(keyOf(client, draw));
   if (member !== undefined) return member;
   throw new FedloomError(
     "F4011",
@@ -223,14 +298,23 @@ function memberOf(round: Round, client: string): Member {
   );
 }
 
-function withMember(round: Round, client: string, was: Member["status"], member: Member): Round {
-  const before = round.members.get(client)?.status;
-  if (before !== was) {
+function withMember<R extends Round>(
+  round: R,
+  { client, draw }: OfMember,
+  was: Member["status"],
+  member: Member,
+): R {
+  const key = keyOf(client, draw);
+  const before = round.members.get(key);
+  if (before?.status !== was) {
     throw contradiction(
-      `client "${client}" of round ${round.number} is ${before ?? "no member"}, not ${was}`,
+      `client "${client}" of round ${round.number} is ${before?.status ?? "no member"}, not ${was}`,
     );
   }
-  return { ...round, members: new Map(round.members).set(client, member) };
+  const members = new Map(round.members);
+  if (draw !== undefined) members.delete(key); // set again, it stands behind those who answered before
+  const { start } = before;
+  return { ...round, members: members.set(key, start === undefined ? member : { ...member, start }) };
 }
 
 export function contradiction(what: string): FedloomError {

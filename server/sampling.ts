@@ -1,6 +1,9 @@
-/** The cohort of a round by the run's seed: the same clients whenever the same ones are there. */
+/** Clients by the run's seed: the same ones whenever the same ones are there. */
 import { createRng } from "../base/rng.ts";
 import type { Sampler } from "./ports.ts";
 
-export const seededSampler: Sampler = ({ seed, round, attempt, eligible, count }) =>
-  createRng(seed).fork("sampling", round, attempt).sample(eligible, count);
+export const seededSampler: Sampler = ({ seed, round, attempt, draw, eligible, count }) => {
+  const rng = createRng(seed);
+  const chance = draw === undefined ? rng.fork("sampling", round, attempt) : rng.fork("draw", draw);
+  return chance.sample(eligible, count);
+};

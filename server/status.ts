@@ -3,7 +3,7 @@ import type { Coordinator } from "./coordinator.ts";
 import type { Activity } from "./dispatch.ts";
 import type { RunEngine } from "./engine.ts";
 import type { ClientStatus, MemberStatus, RunStatus } from "./http/schema.ts";
-import type { Member } from "./round.ts";
+import { clientOf, type Member, type Members } from "./round.ts";
 import { todo } from "./run/todo.ts";
 import { eligible } from "./work/choose.ts";
 
@@ -12,7 +12,7 @@ export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus
   const { id, config } = run;
   const reason = run.stopped?.reason ?? waitsFor(engine);
   const ended = run.stopped !== undefined || run.phase === "finished";
-  const shown = engine.run.round ?? engine.run.previous;
+  const shown = run.next ?? run.round ?? run.previous;
   return {
     id,
     name: config.name,
@@ -25,7 +25,7 @@ export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus
     ...(ended && { endedAtMs: engine.times.lastAtMs }),
     ...(reason !== undefined && { reason }),
     ...(run.stopped?.code !== undefined && { code: run.stopped.code }),
-    members: [...(shown?.members ?? [])].map(([client, member]): MemberStatus => {
+    members: [...lastByClient(shown?.members)].map(([client, member]): MemberStatus => {
       const activity = coordinator.parts.dispatcher.activity(client);
       const busy = activity?.taskId.startsWith(`${id}/`) === true ? activity : undefined;
       return {
@@ -48,6 +48,16 @@ export function statusOf(coordinator: Coordinator, engine: RunEngine): RunStatus
     ...(engine.parts.directory !== undefined && { directory: engine.parts.directory }),
     ...(run.global !== undefined && { adapter: run.global.model.sha256 }),
   };
+}
+
+/** A client that comes twice, as in a buffer, is shown with what it is at now. */
+function lastByClient(members: Members | undefined): ReadonlyMap<string, Member> {
+  const shown = new Map<string, Member>();
+  for (const [key, member] of members ?? []) {
+    const client = clientOf(key);
+    if (shown.get(client)?.status !== "waiting") shown.set(client, member);
+  }
+  return shown;
 }
 
 /** Bytes of this round's task, as far as they have moved. */

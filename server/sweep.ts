@@ -2,7 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Blobs } from "./blobs/blobs.ts";
 import type { AdapterRef, BlobRef } from "./records.ts";
-import { type Member, updatesOf } from "./round.ts";
+import type { Members } from "./round.ts";
 import type { Run } from "./run/state.ts";
 
 /**
@@ -56,19 +56,24 @@ export class Sweeper {
 
 /** Every blob that a run's future may read. */
 export function* hashesOf(run: Run): Generator<string> {
-  const { global, state, baseDelta, outcome, round, kept } = run;
+  const { global, state, baseDelta, outcome, round, next, kept } = run;
   const refs = (...found: readonly (AdapterRef | BlobRef | undefined)[]): string[] =>
     found.flatMap((ref) =>
       ref === undefined ? [] : "sha256" in ref ? [ref.sha256] : [ref.config.sha256, ref.model.sha256],
     );
   yield* refs(global, state, baseDelta, outcome?.global, outcome?.state, outcome?.baseDelta);
-  const members: ReadonlyMap<string, Member>[] = round === undefined ? [] : [round.members];
+  const cohorts: Members[] = [round, next].flatMap((open) => (open === undefined ? [] : [open.members]));
   for (const entry of kept) {
     yield* refs(entry.global, entry.state, entry.baseDelta);
-    if (entry.updates !== undefined) members.push(entry.updates);
+    if (entry.updates !== undefined) cohorts.push(entry.updates);
   }
-  for (const cohort of members) {
-    for (const { adapter, extras } of updatesOf(cohort).values())
+  for (const member of cohorts.flatMap((cohort) => [...cohort.values()])) {
+    if (member.status !== "waiting" && member.status !== "received") continue;
+    const { start } = member;
+    yield* refs(start?.global, start?.state, start?.baseDelta);
+    if (member.status === "received") {
+      const { adapter, extras } = member.update;
       yield* refs(adapter, ...Object.values(extras));
+    }
   }
 }

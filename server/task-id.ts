@@ -2,6 +2,7 @@
 
 export interface TaskName {
   readonly run: string;
+  /** In an asynchronous run, where a client may train several times from one adapter, the draw in place of the round. */
   readonly round: number;
   readonly kind: "train" | "evaluate";
   readonly client: string;

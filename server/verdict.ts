@@ -5,7 +5,9 @@ import { admit } from "./admission.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { MAX_ENTRIES } from "./limits.ts";
 import { broken, hashOf, refOf } from "./peer-refusals.ts";
-import type { BlobRef, UpdateRecord } from "./records.ts";
+import type { BlobRef, Start, UpdateRecord } from "./records.ts";
+import { handedOut } from "./round.ts";
+import { assignmentOf } from "./run/state.ts";
 import { parseTaskId, type TaskName } from "./task-id.ts";
 import type { Place } from "./work/place.ts";
 import { instructionsFor } from "./work/task.ts";
@@ -38,23 +40,22 @@ async function judgeUpdate(
   request: SubmitResultRequest,
 ): Promise<Verdict> {
   const update = updateOf(client, request);
-  const open = engine.run.round;
-  const waits =
-    open?.number === round && open.phase === "collecting" && open.members.get(client)?.status === "waiting";
-  if (waits && request.trainedFrom === open.trainedFrom) await check(engine, client, update);
+  const known = assignmentOf(engine.run, client, round);
+  const waits = known?.round.phase === "collecting" && known.member.status === "waiting";
+  if (waits && request.trainedFrom === handedOut(known.round, known.member)) {
+    await check(engine, client, update, known.start);
+  }
   const events = await engine.submit({
     type: "round",
     round,
     command: { type: "update", client, trainedFrom: request.trainedFrom, update },
   });
   if (events.some(({ type }) => type === "update received")) return Verdict.ACCEPTED;
-  const member = [engine.run.round, engine.run.previous]
-    .find((known) => known?.number === round)
-    ?.members.get(client);
-  return member?.status === "received" ? Verdict.REPEATED : Verdict.LATE;
+  const received = assignmentOf(engine.run, client, round)?.member.status === "received";
+  return received ? Verdict.REPEATED : Verdict.LATE;
 }
 
-async function check(engine: Place, client: string, update: UpdateRecord): Promise<void> {
+async function check(engine: Place, client: string, update: UpdateRecord, start: Start): Promise<void> {
   const { blobs } = engine.parts;
   const refs: BlobRef[] = [update.adapter.config, update.adapter.model, ...Object.values(update.extras)];
   for (const { sha256, size } of refs) {
@@ -65,8 +66,8 @@ async function check(engine: Place, client: string, update: UpdateRecord): Promi
       { client, sha256 },
     );
   }
-  const materials = await engine.materials();
-  const instructions = instructionsFor(engine.run, materials, client);
+  const materials = await engine.materials(start);
+  const instructions = instructionsFor(start, materials, client);
   await admit(blobs, client, update, { ...materials, instructions });
 }
 

@@ -3,7 +3,8 @@
  * trainer that all clients share. A networked run of the same configuration and seed, with clients of the same
  * names and data, ends with the same adapter.
  *
- * Clients take turns at the trainer, so that time says nothing about them: a run's time limits do not hold here.
+ * Clients take turns at the trainer, so that time says nothing about them: a run's time limits do not hold here, and
+ * in an asynchronous run the order in which clients answer is drawn (arrivals.ts).
  */
 import { join } from "node:path";
 import type { Adapter } from "../../adapters/adapter.ts";
@@ -16,7 +17,7 @@ import { runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
 import { createMemoryState } from "../../client/state.ts";
 import { bytesOf } from "../../config/byte-size.ts";
-import type { RunConfig } from "../../config/run.ts";
+import { isAsync, type RunConfig } from "../../config/run.ts";
 import { fingerprintOf } from "../../data/fingerprint.ts";
 import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Coordinator } from "../../server/coordinator.ts";
@@ -27,6 +28,7 @@ import { clients as clientsOf, type Round } from "../../server/round.ts";
 import { seededSampler } from "../../server/sampling.ts";
 import { startCoordinator } from "../../server/start.ts";
 import type { TogetherPlan, Trainer, TrainJob } from "../../training/trainer.ts";
+import { arrivalsInOrder } from "./arrivals.ts";
 import { clientTrainer } from "./client-trainer.ts";
 import { type Gathering, gatherClients } from "./gather.ts";
 import { evaluateAdapter, firstAdapter, heldOutExamples } from "./model-work.ts";
@@ -87,7 +89,14 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   }
   const trainer = takeTurns(options.trainer);
   let engine: RunEngine | undefined;
-  const gathering = gatherFor(options, trainer, () => engine?.run.round);
+  const arrivals = isAsync(config)
+    ? arrivalsInOrder(() => engine?.run, orderOf(config, clients, traits))
+    : undefined;
+  const gathering = gatherFor(
+    options,
+    trainer,
+    arrivals?.wanted ?? (() => waitedFor(engine?.run.round)),
+  );
   const samplers = samplersFor(clients, traits);
   const memory = new Map<string, Uint8Array>();
   const coordinator = await openCoordinator(options, memory, modelOf(trainer, options), samplers);
@@ -98,7 +107,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     options.state === undefined ? createMemoryTensors() : openDiskTensors(join(options.state, "clients", id));
   const nodes = clients.map(({ id, shard }, i) => {
     const own = coordinator.fleet({ address: "in process" });
-    const fleet = missingDeadlines(own, id, (round) => traits.lateness(round, i));
+    const fleet = arrivals?.of(own) ?? missingDeadlines(own, id, (round) => traits.lateness(round, i));
     const rng = createRng(id);
     const dataFingerprint = fingerprints.get(id);
     return runNode({
@@ -125,7 +134,12 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       config: withoutLimits(config, clients.length),
       key: options.key,
     });
-    engine.onEvent(() => gathering?.look());
+    engine.onEvent(() => {
+      arrivals?.look();
+      gathering?.look();
+    });
+    arrivals?.look();
+    gathering?.look();
     const ended = Promise.race([whenEnded(engine), coordinator.broken, firstFailure(nodes)]);
     ended.catch(() => undefined); // whoever waits for it hears of it all the same
     return { coordinator, engine, ended, close };
@@ -139,7 +153,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
 function gatherFor(
   { config: { fleet }, log, ...options }: FleetOptions,
   trainer: Trainer,
-  round: () => Round | undefined,
+  expected: () => readonly string[] | undefined,
 ): Gathering | undefined {
   const { trainTogether } = trainer;
   const batching = options.batching ?? fleet?.batching ?? true;
@@ -150,10 +164,16 @@ function gatherFor(
     const memoryBytes = given ?? process.availableMemory() / 2;
     return trainTogether(jobs, { atOnce, memoryBytes, onPlan: (plan) => logPlan(plan, log, memoryBytes) });
   };
-  return gatherClients(trainer, train, () => {
-    const open = round();
-    return open?.phase === "collecting" ? clientsOf(open, "waiting") : [];
-  });
+  return gatherClients(trainer, train, expected);
+}
+
+function waitedFor(round: Round | undefined): readonly string[] {
+  return round?.phase === "collecting" ? clientsOf(round, "waiting") : [];
+}
+
+function orderOf({ seed }: RunConfig, clients: readonly FleetClient[], traits: FleetTraits) {
+  const slowness = new Map(clients.map(({ id }, i) => [id, traits.clients[i]!.device?.slowness ?? 1]));
+  return { seed, population: clients.length, slowness: (client: string) => slowness.get(client) ?? 1 };
 }
 
 function logPlan({ tasks, wanted, atOnce, bytesEach }: TogetherPlan, log: Log, memoryBytes: number): void {
@@ -185,8 +205,10 @@ function shardsOf({ name, fleet }: RunConfig): Promise<FleetClient[]> {
 
 /** Round 1 waits until all clients are there, so that every start draws from the same ones. */
 function withoutLimits(config: RunConfig, clients: number): RunConfig {
+  const none = { deadline: NO_LIMIT, idle: NO_LIMIT, minClients: clients };
+  if (config.cohort.mode === "async") return { ...config, cohort: { ...config.cohort, ...none } };
   const { grace: _, ...cohort } = config.cohort;
-  return { ...config, cohort: { ...cohort, deadline: NO_LIMIT, idle: NO_LIMIT, minClients: clients } };
+  return { ...config, cohort: { ...cohort, ...none } };
 }
 
 /** Draws of clients that know who is away; absent clients stay connected, since nothing else ends with them. */

@@ -1,6 +1,7 @@
 /**
  * Clients of a round that train in one pass: each waits until all that the round still hears from are at the trainer,
- * and then they go together, in the order of their ids. So who goes with whom follows from the round, not from time.
+ * and then they go together, in the order of their ids. So who goes with whom follows from the round, not from time. In
+ * an asynchronous run they go when the next one that will have finished is among them (arrivals.ts).
  */
 import type { Trainer, TrainJob, TrainResult } from "../../training/trainer.ts";
 
@@ -19,16 +20,16 @@ interface Waiting {
 
 /**
  * @param trainTogether the jobs go to, in the order of their clients' ids
- * @param expected clients that the round waits for
+ * @param expected clients that are waited for; undefined while nobody needs to train yet
  */
 export function gatherClients(
   trainer: Trainer,
   trainTogether: (jobs: readonly TrainJob[]) => readonly Promise<TrainResult>[],
-  expected: () => readonly string[],
+  expected: () => readonly string[] | undefined,
 ): Gathering {
   const waiting = new Map<string, Waiting>();
   const look = (): void => {
-    if (waiting.size === 0 || !expected().every((client) => waiting.has(client))) return;
+    if (waiting.size === 0 || expected()?.every((client) => waiting.has(client)) !== true) return;
     const group = [...waiting].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);
     waiting.clear();
     const results = trainTogether(group.map(({ job }) => job));

@@ -94,6 +94,8 @@ export const roundRecord = z.object({
       client: z.string(),
       examples: z.number(),
       steps: z.number(),
+      /** Of an asynchronous run: rounds between the adapter it started from and the one it was added to. */
+      staleness: z.number().optional(),
       loss: z.number().optional(),
       durationMs: z.number(),
     }),

@@ -1,20 +1,24 @@
 /** What an event makes of a run. */
 
 import { durationMs } from "../../config/duration.ts";
-import { quorumOf, type RunConfig } from "../../config/run.ts";
+import { isAsync, quorumOf, type RunConfig } from "../../config/run.ts";
+import { closeBuffer, emptyBuffer, isBuffer, resumed, withDrawn } from "../buffer.ts";
 import type { Outcome } from "../records.ts";
 import {
   applyRound,
+  type BufferPolicy,
+  type CohortPolicy,
   clients,
   contradiction,
   type Round,
   type RoundEvent,
-  type RoundPolicy,
 } from "../round.ts";
 import {
   bestOf,
   type Evaluation,
   type Kept,
+  newest,
+  openBuffer,
   type Phase,
   type Run,
   type RunEvent,
@@ -32,7 +36,7 @@ export function apply(run: Run, event: RunEvent): Run {
       return { ...run, phase: "choosing", number: after + 1, base, global, state, baseDelta, kept };
     }
     case "population": {
-      expect(run, event, "choosing");
+      if (openBuffer(run) === undefined) expect(run, event, "choosing");
       const left = new Set(event.left);
       const stayed = [...run.population].filter((client) => !left.has(client));
       return { ...run, population: new Set([...stayed, ...event.joined]) };
@@ -40,13 +44,19 @@ export function apply(run: Run, event: RunEvent): Run {
     case "round opened":
       expect(run, event, "choosing");
       return { ...run, phase: "collecting", round: openRound(run, event.cohort) };
+    case "clients drawn":
+      return draw(run, event);
     case "update late":
     case "update received":
     case "client failed":
     case "round failed":
       return inRound(run, event);
-    case "round closed":
-      return { ...inRound(run, event), phase: "aggregating" };
+    case "round closed": {
+      if (!isBuffer(run.round)) return { ...inRound(run, event), phase: "aggregating" };
+      expect(run, event, "collecting");
+      const { closed, next } = closeBuffer(run.round);
+      return { ...run, round: closed, next, phase: "aggregating" };
+    }
     case "aggregated": {
       expect(run, event, "aggregating");
       const evaluation = evaluationOf(run);
@@ -91,9 +101,38 @@ export function apply(run: Run, event: RunEvent): Run {
 }
 
 function inRound(run: Run, event: RoundEvent): Run {
+  if (run.next?.number === event.round) return { ...run, next: applyRound(run.next, event) };
   if (run.round?.number === event.round) return { ...run, round: applyRound(run.round, event) };
   if (run.previous?.number === event.round) return { ...run, previous: applyRound(run.previous, event) };
   throw contradiction(`"${event.type}" for round ${event.round} while in round ${run.number}`);
+}
+
+function draw(run: Run, event: RunEvent & { readonly type: "clients drawn" }): Run {
+  const { version, first, clients } = event;
+  const start = newest(run);
+  if (version !== start.version || first !== run.draws + 1) {
+    throw contradiction(
+      `draw ${first} from the adapter of round ${version} follows draw ${run.draws}, round ${start.version}`,
+    );
+  }
+  const draws = run.draws + clients.length;
+  const open = openBuffer(run);
+  if (open === undefined) expect(run, event, "choosing");
+  const filled = withDrawn(
+    open ?? emptyBuffer(run.number, bufferPolicyOf(run.config)),
+    clients,
+    first,
+    start,
+  );
+  return run.next === undefined
+    ? { ...run, draws, phase: "collecting", round: filled }
+    : { ...run, draws, next: filled };
+}
+
+function bufferPolicyOf(config: RunConfig): BufferPolicy {
+  if (!isAsync(config)) throw contradiction(`run "${config.name}" is not asynchronous and draws single clients`);
+  const { buffer, maxStaleness = Number.POSITIVE_INFINITY } = config.cohort;
+  return { buffer, maxStaleness, rounds: config.rounds };
 }
 
 function openRound(run: Run, cohort: readonly string[]): Round {
@@ -110,8 +149,10 @@ function openRound(run: Run, cohort: readonly string[]): Round {
   };
 }
 
-export function policyOf(config: RunConfig): RoundPolicy {
-  const { perRound, grace, deadline } = config.cohort;
+function policyOf(config: RunConfig): CohortPolicy {
+  const { cohort } = config;
+  if (cohort.mode === "async") throw contradiction(`asynchronous run "${config.name}" has a round with a cohort`);
+  const { perRound, grace, deadline } = cohort;
   const policy = { wanted: perRound, quorum: quorumOf(config), deadlineMs: durationMs(deadline) };
   return grace === undefined ? policy : { ...policy, graceMs: durationMs(grace) };
 }
@@ -151,13 +192,14 @@ function nextRound(run: Run, outcome: Outcome, round: Round): Run {
   const ended = number === config.rounds;
   return {
     ...run,
-    phase: ended ? "finishing" : "choosing",
+    phase: ended ? "finishing" : run.next === undefined ? "choosing" : "collecting",
     number: ended ? number : number + 1,
     attempt: 0,
     global,
     state,
     baseDelta,
-    round: undefined,
+    round: run.next,
+    next: undefined,
     previous: round,
     outcome: undefined,
     evaluation: undefined,
@@ -169,6 +211,10 @@ function nextRound(run: Run, outcome: Outcome, round: Round): Run {
 function resume(run: Run): Run {
   const going = { ...run, stopped: undefined, stopping: false };
   if (run.phase !== "collecting" || run.round === undefined) return going;
+  if (isBuffer(run.round)) {
+    const attempt = run.attempt + 1;
+    return { ...going, attempt, round: resumed(run.round, attempt) };
+  }
   const kept = remaining(run.round).map((client) => [client, run.round!.members.get(client)!] as const);
   return {
     ...going,

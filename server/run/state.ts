@@ -4,12 +4,25 @@
  *
  *   preparing -> choosing -> collecting -> aggregating -> evaluating -> publishing -> choosing ... -> finishing -> finished
  *
+ * In an asynchronous run clients are drawn, train and answer beside these phases, from the first choice to the last
+ * round's close: a round is a buffer that they fill (buffer.ts), and while one is aggregated the next one fills.
+ *
  * `stopped` lies across the phases: a stopped run has no work, and a resumed one goes on in the phase where it was.
  * Results that come twice, as after a crash between an event and its work's end, have no effect the second time.
  */
-import { LESS_IS_BETTER, type RunConfig } from "../../config/run.ts";
-import type { AdapterRef, BlobRef, Failure, Outcome } from "../records.ts";
-import { clients, type Round, type RoundCommand, type RoundEvent, type RoundWork } from "../round.ts";
+import { isAsync, LESS_IS_BETTER, type RunConfig } from "../../config/run.ts";
+import { type Buffer, isBuffer } from "../buffer.ts";
+import type { AdapterRef, BlobRef, Failure, Outcome, Start } from "../records.ts";
+import {
+  clients,
+  keyOf,
+  type Member,
+  type Members,
+  type Round,
+  type RoundCommand,
+  type RoundEvent,
+  type RoundWork,
+} from "../round.ts";
 
 export type Phase =
   | "preparing"
@@ -41,7 +54,7 @@ export interface Kept {
   /** Clients that the round could draw from. */
   readonly totalClients: number;
   /** The cohort's updates, as long as the round can be aggregated again. */
-  readonly updates?: Round["members"];
+  readonly updates?: Members;
   /** Of the metric that `keep.best` names, where the round was evaluated. */
   readonly score?: number;
 }
@@ -72,6 +85,10 @@ export interface Run {
   /** Clients that the run draws from, as of the last choice. */
   readonly population: ReadonlySet<string>;
   readonly round: Round | undefined;
+  /** Of an asynchronous run: the buffer that fills while `round` is aggregated. */
+  readonly next: Buffer | undefined;
+  /** Of an asynchronous run: tasks begun so far. */
+  readonly draws: number;
   /** The round before, for results that come late. */
   readonly previous: Round | undefined;
   readonly outcome: Outcome | undefined;
@@ -95,12 +112,15 @@ export type RunCommand =
       readonly type: "choose";
       readonly round: number;
       readonly attempt: number;
+      /** Of an asynchronous run: the number that the first one chosen gets. */
+      readonly draw?: number;
       /** All clients present that the run may draw from, and those drawn now. */
       readonly population: readonly string[];
       readonly chosen: readonly string[];
     }
   | {
       readonly type: "round";
+      /** As in the names of tasks: the round, in an asynchronous run the draw. */
       readonly round: number;
       readonly attempt?: number;
       readonly command: RoundCommand;
@@ -135,6 +155,15 @@ export type RunEvent =
       readonly attempt: number;
       readonly cohort: readonly string[];
     }
+  /** Of an asynchronous run: clients that begin now, from the newest global adapter, with draws from `first` on. */
+  | {
+      readonly type: "clients drawn";
+      /** The buffer that is open. */
+      readonly round: number;
+      readonly version: number;
+      readonly first: number;
+      readonly clients: readonly string[];
+    }
   | RoundEvent
   | { readonly type: "aggregated"; readonly outcome: Outcome }
   | {
@@ -159,6 +188,7 @@ export type RunWork =
       readonly round: number;
       readonly attempt: number;
       readonly keep: readonly string[];
+      readonly draw?: number;
       readonly count: number;
       readonly least: number;
       /** A run under way does not wait for its clients for ever. */
@@ -187,6 +217,8 @@ export function newRun(id: string, config: RunConfig): Run {
     baseDelta: undefined,
     population: new Set(),
     round: undefined,
+    next: undefined,
+    draws: 0,
     previous: undefined,
     outcome: undefined,
     evaluation: undefined,
@@ -197,4 +229,40 @@ export function newRun(id: string, config: RunConfig): Run {
 /** Members that a resumed round keeps: who answered and who may still. */
 export function remaining(round: Round): string[] {
   return [...clients(round, "received"), ...clients(round, "waiting")];
+}
+
+/** What a client is handed that begins now: of an asynchronous run also while the round's result is evaluated. */
+export function newest({ outcome, number, global, state, baseDelta }: Run): Start {
+  const from = outcome ?? { global: global!, state: state! };
+  const side = outcome?.baseDelta ?? baseDelta;
+  const version = outcome === undefined ? number - 1 : number;
+  return { version, global: from.global, state: from.state, ...(side !== undefined && { baseDelta: side }) };
+}
+
+/** The buffer that updates go into now. */
+export function openBuffer({ next, round, phase }: Run): Buffer | undefined {
+  if (next !== undefined) return next;
+  return phase === "collecting" && isBuffer(round) ? round : undefined;
+}
+
+/** A client's task where it is known: its round, its member there, and what it was handed. */
+export interface Assignment {
+  readonly round: Round;
+  readonly member: Member;
+  readonly start: Start;
+}
+
+/** @param number as in the task's name: the round, in an asynchronous run the draw */
+export function assignmentOf(run: Run, client: string, number: number): Assignment | undefined {
+  const round = roundOf(run, client, number);
+  const member = round?.members.get(isAsync(run.config) ? keyOf(client, number) : client);
+  if (round === undefined || member === undefined) return undefined;
+  return { round, member, start: member.start ?? newest(run) };
+}
+
+/** The round that a task's number means. @param client undefined for what concerns the round as a whole */
+export function roundOf(run: Run, client: string | undefined, number: number): Round | undefined {
+  const known = [run.next, run.round, run.previous].filter((round) => round !== undefined);
+  if (!isAsync(run.config)) return known.find((round) => round.number === number);
+  return client === undefined ? undefined : known.find(({ members }) => members.has(keyOf(client, number)));
 }

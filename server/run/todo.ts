@@ -2,18 +2,30 @@
 
 import { durationMs } from "../../config/duration.ts";
 import { quorumOf } from "../../config/run.ts";
-import { todoRound } from "../round.ts";
-import { type Run, type RunWork, remaining } from "./state.ts";
+import { type Buffer, busyClients, isBuffer, todoBuffer } from "../buffer.ts";
+import { type CohortPolicy, count, type Round, todoRound } from "../round.ts";
+import { openBuffer, type Run, type RunWork, remaining } from "./state.ts";
 
 export function todo(run: Run): readonly RunWork[] {
   if (run.stopped !== undefined) return [];
+  const buffer = openBuffer(run);
+  return buffer === undefined ? todoPhase(run) : [...todoClients(run, buffer), ...todoPhase(run)];
+}
+
+/** Of an asynchronous run, whatever else it is at. */
+function todoClients(run: Run, buffer: Buffer): readonly RunWork[] {
+  const free = choice(run, buffer);
+  return free.count > 0 ? [free, ...todoBuffer(buffer)] : todoBuffer(buffer);
+}
+
+function todoPhase(run: Run): readonly RunWork[] {
   switch (run.phase) {
     case "preparing":
       return [{ kind: "prepare" }];
     case "choosing":
       return [choice(run)];
     case "collecting":
-      return run.round === undefined ? [] : todoRound(run.round);
+      return run.round === undefined || isBuffer(run.round) ? [] : todoRound(run.round as Round<CohortPolicy>);
     case "aggregating":
       return [{ kind: "aggregate" }];
     case "evaluating":
@@ -29,15 +41,34 @@ export function todo(run: Run): readonly RunWork[] {
   }
 }
 
-function choice(run: Run): RunWork {
-  const { perRound, overSelect, minClients, deadline } = run.config.cohort;
+type Choice = Extract<RunWork, { kind: "choose" }>;
+
+function choice(run: Run, buffer?: Buffer): Choice {
+  const { number: round, attempt } = run;
+  const { cohort } = run.config;
+  if (cohort.mode === "async") {
+    const { concurrency, minClients = concurrency, deadline } = cohort;
+    const atWork = buffer === undefined ? 0 : count(buffer, "waiting");
+    const first = run.draws === 0;
+    return {
+      kind: "choose",
+      round,
+      attempt,
+      draw: run.draws + 1,
+      keep: buffer === undefined ? [] : busyClients(buffer),
+      count: concurrency - atWork,
+      least: first ? minClients : 1,
+      withinMs: first || atWork > 0 ? undefined : durationMs(deadline),
+    };
+  }
+  const { perRound, overSelect, minClients, deadline } = cohort;
   const keep = run.round === undefined ? [] : remaining(run.round);
   const quorum = quorumOf(run.config);
   const first = run.previous === undefined && run.attempt === 0;
   return {
     kind: "choose",
-    round: run.number,
-    attempt: run.attempt,
+    round,
+    attempt,
     keep,
     count: Math.max(0, perRound + overSelect - keep.length),
     least: Math.max(0, (first ? Math.max(minClients ?? perRound, quorum) : quorum) - keep.length),

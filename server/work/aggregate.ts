@@ -14,12 +14,13 @@ import { diagnose } from "../../aggregators/diagnostics.ts";
 import { groupOf } from "../../aggregators/groups.ts";
 import { aggregateUpdates, contextOf, type RoundInput } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
-import type { AggregateResult } from "../../aggregators/strategy.ts";
-import { collectUpdates, type UpdateFiles } from "../../aggregators/updates.ts";
+import type { AggregateResult, UpdateInfo } from "../../aggregators/strategy.ts";
+import { collectUpdates, type UpdateEntry, type UpdateFiles } from "../../aggregators/updates.ts";
 import type { RunConfig } from "../../config/run.ts";
 import { infoOf, type Origin, openUpdate } from "../admission.ts";
 import type { Blobs } from "../blobs/blobs.ts";
-import type { AdapterRef, BlobRef, Outcome, UpdateRecord } from "../records.ts";
+import type { AdapterRef, BlobRef, Outcome } from "../records.ts";
+import type { Contribution } from "../round.ts";
 import { strategyOf } from "./prepare.ts";
 
 export interface AggregationInput {
@@ -28,7 +29,7 @@ export interface AggregationInput {
   readonly global: AdapterRef;
   readonly state: BlobRef;
   readonly totalClients: number;
-  readonly updates: ReadonlyMap<string, UpdateRecord>;
+  readonly updates: readonly Contribution[];
 }
 
 export async function readAdapter(blobs: Blobs, ref: AdapterRef, what: string): Promise<Adapter> {
@@ -80,11 +81,11 @@ export async function aggregate(
   const { round, totalClients, config } = input;
   const { seed, diagnostics } = config;
   const common = { built, state, round, global, seed, totalClients, diagnostics };
-  const bytes = [...input.updates.values()].reduce((sum, { adapter }) => sum + adapter.model.size, 0);
+  const bytes = input.updates.reduce((sum, { update }) => sum + update.adapter.model.size, 0);
   const { path } = blobs;
   const result =
     aggregator === undefined || path === undefined || bytes < INLINE_BYTES
-      ? await aggregateHere(blobs, input.updates, common, origin)
+      ? await aggregateHere(blobs, input, common, origin)
       : await aggregator.aggregate({ ...common, ...(await filesOf(blobs, input, path)) });
   const outcome: Outcome = {
     global: await writeAdapter(blobs, result.global),
@@ -97,26 +98,48 @@ export async function aggregate(
 
 async function aggregateHere(
   blobs: Blobs,
-  updates: AggregationInput["updates"],
+  input: AggregationInput,
   common: Omit<RoundInput, "updates">,
   origin: Origin,
 ): Promise<AggregateResult> {
-  const opened: Awaited<ReturnType<typeof openUpdate>>[] = [];
+  const closers: (() => void)[] = [];
+  const origins = new Map([[origin.sha256, origin]]);
+  const originOf = async ({ client, start }: Contribution): Promise<Origin> => {
+    const { model } = start?.global ?? input.global;
+    const known = origins.get(model.sha256);
+    if (known !== undefined) return known;
+    const file = await blobs.tensors(model, `what client "${client}" started from`);
+    closers.push(() => file.close());
+    const older = { file, sha256: model.sha256 };
+    origins.set(model.sha256, older);
+    return older;
+  };
   try {
-    for (const [client, update] of updates) opened.push(await openUpdate(blobs, client, update, origin));
-    const collected = collectUpdates(opened.map(({ entry }) => entry));
+    const entries: UpdateEntry[] = [];
+    for (const contribution of input.updates) {
+      const from = await originOf(contribution);
+      const { entry, close } = await openUpdate(blobs, contribution, from);
+      closers.push(close);
+      const info = { ...entry.info, ...stalenessOf(input, contribution) };
+      entries.push({ ...entry, info, ...(from !== origin && { base: from.file }) });
+    }
+    const collected = collectUpdates(entries);
     const result = aggregateUpdates(common.built, common.state, contextOf(common), collected);
     if (common.diagnostics === false) return result;
     return { ...result, report: { ...diagnose(common.global, result, collected), ...result.report } };
   } finally {
-    for (const update of opened) update.close();
+    for (const close of closers) close();
   }
+}
+
+function stalenessOf({ round }: AggregationInput, { start }: Contribution): Pick<UpdateInfo, "staleness"> {
+  return start === undefined ? {} : { staleness: round - 1 - start.version };
 }
 
 /** Paths for threads, and the hashes that they check before anything is made of the files. */
 async function filesOf(
   blobs: Blobs,
-  { global, updates }: AggregationInput,
+  input: AggregationInput,
   path: NonNullable<Blobs["path"]>,
 ): Promise<Pick<RoundInput, "updates" | "hashes">> {
   const hashes = new Map<string, string>();
@@ -124,14 +147,18 @@ async function filesOf(
     hashes.set(path(ref), ref.sha256);
     return path(ref);
   };
-  const origin = { path: file(global.model), sha256: global.model.sha256 };
   const files: UpdateFiles[] = [];
-  for (const [client, update] of updates) {
+  for (const contribution of input.updates) {
+    const { update, start } = contribution;
+    const { model } = start?.global ?? input.global;
+    const origin = { path: file(model), sha256: model.sha256 };
+    const isOlder = model.sha256 !== input.global.model.sha256;
     const extras = Object.fromEntries(
       Object.entries(update.extras).map(([kind, ref]) => [kind, file(ref)] as const),
     );
-    const info = await infoOf(blobs, client, update);
-    files.push({ info, model: file(update.adapter.model), extras, origin });
+    const info = { ...(await infoOf(blobs, contribution)), ...stalenessOf(input, contribution) };
+    const sent = { info, model: file(update.adapter.model), extras, origin };
+    files.push(isOlder ? { ...sent, base: origin.path } : sent);
   }
   return { updates: files, hashes };
 }
@@ -142,7 +169,7 @@ async function filesOf(
  */
 async function bytesUp(blobs: Blobs, updates: AggregationInput["updates"]): Promise<Record<string, number>> {
   const report: Record<string, number> = {};
-  for (const [client, update] of updates) {
+  for (const { client, update } of updates) {
     for (const [kind, { size }] of Object.entries(update.extras)) {
       report[`bytesUp.${kind}`] = (report[`bytesUp.${kind}`] ?? 0) + size;
     }

@@ -1,4 +1,4 @@
-/** Waits until enough clients are there, then draws the round's cohort. */
+/** Waits until enough clients are there, then draws the round's cohort, or who trains next in an asynchronous run. */
 import { FedloomError } from "../../base/errors.ts";
 import type { RunCommand, RunWork } from "../run/state.ts";
 import type { Place } from "./place.ts";
@@ -34,9 +34,10 @@ export function choose(place: Place, work: Choice, signal: AbortSignal): Promise
         return;
       }
       const { round, attempt } = work;
+      const drawn = work.draw === undefined ? {} : { draw: work.draw };
       const count = Math.min(work.count, free.length);
-      const chosen = sampler({ seed: config.seed, round, attempt, eligible: free, count });
-      resolve({ type: "choose", round, attempt, population, chosen });
+      const chosen = sampler({ seed: config.seed, round, attempt, ...drawn, eligible: free, count });
+      resolve({ type: "choose", round, attempt, ...drawn, population, chosen });
     };
 
     const { withinMs } = work;

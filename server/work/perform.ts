@@ -1,12 +1,14 @@
 /** How each kind of work is done. What it returns is told to the run; what it throws stops the run with the reason. */
 import { FedloomError } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
+import { durationMs } from "../../config/duration.ts";
+import { isAsync } from "../../config/run.ts";
 import type { Task } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { changedIn } from "../data-used.ts";
 import { recordOf } from "../history.ts";
 import type { Failure } from "../records.ts";
-import { updatesOf } from "../round.ts";
-import type { RunCommand, RunWork } from "../run/state.ts";
+import { missed, updatesOf } from "../round.ts";
+import { assignmentOf, type RunCommand, type RunWork } from "../run/state.ts";
 import { formatTaskId, type TaskName } from "../task-id.ts";
 import { aggregate, readWhole, writeAdapter } from "./aggregate.ts";
 import { choose } from "./choose.ts";
@@ -28,7 +30,7 @@ export async function perform(
     case "choose":
       return choose(place, work, signal);
     case "offer":
-      return offerTraining(place, work.client, signal);
+      return offerTraining(place, work, signal);
     case "wake": {
       if (work.over === "deadline") place.deadlineAtMs = parts.clock.monotonic() + work.afterMs;
       await sleep(place, work.afterMs, signal);
@@ -89,16 +91,40 @@ export async function perform(
   }
 }
 
-function offerTraining(place: Place, client: string, signal: AbortSignal): undefined {
-  const { number: round, attempt } = place.run;
+function offerTraining(
+  place: Place,
+  { client, draw }: RunWork & { readonly kind: "offer" },
+  signal: AbortSignal,
+): undefined {
+  const { run, parts } = place;
+  const round = draw ?? run.number;
+  const ofAttempt = draw === undefined ? { attempt: run.attempt } : {}; // a draw is of one attempt
   const fail = (failure: Failure): Promise<unknown> =>
-    place.submit({ type: "round", round, attempt, command: { type: "fail", client, failure } });
+    place.submit({ type: "round", round, ...ofAttempt, command: { type: "fail", client, failure } });
+  const { start } = assignmentOf(run, client, round)!;
+  const left = draw === undefined ? () => leftMs(place) : ownDeadline(place, fail, signal);
   const build = async (): Promise<Task> => {
-    const codecs = place.parts.presence.inventory(client)?.codecs ?? [place.row.config.codec];
-    const materials = await place.materials();
-    return trainTask(place.run, client, materials, place.parts.blobs, { codecs, deadlineMs: leftMs(place) });
+    const codecs = parts.presence.inventory(client)?.codecs ?? [place.row.config.codec];
+    const materials = await place.materials(start);
+    const limits = { codecs, deadlineMs: left() };
+    return trainTask(place.run, { client, number: round, start }, materials, parts.blobs, limits);
   };
   offer(place, { run: place.run.id, round, kind: "train", client }, signal, { build, fail });
+}
+
+/** Of a task in an asynchronous run, where no round has a deadline. @returns what is left of it */
+function ownDeadline(
+  { parts: { clock }, row }: Place,
+  fail: (failure: Failure) => Promise<unknown>,
+  signal: AbortSignal,
+): () => number {
+  const deadlineMs = durationMs(row.config.cohort.deadline);
+  const endsAtMs = clock.monotonic() + deadlineMs;
+  const cancel = clock.after(deadlineMs, () => {
+    fail(missed("the task's deadline", deadlineMs)).catch(() => undefined); // a broken store has been told already
+  });
+  signal.addEventListener("abort", cancel, { once: true });
+  return () => Math.max(1, endsAtMs - clock.monotonic());
 }
 
 function offerEvaluation(place: Place, client: string, signal: AbortSignal): undefined {
@@ -162,10 +188,12 @@ function endOf(place: Place, { round, kind, client }: TaskName): { code: string;
   if (place.closed) return undefined;
   if (run.stopped !== undefined) return { code: "F4011", text: `the run stopped: ${run.stopped.reason}` };
   if (kind === "evaluate") return run.evaluation?.clients.has(client) ? undefined : closedRound(round);
-  const member = [run.round, run.previous].find((known) => known?.number === round)?.members.get(client);
+  const member = assignmentOf(run, client, round)?.member;
   if (member?.status === "received") return undefined;
   if (member?.status === "failed") return { code: member.failure.code, text: member.failure.message };
-  return closedRound(round);
+  return isAsync(run.config)
+    ? { code: "F4011", text: "the run has the rounds that it was to have" }
+    : closedRound(round);
 }
 
 function closedRound(round: number): { code: string; text: string } {

@@ -9,6 +9,7 @@ import type { RoundRecord, Times } from "../history.ts";
 import type { RunRow, Store } from "../journal/store.ts";
 import type { ModelPort, Sampler } from "../ports.ts";
 import type { Presence } from "../presence.ts";
+import type { Start } from "../records.ts";
 import type { Run, RunCommand, RunEvent } from "../run/state.ts";
 import type { Materials } from "./task.ts";
 
@@ -47,7 +48,7 @@ export interface Place {
   /** When the open round's time is over, by the monotonic clock. */
   deadlineAtMs: number;
   idleMs(): number;
-  materials(): Promise<Materials>;
+  materials(start: Start): Promise<Materials>;
   /** @throws FedloomError where the command is refused */
   submit(command: RunCommand): Promise<readonly RunEvent[]>;
 }

@@ -69,10 +69,10 @@ test("a round reports the bytes of its updates as they came, by modality", async
     global,
     state: await blobs.put(encodeState(EMPTY_STATE)),
     totalClients: 2,
-    updates: new Map([
-      ["a", await record("fp32")],
-      ["b", await record("int4")],
-    ]),
+    updates: [
+      { client: "a", update: await record("fp32") },
+      { client: "b", update: await record("int4") },
+    ],
   });
   // Vision 2 x 128 numbers, the rest 2 x 64. fp32: 4 bytes each; int4: half a byte each and 4 bytes for 64 of them.
   expect(report).toMatchObject({ "bytesUp.image": 1024 + 128 + 16, "bytesUp.shared": 512 + 64 + 8 });

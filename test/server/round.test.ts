@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { Failure } from "../../server/records.ts";
 import {
   applyRound,
+  type CohortPolicy,
   decideRound,
   type Member,
   type Round,
@@ -42,7 +43,7 @@ function memberText(client: string, member: Member): string {
   return `${client}${late}`;
 }
 
-const machine: Machine<Round, RoundEvent> = {
+const machine: Machine<Round<CohortPolicy>, RoundEvent> = {
   start(line) {
     const { options } = words(line);
     const cohort = listOf(options.cohort);
