@@ -16,7 +16,7 @@ export function problemsOf(
     const inside = keyPath(issue.path);
     const path = [...at, ...inside];
     if (issue.code === "unrecognized_keys") {
-      const known = knownKeys(schema, inside);
+      const known = knownKeys(schema, inside, valueAt(document.data, path));
       return issue.keys.map((key) => {
         const place = document.where([...path, key], "key");
         return `${place}: unknown key "${key}"${within(path)}: ${remedy(key, known)}`;
@@ -130,22 +130,33 @@ function keyPath(path: readonly PropertyKey[]): (string | number)[] {
   return path.map((key) => (typeof key === "symbol" ? String(key) : key));
 }
 
-/** Keys that the schema knows at a path; of a union, those of all its members. */
-function knownKeys(schema: z.core.$ZodType, path: KeyPath): string[] {
+/** Keys that the schema knows at a path; of a union, those of all its members, or of the one that the value there is. */
+function knownKeys(schema: z.core.$ZodType, path: KeyPath, value: unknown): string[] {
   const [key, ...rest] = path;
   if (schema instanceof z.ZodObject) {
     if (key === undefined) return Object.keys(schema.shape);
     const member: unknown = schema.shape[key];
-    return member instanceof z.ZodType ? knownKeys(member, rest) : [];
+    return member instanceof z.ZodType ? knownKeys(member, rest, value) : [];
+  }
+  if (schema instanceof z.ZodDiscriminatedUnion && key === undefined) {
+    const { discriminator } = schema.def;
+    const kind = z.looseObject({ [discriminator]: z.unknown() }).safeParse(value).data?.[discriminator];
+    return schema.options
+      .filter((option) => option instanceof z.ZodObject && takes(option.shape[discriminator], kind))
+      .flatMap((option) => knownKeys(option, path, value));
   }
   if (schema instanceof z.ZodUnion)
-    return [...new Set(schema.options.flatMap((option) => knownKeys(option, path)))];
-  if (schema instanceof z.ZodArray) return key === undefined ? [] : knownKeys(schema.element, rest);
-  if (schema instanceof z.ZodRecord) return key === undefined ? [] : knownKeys(schema.valueType, rest);
-  if (schema instanceof z.ZodPipe) return knownKeys(schema.in, path);
+    return [...new Set(schema.options.flatMap((option) => knownKeys(option, path, value)))];
+  if (schema instanceof z.ZodArray) return key === undefined ? [] : knownKeys(schema.element, rest, value);
+  if (schema instanceof z.ZodRecord) return key === undefined ? [] : knownKeys(schema.valueType, rest, value);
+  if (schema instanceof z.ZodPipe) return knownKeys(schema.in, path, value);
   if (schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault)
-    return knownKeys(schema.unwrap(), path);
+    return knownKeys(schema.unwrap(), path, value);
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable)
-    return knownKeys(schema.unwrap(), path);
+    return knownKeys(schema.unwrap(), path, value);
   return [];
+}
+
+function takes(schema: unknown, value: unknown): boolean {
+  return schema instanceof z.ZodType && schema.safeParse(value).success;
 }

@@ -88,7 +88,8 @@ export function fleetConflicts({ adapter, codec, cohort, fleet }: RunParts): Fle
   const conflicts: FleetConflict[] = [];
   for (const part of ["availability", "stragglers"] as const) {
     if (cohort.mode !== "async" || fleet[part] === undefined) continue;
-    const error = "is for rounds that open and close for all clients together; cohort.mode async has none, devices with a slowness are late there";
+    const error =
+      "is for rounds that open and close for all clients together; cohort.mode async has none, devices with a slowness are late there";
     conflicts.push({ path: [part], error });
   }
   for (const part of ["labelNoise", "poisoned"] as const) {

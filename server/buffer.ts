@@ -98,7 +98,9 @@ export function endOf(buffer: Buffer, population: ReadonlySet<string>): readonly
 export function failingClients({ members }: Buffer): string[] {
   const answered = [...members].filter(([, { status }]) => status !== "waiting");
   const last = answered.findLastIndex(([, { status }]) => status === "received");
-  return answered.slice(last + 1).flatMap(([key, { status }]) => (status === "failed" ? [clientOf(key)] : []));
+  return answered
+    .slice(last + 1)
+    .flatMap(([key, { status }]) => (status === "failed" ? [clientOf(key)] : []));
 }
 
 /** With clients that begin now. @param first the first one's draw */

@@ -227,7 +227,9 @@ export class RunEngine implements Place {
         return `${work.kind} ${place} ${work.draw ?? ""} ${work.keep.join(" ")}`;
       case "offer":
         // An asynchronous run's task goes on while rounds come and go.
-        return work.draw === undefined ? `${work.kind} ${place} ${work.client}` : `${work.kind} #${work.draw}`;
+        return work.draw === undefined
+          ? `${work.kind} ${place} ${work.client}`
+          : `${work.kind} #${work.draw}`;
       case "offer evaluation":
         return `${work.kind} ${place} ${work.client}`;
       case "wake":

@@ -13,9 +13,10 @@ import { meanNeeds } from "./fedavg.ts";
  *   w ← w + (η/K) Σ s(τ_k) d_k      d_k = w_k − (what client k started from)      s(τ) = (1 + τ)^−a
  *
  * Divided by the count K, not by the sum of the s(τ): a buffer of stale updates takes a small step. With weights
- * other than uniform, 1/K becomes the client's share. Which updates lie in a buffer follows from their order of
- * arrival, which is data (arrivals.ts) and so replays. The rounds of a run are synchronous so far: every τ is 0
- * there; `fedloom aggregate` is told how stale an update is, and counts its change from `--global`.
+ * other than uniform, 1/K becomes the client's share. A run with `cohort: { mode: async, concurrency, buffer }` is
+ * asynchronous: K is its buffer, which updates lie in one follows from their order of arrival, and the journal has that
+ * order, so that a round replays. In other runs every τ is 0. `fedloom aggregate` is told how stale an update is, and
+ * counts its change from `--global`.
  *
  * Source: Nguyen et al. 2022, Algorithm 1, https://arxiv.org/abs/2106.06581
  */

@@ -36,10 +36,7 @@ interface Task {
  * @param run as it is now; undefined before it is known
  * @param population clients that there are
  */
-export function arrivalsInOrder(
-  run: () => Run | undefined,
-  { seed, population, slowness }: Drawn,
-): Arrivals {
+export function arrivalsInOrder(run: () => Run | undefined, { seed, population, slowness }: Drawn): Arrivals {
   const tasks = new Map<number, Task>();
   let now = 0;
 
@@ -107,5 +104,9 @@ function isAtRest(run: Run | undefined, population: number): run is Run {
   if (run?.phase !== "collecting" || run.stopped !== undefined) return false;
   const choice = todo(run).find((work) => work.kind === "choose");
   const buffer = openBuffer(run);
-  return buffer !== undefined && count(buffer, "waiting") > 0 && (choice === undefined || choice.keep.length >= population);
+  return (
+    buffer !== undefined &&
+    count(buffer, "waiting") > 0 &&
+    (choice === undefined || choice.keep.length >= population)
+  );
 }

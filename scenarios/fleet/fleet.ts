@@ -92,11 +92,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const arrivals = isAsync(config)
     ? arrivalsInOrder(() => engine?.run, orderOf(config, clients, traits))
     : undefined;
-  const gathering = gatherFor(
-    options,
-    trainer,
-    arrivals?.wanted ?? (() => waitedFor(engine?.run.round)),
-  );
+  const gathering = gatherFor(options, trainer, arrivals?.wanted ?? (() => waitedFor(engine?.run.round)));
   const samplers = samplersFor(clients, traits);
   const memory = new Map<string, Uint8Array>();
   const coordinator = await openCoordinator(options, memory, modelOf(trainer, options), samplers);

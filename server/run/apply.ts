@@ -130,7 +130,8 @@ function draw(run: Run, event: RunEvent & { readonly type: "clients drawn" }): R
 }
 
 function bufferPolicyOf(config: RunConfig): BufferPolicy {
-  if (!isAsync(config)) throw contradiction(`run "${config.name}" is not asynchronous and draws single clients`);
+  if (!isAsync(config))
+    throw contradiction(`run "${config.name}" is not asynchronous and draws single clients`);
   const { buffer, maxStaleness = Number.POSITIVE_INFINITY } = config.cohort;
   return { buffer, maxStaleness, rounds: config.rounds };
 }
@@ -151,7 +152,8 @@ function openRound(run: Run, cohort: readonly string[]): Round {
 
 function policyOf(config: RunConfig): CohortPolicy {
   const { cohort } = config;
-  if (cohort.mode === "async") throw contradiction(`asynchronous run "${config.name}" has a round with a cohort`);
+  if (cohort.mode === "async")
+    throw contradiction(`asynchronous run "${config.name}" has a round with a cohort`);
   const { perRound, grace, deadline } = cohort;
   const policy = { wanted: perRound, quorum: quorumOf(config), deadlineMs: durationMs(deadline) };
   return grace === undefined ? policy : { ...policy, graceMs: durationMs(grace) };

@@ -134,5 +134,11 @@ function decideChoice(run: Run, command: RunCommand & { type: "choose" }): reado
 
 function drawn(run: Run, chosen: readonly string[]): RunEvent {
   const round = openBuffer(run)?.number ?? run.number;
-  return { type: "clients drawn", round, version: newest(run).version, first: run.draws + 1, clients: chosen };
+  return {
+    type: "clients drawn",
+    round,
+    version: newest(run).version,
+    first: run.draws + 1,
+    clients: chosen,
+  };
 }

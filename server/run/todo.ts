@@ -25,7 +25,9 @@ function todoPhase(run: Run): readonly RunWork[] {
     case "choosing":
       return [choice(run)];
     case "collecting":
-      return run.round === undefined || isBuffer(run.round) ? [] : todoRound(run.round as Round<CohortPolicy>);
+      return run.round === undefined || isBuffer(run.round)
+        ? []
+        : todoRound(run.round as Round<CohortPolicy>);
     case "aggregating":
       return [{ kind: "aggregate" }];
     case "evaluating":

@@ -23,12 +23,31 @@ test.each(["fedavg", "krum"])("a run of %s that asks for secure aggregation is r
   });
 });
 
-test("a run that asks for asynchronous rounds is refused", async () => {
+test("an asynchronous run takes strategies that take stale updates, and no others", async () => {
+  const cohort = "cohort: { mode: async, concurrency: 4, buffer: 10 }";
+  await expect(runFile(cohort, "strategy: { name: fedbuff }")).resolves.toMatchObject({
+    config: { cohort: { mode: "async", buffer: 10 } },
+  });
+  await expect(runFile(cohort, "strategy: { name: fedavg }")).rejects.toMatchObject({
+    code: "F3112",
+    message: 'Cannot run strategy "fedavg": it takes only updates of the current round',
+  });
+});
+
+test("what belongs to the other kind of run is refused at its place", async () => {
   await expect(
     runFile("cohort: { perRound: 2, mode: async }", "strategy: { name: fedbuff }"),
   ).rejects.toMatchObject({
     code: "F1001",
-    message: expect.stringMatching(/run\.yaml:4:\d+: unknown key "mode" in "cohort"/),
+    message: expect.stringMatching(/run\.yaml:4:\d+: unknown key "perRound" in "cohort"/),
+  });
+  await expect(runFile("cohort: { perRound: 2, buffer: 3 }")).rejects.toMatchObject({
+    code: "F1001",
+    message: expect.stringMatching(/run\.yaml:4:\d+: unknown key "buffer" in "cohort"/),
+  });
+  await expect(runFile("cohort: { perRound: 2, mode: later }")).rejects.toMatchObject({
+    code: "F1001",
+    message: expect.stringContaining("sync"),
   });
 });
 

@@ -54,7 +54,14 @@ class Told {
     const chosen = population.filter((client) => !work.keep.includes(client)).slice(0, work.count);
     if (chosen.length < Math.min(work.least, 1)) return [];
     const { round, attempt, draw } = work;
-    return this.tell({ type: "choose", round, attempt, ...(draw !== undefined && { draw }), population, chosen });
+    return this.tell({
+      type: "choose",
+      round,
+      attempt,
+      ...(draw !== undefined && { draw }),
+      population,
+      chosen,
+    });
   }
 
   update(client: string, draw: number, sha256 = `u${draw}`): readonly RunEvent[] {
@@ -208,7 +215,17 @@ test("a stop waits for the round, and a buffer that is full by then is aggregate
 
 /** What can happen next, chosen by a number. */
 const step = fc.record({
-  what: fc.constantFrom("draw", "draw", "update", "update", "update", "fail", "repeat", "aggregate", "publish"),
+  what: fc.constantFrom(
+    "draw",
+    "draw",
+    "update",
+    "update",
+    "update",
+    "fail",
+    "repeat",
+    "aggregate",
+    "publish",
+  ),
   which: fc.nat(100),
 });
 
@@ -220,34 +237,41 @@ test("whatever the order: never too many at work, each buffer exactly K, stalene
     maxStaleness: fc.option(fc.nat(2), { nil: undefined }),
   });
   fc.assert(
-    fc.property(shapes, fc.integer({ min: 1, max: 6 }), fc.array(step, { maxLength: 120 }), (shape, n, steps) => {
-      const { maxStaleness, ...rest } = shape;
-      const told = new Told(maxStaleness === undefined ? rest : { ...rest, maxStaleness });
-      const names = Array.from({ length: n }, (_, i) => `c${i}`);
-      const accepted: number[] = [];
-      const aggregated: number[] = [];
-      for (const { what, which } of steps) {
-        const open = openBuffer(told.run);
-        const waiting = [...(open?.members ?? [])].filter(([, { status }]) => status === "waiting");
-        const [key = ""] = waiting[which % Math.max(1, waiting.length)] ?? [];
-        const [client = "", draw] = key.split("#");
-        if (what === "draw") told.draw(...names);
-        else if (what === "aggregate" && told.run.phase === "aggregating") told.aggregate();
-        else if (what === "publish" && told.run.phase === "publishing") told.publish();
-        else if (key === "") continue;
-        else if (what === "fail") told.fail(client, Number(draw));
-        else if (what === "update" || what === "repeat") {
-          const events = told.update(client, Number(draw));
-          if (types(events).includes("update received")) accepted.push(Number(draw));
-          if (what === "repeat") expect(told.update(client, Number(draw))).toEqual([]);
+    fc.property(
+      shapes,
+      fc.integer({ min: 1, max: 6 }),
+      fc.array(step, { maxLength: 120 }),
+      (shape, n, steps) => {
+        const { maxStaleness, ...rest } = shape;
+        const told = new Told(maxStaleness === undefined ? rest : { ...rest, maxStaleness });
+        const names = Array.from({ length: n }, (_, i) => `c${i}`);
+        const accepted: number[] = [];
+        const aggregated: number[] = [];
+        for (const { what, which } of steps) {
+          const open = openBuffer(told.run);
+          const waiting = [...(open?.members ?? [])].filter(([, { status }]) => status === "waiting");
+          const [key = ""] = waiting[which % Math.max(1, waiting.length)] ?? [];
+          const [client = "", draw] = key.split("#");
+          if (what === "draw") told.draw(...names);
+          else if (what === "aggregate" && told.run.phase === "aggregating") told.aggregate();
+          else if (what === "publish" && told.run.phase === "publishing") told.publish();
+          else if (key === "") continue;
+          else if (what === "fail") told.fail(client, Number(draw));
+          else if (what === "update" || what === "repeat") {
+            const events = told.update(client, Number(draw));
+            if (types(events).includes("update received")) accepted.push(Number(draw));
+            if (what === "repeat") expect(told.update(client, Number(draw))).toEqual([]);
+          }
+          check(told, shape.concurrency, aggregated);
         }
-        check(told, shape.concurrency, aggregated);
-      }
-      // Each accepted update is in exactly one buffer, in the order of arrival.
-      const held = [told.run.round, told.run.next].flatMap((round) => updatesOf(round?.members ?? new Map()));
-      const later = held.map(({ draw }) => draw!).filter((draw) => !aggregated.includes(draw));
-      expect([...aggregated, ...later]).toEqual(accepted);
-    }),
+        // Each accepted update is in exactly one buffer, in the order of arrival.
+        const held = [told.run.round, told.run.next].flatMap((round) =>
+          updatesOf(round?.members ?? new Map()),
+        );
+        const later = held.map(({ draw }) => draw!).filter((draw) => !aggregated.includes(draw));
+        expect([...aggregated, ...later]).toEqual(accepted);
+      },
+    ),
     { numRuns: 400 },
   );
 });
@@ -258,7 +282,9 @@ function check({ run, first, events }: Told, concurrency: number, aggregated: nu
   const open = openBuffer(run);
   if (open !== undefined) {
     expect(count(open, "waiting")).toBeLessThanOrEqual(concurrency);
-    const ids = [...open.members].flatMap(([key, { status }]) => (status === "waiting" ? [key.split("#")[0]] : []));
+    const ids = [...open.members].flatMap(([key, { status }]) =>
+      status === "waiting" ? [key.split("#")[0]] : [],
+    );
     expect(new Set(ids).size).toBe(ids.length);
     expect(failingClients(open).every((client) => run.population.has(client))).toBe(true);
   }

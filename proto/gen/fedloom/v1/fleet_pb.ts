@@ -282,6 +282,8 @@ export type Task = Message<"fedloom.v1.Task"> & {
   runId: string;
 
   /**
+   * In an asynchronous run the number of the draw, since a client may train several times in one round.
+   *
    * @generated from field: uint32 round = 3;
    */
   round: number;
@@ -323,7 +325,7 @@ export type Task = Message<"fedloom.v1.Task"> & {
   baseModel: string;
 
   /**
-   * Milliseconds left until the round's deadline; 0 where there is none.
+   * Milliseconds left until the round's deadline, in an asynchronous run the task's own; 0 where there is none.
    *
    * @generated from field: uint64 deadline_ms = 10;
    */
