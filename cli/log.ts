@@ -9,6 +9,16 @@ interface LogOptions extends CommonOptions, CoordinatorOption {
   readonly follow?: boolean;
 }
 
+/** What happens to a round that is closed: events that name none. */
+const OF_CLOSED: ReadonlySet<string> = new Set([
+  "aggregated",
+  "evaluated",
+  "client evaluated",
+  "client evaluation failed",
+  "evaluation over",
+  "published",
+]);
+
 interface Entry {
   readonly seq: number;
   readonly atMs: number;
@@ -28,6 +38,7 @@ export function registerLog(cli: Cli): void {
       const { id } = await operator.find(word);
       const output = cli.output(options);
       let round = 0;
+      let closed = 0;
       try {
         for await (const message of operator.watch(id, ending.signal, output.note)) {
           // The first picture of the state comes when everything that has happened was told.
@@ -37,6 +48,9 @@ export function registerLog(cli: Cli): void {
           }
           const event: Entry["event"] = { ...message.event };
           if (typeof event.round === "number") round = event.round;
+          if (event.type === "round closed") closed = round;
+          // While one round is aggregated, updates of an asynchronous run tell of the next.
+          if (OF_CLOSED.has(String(event.type))) round = closed;
           if (options.round !== undefined && options.round !== round) continue;
           if (options.client !== undefined && !concerns(event, options.client)) continue;
           output.result("log/1", { run: id, ...message }, [line({ ...message, event }, round)]);

@@ -79,6 +79,12 @@ function seatOf(buffer: Buffer, start: Start): { readonly late: boolean; readonl
   return { late: round > rounds || staleness > maxStaleness, staleness };
 }
 
+/** Whether any update is wanted still: with the run's last buffer filled, training on would be for nothing. */
+export function hasSeats(buffer: Buffer): boolean {
+  const { buffer: size, rounds } = buffer.policy;
+  return buffer.number + Math.floor(count(buffer, "received") / size) <= rounds;
+}
+
 /** What ends a buffer that may end, now that nothing is being aggregated: it is full, or nobody is left to fill it. */
 export function endOf(buffer: Buffer, population: ReadonlySet<string>): readonly RoundEvent[] {
   const { number: round, policy } = buffer;

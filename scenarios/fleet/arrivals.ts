@@ -6,18 +6,18 @@
  *
  *   time of a task = slowness of the client's device · |N(0, 1)|
  *
- * Source: the half-normal is what FedBuff's authors measured, section 5, https://arxiv.org/abs/2106.06581
+ * Source: half-normal training times, as FedBuff's authors simulate them, https://arxiv.org/abs/2106.06581
  */
 import { createRng } from "../../base/rng.ts";
 import type { Fleet } from "../../proto/fleet.ts";
 import type { SubmitResultResponse } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
-import { count } from "../../server/round.ts";
+import { clientOf, count, drawOf, type Members } from "../../server/round.ts";
 import { openBuffer, type Run } from "../../server/run/state.ts";
 import { todo } from "../../server/run/todo.ts";
 import { parseTaskId } from "../../server/task-id.ts";
 
 export interface Arrivals {
-  /** The coordinator as one client sees it: results wait for their turn. */
+  /** The coordinator as one client sees it: results wait for their turn, failures do not. */
   of(fleet: Fleet): Fleet;
   /** Clients that must train before anything can go on; undefined while the next answer is there or not known yet. */
   wanted(): readonly string[] | undefined;
@@ -42,12 +42,13 @@ export function arrivalsInOrder(run: () => Run | undefined, { seed, population, 
 
   /** The tasks under way, with those that have just begun. */
   const underWay = (): Task[] => {
-    const { members } = openBuffer(run()!) ?? { members: new Map() };
-    const open = [...members].flatMap(([key, { status }]) => (status === "waiting" ? [key.split("#")] : []));
-    const draws = new Set(open.map(([, draw]) => Number(draw)));
+    const members: Members = openBuffer(run()!)?.members ?? new Map();
+    const open = [...members].flatMap(([key, { status }]) => (status === "waiting" ? [key] : []));
+    const draws = new Set(open.map(drawOf));
     for (const draw of tasks.keys()) if (!draws.has(draw)) tasks.delete(draw);
-    for (const [client = "", text] of open) {
-      const draw = Number(text);
+    for (const key of open) {
+      const client = clientOf(key);
+      const draw = drawOf(key)!;
       if (tasks.has(draw)) continue;
       const takes = slowness(client) * Math.abs(createRng(seed).fork("duration", draw).normal());
       tasks.set(draw, { client, finishedAt: now + takes });

@@ -1,7 +1,7 @@
 /** Which events follow from a command. */
 import { FedloomError } from "../../base/errors.ts";
 import { isAsync } from "../../config/run.ts";
-import { decideBuffer, endOf, isBuffer } from "../buffer.ts";
+import { decideBuffer, endOf, hasSeats, isBuffer } from "../buffer.ts";
 import { type CohortPolicy, decideRound, type Round, type RoundEvent } from "../round.ts";
 import { apply } from "./apply.ts";
 import { newest, openBuffer, type Run, type RunCommand, type RunEvent, remaining, roundOf } from "./state.ts";
@@ -117,8 +117,9 @@ function hasFailed(events: readonly RunEvent[]): boolean {
 function decideChoice(run: Run, command: RunCommand & { type: "choose" }): readonly RunEvent[] {
   const { round, attempt, population, chosen } = command;
   const buffer = openBuffer(run);
-  if ((run.phase !== "choosing" && buffer === undefined) || attempt !== run.attempt) return [];
-  if (round !== run.number || (isAsync(run.config) && command.draw !== run.draws + 1)) return [];
+  if (buffer === undefined ? run.phase !== "choosing" : !hasSeats(buffer)) return [];
+  if (attempt !== run.attempt || round !== run.number) return [];
+  if (isAsync(run.config) && command.draw !== run.draws + 1) return [];
   const joined = population.filter((client) => !run.population.has(client));
   const left = [...run.population].filter((client) => !population.includes(client));
   const opened = isAsync(run.config)

@@ -2,7 +2,7 @@
 
 import { durationMs } from "../../config/duration.ts";
 import { quorumOf } from "../../config/run.ts";
-import { type Buffer, busyClients, isBuffer, todoBuffer } from "../buffer.ts";
+import { type Buffer, busyClients, hasSeats, isBuffer, todoBuffer } from "../buffer.ts";
 import { type CohortPolicy, count, type Round, todoRound } from "../round.ts";
 import { openBuffer, type Run, type RunWork, remaining } from "./state.ts";
 
@@ -14,6 +14,7 @@ export function todo(run: Run): readonly RunWork[] {
 
 /** Of an asynchronous run, whatever else it is at. */
 function todoClients(run: Run, buffer: Buffer): readonly RunWork[] {
+  if (!hasSeats(buffer)) return [];
   const free = choice(run, buffer);
   return free.count > 0 ? [free, ...todoBuffer(buffer)] : todoBuffer(buffer);
 }

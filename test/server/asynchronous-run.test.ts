@@ -200,6 +200,24 @@ test("the last step ends the run: what is under way then is left out", () => {
   expect(told.run.phase).toBe("finishing");
 });
 
+test("nobody trains for a buffer that the run does not have", () => {
+  const told = new Told({ concurrency: 3, buffer: 1, rounds: 2 });
+  told.draw("a", "b", "c");
+  told.update("a", 1);
+  told.update("b", 2);
+  expect(told.run).toMatchObject({ phase: "aggregating", number: 1 });
+  expect(told.draw("a", "b", "c")).toEqual([]);
+  expect(told.atWork).toEqual([]);
+  expect(told.update("c", 3)).toEqual([
+    { type: "update late", round: 2, client: "c", draw: 3, sha256: "u3", staleness: 2 },
+  ]);
+  told.aggregate();
+  told.publish();
+  told.aggregate();
+  told.publish();
+  expect(told.run).toMatchObject({ phase: "finishing", number: 2 });
+});
+
 test("a stop waits for the round, and a buffer that is full by then is aggregated when the run goes on", () => {
   const told = new Told({ concurrency: 2, buffer: 1 });
   told.draw("a", "b");
