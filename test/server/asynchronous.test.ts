@@ -1,8 +1,12 @@
 /** Asynchronous runs through the coordinator: which numbers come out, what is refused, what a crash changes. */
 import { expect, test } from "vitest";
+import type { Adapter } from "../../adapters/adapter.ts";
+import { float32, tensorSet } from "../../adapters/tensor.ts";
+import { type Aggregator, openAggregator } from "../../aggregators/aggregator.ts";
 import type { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
 import type { StoredEvent } from "../../server/journal/store.ts";
+import type { ModelPort } from "../../server/ports.ts";
 import { statusOf } from "../../server/status.ts";
 import { verify } from "../../server/verify.ts";
 import { FakeClient, type FakeOptions } from "./fake-client.ts";
@@ -150,6 +154,43 @@ test("a run in which every client fails stops with the reason", async () => {
   expect(engine.run.stopped!.reason).toMatch(
     /Cannot close round 1: 2 updates are wanted, got 0; client "c\d" failed in submit/,
   );
+});
+
+test("threads aggregate older starts to the same bits", async () => {
+  const module = (layer: number) => `base_model.model.layers.${layer}.q_proj`;
+  const wide: Adapter = {
+    config: { ...firstAdapter().config, rank: 8 },
+    tensors: tensorSet(
+      [0, 1].flatMap((layer) => [
+        [
+          `${module(layer)}.lora_A.weight`,
+          float32([8, 8192], new Float32Array(8 * 8192).fill(layer)),
+        ] as const,
+        [`${module(layer)}.lora_B.weight`, float32([8192, 8], new Float32Array(8 * 8192).fill(-1))] as const,
+      ]),
+    ),
+  };
+  const aggregator = openAggregator({ threads: 2 });
+  later(() => aggregator.close());
+  const stale: number[] = [];
+  const watched: Aggregator = {
+    aggregate(input) {
+      stale.push(input.updates.filter(({ base }) => base !== undefined).length);
+      return aggregator.aggregate(input);
+    },
+    close: () => aggregator.close(),
+  };
+  const model: ModelPort = { createAdapter: async () => wide };
+  const coordinator = await coordinatorIn(temporaryDirectory(), { model, aggregator: watched });
+  later(() => coordinator.close());
+  for (const [id, adds] of Object.entries(ADDS)) join(coordinator, id, { adds });
+  const engine = await coordinator.submitRun({ config: settings({ evaluation: undefined, rounds: 3 }) });
+  await finished(engine);
+  expect(engine.run).toMatchObject({ phase: "finished", stopped: undefined });
+  expect(stale).toHaveLength(3);
+  expect(Math.max(...stale)).toBeGreaterThan(0);
+  // Verifying aggregates in this thread.
+  expect((await verify(engine, undefined)).map(({ equal }) => equal)).toEqual([true, true, true]);
 });
 
 /** Σ over the journal of adds · (1 + staleness)^-1/2 / K: what its arrival order must make of the first adapter. */
