@@ -17,11 +17,11 @@ import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { branchName } from "./lora.ts";
+import { type LossPlan, lossPlan } from "./loss-plan.ts";
 import { LossScale } from "./loss-scale.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import { rowsOf } from "./output-rows.ts";
-import { type Packing, packingOf } from "./packed-rows.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
@@ -124,19 +124,7 @@ class GraphEngine implements Engine {
     blocks: readonly Block[],
     drops: boolean,
   ): Promise<readonly StepResult[]> {
-    const { rows, labels } = stack.labelled;
-    const { plan, count, packing } = this.#lossPlan(stack);
-    const all = plan.rows === undefined;
-    // With all rows computed, a row stands at its own place; else at the place of its label.
-    const places = rows.map((row, i) => (all ? row : i));
-    const labelData = new BigInt64Array(count);
-    const weightData = new Float32Array(count);
-    const rowData = new BigInt64Array(count);
-    places.forEach((place, i) => {
-      labelData[place] = labels[i]!;
-      weightData[place] = 1;
-      rowData[place] = BigInt(rows[i]!);
-    });
+    const { plan, places, feeds } = this.#lossPlan(stack);
     const apart = stack.slots > 1;
     const maskOf = (name: string, shape: readonly number[]): Tensor => {
       const keep = 1 - (this.#options.dropout ?? 0);
@@ -155,13 +143,7 @@ class GraphEngine implements Engine {
         parameters: apart ? stackParameters(this.parameters, own, stack.slots) : own[0]!,
         maskOf: drops ? maskOf : undefined,
       },
-      [
-        [NAMES.labels, tensor("I64", [count, 1], labelData)],
-        [NAMES.weights, tensor("F32", [count, 1], weightData)],
-        [NAMES.rows, tensor("I64", [count], rowData)],
-        [NAMES.tokens, positionsOf(packing?.tokens ?? [])],
-        [NAMES.places, positionsOf(packing?.places ?? [])],
-      ],
+      feeds,
     );
     const losses = results.get(NAMES.loss)!.data as Float32Array; // F32
     let next = 0;
@@ -182,29 +164,11 @@ class GraphEngine implements Engine {
     });
   }
 
-  /** @returns how many rows of the output are computed, and of which tokens the batch is packed, too */
-  #lossPlan({ slots, rows, length, labelled, inputs }: Stack): {
-    readonly plan: Plan;
-    readonly count: number;
-    readonly packing: Packing | undefined;
-  } {
-    const total = slots * rows * length;
-    const apart = slots > 1;
-    // Factors of several clients stand beside each client's own rows, which packed rows would not.
+  #lossPlan(stack: Stack): LossPlan {
+    const { objective, recompute } = this.#options;
     // Recomputation cuts blocks by the order of operations, which packing changes.
-    const packs = !apart && this.#options.objective === "tokens" && this.#options.recompute !== true;
-    const packing = packs ? packingOf(inputs, labelled.rows) : undefined;
-    const bucket = rowBucket(labelled.rows.length, total);
-    const count = Math.min(bucket, packing?.tokens.length ?? total);
-    const plan = {
-      kind: "loss",
-      output: this.#output,
-      rows: count < total ? count : undefined,
-      packed: packing && { tokens: packing.tokens.length, positions: packing.places.length },
-      wanted: this.#wanted(),
-      apart,
-    } as const;
-    return { plan, count, packing };
+    const packs = objective === "tokens" && recompute !== true;
+    return lossPlan(stack, { output: this.#output, wanted: this.#wanted(), packs });
   }
 
   async estimate(batch: Batch): Promise<MemoryEstimate> {
@@ -393,9 +357,6 @@ class GraphEngine implements Engine {
     });
   }
 }
-
-const positionsOf = (places: readonly number[]): Tensor =>
-  tensor("I64", [places.length], BigInt64Array.from(places, BigInt));
 
 /** Positions of a batch of tokens. */
 function positions(inputs: TensorSet): number | undefined {
