@@ -31,7 +31,7 @@ export function echoTrainer(mib: number): Trainer {
       const step = 1e-3 * createRng(seed).normal();
       const tensors = tensorSet(
         [...adapter.tensors].map(([name, { shape, data }]) => {
-          const moved = Float32Array.from(data as Float32Array); // F32: it made them itself
+          const moved = (data as Float32Array).slice(); // F32: it made them itself
           for (let i = 0; i < moved.length; i++) moved[i]! += step;
           return [name, float32(shape, moved)];
         }),
