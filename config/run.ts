@@ -30,6 +30,11 @@ const adapter = z.strictObject({
     .union([z.array(z.string().min(1)).min(1), z.string().min(1)])
     .default(["q_proj", "k_proj", "v_proj", "o_proj"]),
   train: z.enum(["decoder", "connector", "vision", "audio", "all"]).default("decoder"),
+  /** Ranks and alphas of modules by the end of their path, in place of `rank` and `alpha`; keys are regular expressions. */
+  rankPattern: z.record(z.string().min(1), z.int().min(1).max(1024)).optional(),
+  alphaPattern: z.record(z.string().min(1), z.number().positive()).optional(),
+  /** Modules trained and sent whole beside the factors, by the end of their path: heads, norms, embeddings. */
+  modulesToSave: z.array(z.string().min(1)).min(1).optional(),
 });
 
 const limits = {

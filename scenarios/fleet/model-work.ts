@@ -13,10 +13,8 @@ import type { Trainer } from "../../training/trainer.ts";
 /** Fresh from the run's seed, or the one that `adapter.from` names. */
 export async function firstAdapter(trainer: Trainer, { adapter, seed }: RunConfig): Promise<Adapter> {
   if (adapter.from === undefined) {
-    return trainer.createAdapter(
-      { ...adapter, rankPattern: {}, alphaPattern: {}, modulesToSave: [] },
-      String(seed),
-    );
+    const { rankPattern = {}, alphaPattern = {}, modulesToSave = [] } = adapter;
+    return trainer.createAdapter({ ...adapter, rankPattern, alphaPattern, modulesToSave }, String(seed));
   }
   const given = readPeft(adapter.from);
   // Whether its modules fit, the engine tells when it opens them; only the hash is known here.
