@@ -44,19 +44,18 @@ export interface Example {
 export const MARK = { image: "<image>", audio: "<audio>" } as const;
 
 /**
- * Which modalities an example carries; "text" when its own words, or where it has no template its user turns, say more
- * than marks. A template's question around dropped words is no text: it stands in every example.
+ * Which modalities an example carries; "text" where its template still has its words, or without a template where a
+ * user turn says more than marks. The question around dropped words is no text: it stands in every example.
  */
-export function modalitiesOf(example: Example): Modality[] {
-  const { template, turns } = example;
-  const words =
+export function modalitiesOf({ template, turns, images, audios }: Example): Modality[] {
+  const hasText =
     template === undefined
-      ? turns.filter(({ role }) => role === "user").map(({ content }) => content)
-      : [template.text ?? ""];
+      ? turns.some(({ role, content }) => role === "user" && withoutMarks(content) !== "")
+      : template.text !== undefined;
   const present: Modality[] = [];
-  if (words.some((text) => withoutMarks(text) !== "")) present.push("text");
-  if (example.images.length > 0) present.push("image");
-  if (example.audios.length > 0) present.push("audio");
+  if (hasText) present.push("text");
+  if (images.length > 0) present.push("image");
+  if (audios.length > 0) present.push("audio");
   return present;
 }
 
