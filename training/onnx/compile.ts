@@ -91,7 +91,7 @@ export function compile(
     const rows = builder.input(NAMES.rows, "I64", [plan.rows]);
     output = pickRows(whole, rows, withoutDead(builder.operations, [whole]), g);
   }
-  const start = embeddings(graph, given, values);
+  const start = plan.packed && embeddings(graph, given, values);
   if (plan.packed !== undefined && start !== undefined) {
     const tokens = builder.input(NAMES.tokens, "I64", [plan.packed.tokens]);
     const places = builder.input(NAMES.places, "I64", [plan.packed.positions]);
