@@ -1,6 +1,6 @@
 /** Files that are either the old ones or the new ones, also after a crash in the middle of writing. */
 import { createHash } from "node:crypto";
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { FedloomError, messageOf } from "../base/errors.ts";
 
@@ -37,6 +37,13 @@ export function replaceFile(
   onDisk(path, () => renameSync(temporary, path));
   syncDirectory(dirname(path));
   return { bytes: size, sha256: hash.digest("hex") };
+}
+
+/** As a whole or not at all, and for the owner's eyes only from its first byte on. @throws what the file system says */
+export function replaceSecret(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: 0o600, flush: true });
+  renameSync(temporary, path);
 }
 
 /** The new name is on disk only when its directory is. Windows cannot open directories and needs no such step. */

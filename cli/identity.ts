@@ -1,7 +1,8 @@
 /** A site's certificate in its state directory: traded for a join token once, renewed before it runs out. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import { replaceSecret } from "../adapters/durable-file.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
@@ -114,10 +115,7 @@ function read(file: string): Held {
   }
 }
 
-/** The private key is for the owner's eyes only, from its first byte on. */
 function keep(file: string, identity: Held): void {
   mkdirSync(dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, `${JSON.stringify(identity, undefined, 2)}\n`, { mode: 0o600, flush: true });
-  renameSync(temporary, file);
+  replaceSecret(file, `${JSON.stringify(identity, undefined, 2)}\n`);
 }

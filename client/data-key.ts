@@ -3,8 +3,9 @@
  * changed, and nothing else happens.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { replaceSecret } from "../adapters/durable-file.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 
 const KEY_BYTES = 32;
@@ -15,11 +16,7 @@ export function dataKeyIn(directory: string): Uint8Array {
   let text: string;
   try {
     if (!existsSync(file)) {
-      const temporary = `${file}.${process.pid}.tmp`;
-      const fresh = `${randomBytes(KEY_BYTES).toString("hex")}\n`;
-      // For the owner's eyes only, from its first byte on.
-      writeFileSync(temporary, fresh, { mode: 0o600, flush: true });
-      renameSync(temporary, file);
+      replaceSecret(file, `${randomBytes(KEY_BYTES).toString("hex")}\n`);
     }
     text = readFileSync(file, "utf8").trim();
   } catch (cause) {
