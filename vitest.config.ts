@@ -1,4 +1,7 @@
 import { defineConfig } from "vitest/config";
+import { largePages } from "./bin/large-pages.mjs";
+
+Object.assign(process.env, largePages()); // its workers are processes, which begin as the program does
 
 export default defineConfig({
   test: {

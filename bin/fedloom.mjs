@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { beginOnLargePages, largePages } from "./large-pages.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "..", "cli", "main.ts");
@@ -15,10 +16,11 @@ const entry = !installed && existsSync(source) ? source : join(here, "..", "dist
 const wanted = 24;
 
 if (Number(process.versions.node.split(".")[0]) >= wanted) {
-  process.removeAllListeners("warning"); // node:sqlite announces itself as experimental on every start
+  process.removeAllListeners("warning"); // node:sqlite and execve announce themselves as experimental on every start
   process.on("warning", (warning) => {
     if (warning.name !== "ExperimentalWarning") console.error(warning.stack);
   });
+  beginOnLargePages();
   const { main } = await import(pathToFileURL(entry).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {
@@ -31,6 +33,7 @@ if (Number(process.versions.node.split(".")[0]) >= wanted) {
   }
   const child = spawn(newer, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: "inherit",
+    env: { ...process.env, ...largePages() },
   });
   // The child decides how to end; this process only passes on what it is told.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { DEVICES, type Device } from "../trainers.ts";
 import { bytes, duration } from "../units.ts";
 import type { Check } from "./check.ts";
+import { pagesChecks } from "./pages.ts";
 import { tryProvider } from "./provider.ts";
 import { tfjsChecks } from "./tfjs.ts";
 
@@ -22,6 +23,7 @@ export async function allChecks(stateDirectory: string): Promise<Check[]> {
     ...(await tfjsChecks()),
     packageCheck("sharp", { required: true, what: "pictures" }),
     memoryCheck(),
+    ...pagesChecks(),
     diskCheck(stateDirectory),
   ];
 }

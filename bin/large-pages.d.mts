@@ -1,0 +1,2 @@
+export function largePages(): Record<string, string>;
+export function beginOnLargePages(): void;
