@@ -107,13 +107,15 @@ async function replayInto(
     if (options.estimate) return output.result("replay-estimate/1", estimate.data, estimate.lines);
     for (const text of estimate.lines) output.note(text);
   }
-  const left = countdown(pending, profile.protocols);
+  const left = countdown(pending, profile.protocols, jobs);
   const replayed = await replay(replayOptions, prepared, {
     jobs,
     openRunner,
     log: openLogFile(log),
     onCell(record, { done, all, fresh }) {
-      const rest = fresh ? `  about ${duration(left(cellOf(record)))} left` : "  (kept)";
+      const rest = fresh
+        ? restOf(left(cellOf(record), record.ok ? record.result.seconds : undefined))
+        : "  (kept)";
       output.note(`${String(done).padStart(String(all).length)}/${all}  ${line(record)}${rest}`);
     },
   });
@@ -144,6 +146,11 @@ async function fittingJobs({ device, threads }: ReplayOptions, model: string, ou
   const byCores = Math.floor(availableParallelism() / threads);
   const byMemory = Math.floor(freeRoom(out).memoryBytes / (await jobBytes(model)));
   return Math.max(1, Math.min(byCores, byMemory));
+}
+
+/** Nothing where nothing is left, or where no cell has told yet how long one takes. */
+function restOf(seconds: number): string {
+  return Number.isFinite(seconds) && seconds > 0 ? `  about ${duration(seconds)} left` : "";
 }
 
 function line(record: CellRecord): string {

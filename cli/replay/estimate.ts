@@ -90,20 +90,28 @@ const COLUMNS: readonly Column[] = [
 /** Where nothing was measured: in steps, about right for the embedded model and two hundred test rows. */
 const NOMINAL = { stepSeconds: 1, evaluationSeconds: 6, epochSteps: 20 };
 
-/** @returns told of each cell that ran, gives the seconds that are left, by the steps that the cells so far took */
-export function countdown(pending: readonly Cell[], protocols: Protocols): (finished: Cell) => number {
+/**
+ * @returns told of each cell that ran and how long it took, gives the seconds that are left. From the cells' own seconds,
+ *   not from the clock: the first ones wait for processes to start
+ */
+export function countdown(
+  pending: readonly Cell[],
+  protocols: Protocols,
+  jobs: number,
+): (finished: Cell, seconds: number | undefined) => number {
   const weigh = ({ method, dataset }: Cell): number =>
     secondsOf(methodNamed(method), protocols[dataset], NOMINAL);
-  const weights = new Map(pending.map((cell) => [cellId(cell), weigh(cell)]));
-  const all = [...weights.values()].reduce((sum, weight) => sum + weight, 0);
-  const startedMs = performance.now();
-  let done = 0;
-  return (finished) => {
-    done += weights.get(cellId(finished)) ?? 0;
-    weights.delete(cellId(finished));
-    const elapsed = (performance.now() - startedMs) / 1000;
-    // What other jobs have begun is not counted as done: an estimate from above.
-    return weights.size === 0 ? 0 : (elapsed / done) * (all - done);
+  const waiting = new Map(pending.map((cell) => [cellId(cell), weigh(cell)]));
+  let [took, weight] = [0, 0];
+  return (finished, seconds) => {
+    if (seconds !== undefined) {
+      took += seconds;
+      weight += waiting.get(cellId(finished)) ?? 0;
+    }
+    waiting.delete(cellId(finished));
+    const left = [...waiting.values()].reduce((sum, each) => sum + each, 0);
+    // What the jobs have begun is not counted as done: an estimate from above.
+    return left === 0 ? 0 : (took / weight) * (left / Math.min(jobs, waiting.size));
   };
 }
 

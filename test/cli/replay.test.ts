@@ -2,6 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { countdown } from "../../cli/replay/estimate.ts";
+import type { Cell } from "../../scenarios/replay/cell.ts";
+import { profileNamed } from "../../scenarios/replay/profiles.ts";
 import { fedloom, start } from "./process.ts";
 
 /** Stand-ins are drawn three times and three cells scored twice: a minute, and more on a busy machine. */
@@ -27,7 +30,7 @@ test(
   async () => {
     const [whole, broken] = [temporary(), temporary()];
     const { code, stderr } = await fedloom(...CELLS, "--jobs", "2", "--out", whole);
-    expect([code, stderr.match(/ {2}about /g)?.length]).toEqual([0, 3]);
+    expect([code, stderr.match(/ {2}about /g)?.length]).toEqual([0, 2]);
 
     const running = start([...CELLS, "--jobs", "1", "--out", broken]);
     await running.until(/1\/3 {2}hateful-memes\/all\/zero-shot\/seed-0/);
@@ -92,3 +95,15 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test("what is left of a replay follows from the seconds that cells took, by their work and among jobs", () => {
+  const { cells, protocols } = profileNamed("quick");
+  const alike = cells.filter(({ dataset, method }) => dataset === "hateful-memes" && method === "local");
+  const [first, second, ...others] = alike as [Cell, Cell, ...Cell[]];
+  const alone = countdown(alike, protocols, 1);
+  expect(alone(first, undefined)).toBeNaN(); // it failed, and nothing is known yet
+  expect(alone(second, 10)).toBeCloseTo(10 * others.length, 9);
+  const two = countdown(alike, protocols, 2);
+  expect(two(first, 10)).toBeCloseTo((10 * (alike.length - 1)) / 2, 9);
+  expect(countdown([first], protocols, 2)(first, 10)).toBe(0);
+});
