@@ -14,6 +14,7 @@ export const MAX_HEADER_BYTES = 16 * 2 ** 20;
 export interface Header {
   /** In byte order of the names. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  readonly names: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   /** Where the tensors' bytes begin in the file. */
   readonly dataStart: number;
@@ -62,10 +63,28 @@ export function readHeader(head: Uint8Array, fileBytes: number, file: string): H
   const { tensors, metadata } = scanHeader(json, file);
   const dataStart = 8 + headerBytes;
   checkLayout(tensors, fileBytes - dataStart, file);
-  return {
-    tensors: new Map([...tensors].sort(([a], [b]) => compareNames(a, b))),
-    metadata,
-    dataStart,
+  const sorted = [...tensors].sort(([a], [b]) => compareNames(a, b));
+  return { tensors: new Map(sorted), names: sorted.map(([name]) => name), metadata, dataStart };
+}
+
+/** Different heads that are kept to compare with: one for each rank that the clients of a round have. */
+const KEPT_HEADS = 8;
+
+/**
+ * Reads as readHeader does; files of the same size whose heads have the same bytes, as those of a round's clients mostly
+ * have, share one header, so that a hundred of them take no more memory than one.
+ */
+export function createHeaderReader(): typeof readHeader {
+  const known: { readonly head: Uint8Array; readonly fileBytes: number; readonly header: Header }[] = [];
+  return (head, fileBytes, file) => {
+    const same = known.find(
+      (other) => other.fileBytes === fileBytes && Buffer.compare(other.head, head) === 0,
+    );
+    if (same !== undefined) return same.header;
+    const header = readHeader(head, fileBytes, file);
+    known.unshift({ head: head.slice(), fileBytes, header });
+    known.length = Math.min(known.length, KEPT_HEADS);
+    return header;
   };
 }
 

@@ -61,8 +61,10 @@ export function viewSafetensors(bytes: Uint8Array, file = "update"): Safetensors
  * A file on disk, read tensor by tensor: memory is bounded by the header and the tensor read.
  *
  * Reads block: this serves worker threads, strategies and command lines, which have nothing else to do.
+ *
+ * @param headerOf whoever opens many files lets them share their headers (createHeaderReader)
  */
-export function openSafetensors(path: string): SafetensorsFile {
+export function openSafetensors(path: string, headerOf = readHeader): SafetensorsFile {
   const onDisk = <T>(act: () => T): T => {
     try {
       return act();
@@ -84,13 +86,22 @@ export function openSafetensors(path: string): SafetensorsFile {
     const fileBytes = onDisk(() => fstatSync(fd).size);
     const length = new Uint8Array(8);
     if (fileBytes >= 8) fill(length, 0);
-    const head = new Uint8Array(8 + headerLength(length, fileBytes, path));
+    const head = headOf(8 + headerLength(length, fileBytes, path));
     fill(head, 0);
-    return reader(readHeader(head, fileBytes, path), fill, () => closeSync(fd));
+    return reader(headerOf(head, fileBytes, path), fill, () => closeSync(fd));
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+/** Files are opened one after the other, and nothing keeps these bytes. */
+let scratch = new Uint8Array(2 ** 16);
+
+function headOf(bytes: number): Uint8Array {
+  if (bytes > 2 ** 20) return new Uint8Array(bytes);
+  if (bytes > scratch.length) scratch = new Uint8Array(bytes);
+  return scratch.subarray(0, bytes);
 }
 
 function reader(
@@ -111,7 +122,7 @@ function reader(
     return { dtype, shape, data: new ARRAY_OF[dtype](buffer) };
   };
   return {
-    names: [...header.tensors.keys()],
+    names: header.names,
     metadata: header.metadata,
     info,
     has: (name) => header.tensors.has(name),

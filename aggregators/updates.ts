@@ -4,6 +4,7 @@
 import { openSet } from "../adapters/encoded-set.ts";
 import { openUpdate } from "../adapters/encoded-update.ts";
 import { openSafetensors, type SafetensorsFile } from "../adapters/safetensors.ts";
+import { createHeaderReader } from "../adapters/safetensors-header.ts";
 import { compareNames, type TensorSet } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { UpdateInfo, Updates } from "./strategy.ts";
@@ -75,7 +76,9 @@ export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
       );
     }
   }
-  const names = [...new Set(sorted.flatMap(({ tensors }) => tensors.names))].sort(compareNames);
+  // Files with one header share the list of its names, too.
+  const lists = new Set(sorted.map(({ tensors }) => tensors.names));
+  const names = [...new Set([...lists].flat())].sort(compareNames);
   const readFrom = (source: TensorSource | undefined, name: string) =>
     source?.has(name) ? source.read(name) : undefined;
   return {
@@ -102,13 +105,16 @@ export function openUpdates(files: readonly UpdateFiles[]): {
   readonly entries: readonly UpdateEntry[];
   close(): void;
 } {
-  const opened: SafetensorsFile[] = [];
+  const opened = new Map<string, SafetensorsFile>();
+  const headerOf = createHeaderReader();
   const close = () => {
-    for (const file of opened.splice(0)) file.close();
+    for (const file of opened.values()) file.close();
+    opened.clear();
   };
+  /** What several clients were handed out is opened once. */
   const open = (path: string) => {
-    const file = openSafetensors(path);
-    opened.push(file);
+    const file = opened.get(path) ?? openSafetensors(path, headerOf);
+    opened.set(path, file);
     return file;
   };
   try {

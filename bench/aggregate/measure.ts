@@ -1,5 +1,5 @@
 /** One case in a process of its own, so that its peak memory is its own. Prints JSON. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readSafetensors } from "../../adapters/safetensors.ts";
 import { openAggregator } from "../../aggregators/aggregator.ts";
@@ -24,9 +24,11 @@ const infoOf = (k: number): UpdateInfo => ({
   metrics: {},
   adapter: config,
 });
+/** More clients than files send the same again. */
+const files = readdirSync(directory).filter((file) => file.startsWith("update-")).length;
 const updates = Array.from({ length: Number(clients) }, (_, k) => ({
   info: infoOf(k),
-  model: join(directory, `update-${k}.safetensors`),
+  model: join(directory, `update-${k % files}.safetensors`),
 }));
 const built = buildStrategy({ name });
 const aggregator = openAggregator({ threads: Number(threads) });

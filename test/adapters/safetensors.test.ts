@@ -11,7 +11,7 @@ import {
   viewSafetensors,
   writeSafetensors,
 } from "../../adapters/safetensors.ts";
-import { MAX_HEADER_BYTES } from "../../adapters/safetensors-header.ts";
+import { createHeaderReader, MAX_HEADER_BYTES } from "../../adapters/safetensors-header.ts";
 import { MAX_NAME_BYTES, MAX_TENSORS } from "../../adapters/safetensors-scan.ts";
 import {
   ARRAY_OF,
@@ -347,4 +347,34 @@ test("a tensor that was read does not share memory with the bytes it came from",
   const read = viewSafetensors(bytes).read("a");
   bytes.fill(0);
   expect([...read.data]).toEqual([1, 2]);
+});
+
+test("files whose heads have the same bytes share one header; another size, shape or text has its own", () => {
+  const headerOf = createHeaderReader();
+  const open = (name: string, values: readonly number[], metadata?: Record<string, string>) => {
+    const path = join(folder, name);
+    writeFileSync(path, writeSafetensors(tensorSet([["a", float32([values.length], values)]]), metadata));
+    return openSafetensors(path, headerOf);
+  };
+  const files = [
+    open("same-1", [1, 2]),
+    open("same-2", [3, 4]),
+    open("longer", [5, 6, 7]),
+    open("told", [8, 9], { who: "c" }),
+    open("same-3", [10, 11]),
+  ];
+  expect(files.map(({ names }) => names === files[0]!.names)).toEqual([true, true, false, false, true]);
+  expect(files.map((opened) => [...(opened.read("a").data as Float32Array)])).toEqual([
+    [1, 2],
+    [3, 4],
+    [5, 6, 7],
+    [8, 9],
+    [10, 11],
+  ]);
+  for (const opened of files) opened.close();
+  // The same head before fewer bytes is a damaged file, whatever was read before.
+  const path = join(folder, "cut");
+  writeFileSync(path, writeSafetensors(tensorSet([["a", float32([2], [1, 2])]])));
+  truncateSync(path, readFileSync(path).length - 4);
+  expect(() => openSafetensors(path, headerOf)).toThrow(/Cannot read safetensors file ".*cut"/);
 });
