@@ -1,5 +1,5 @@
 /** Small dense matrices of float64 in row-major order, summed in a fixed order: equal inputs give equal bits. */
-import { type FloatDType, floats, floatTensor } from "./cast.ts";
+import { type FloatDType, floatTensor, toFloat64 } from "./cast.ts";
 import type { Tensor } from "./tensor.ts";
 
 export interface Matrix {
@@ -25,7 +25,7 @@ export function matrixOf(tensor: Tensor): Matrix {
   if (rows === undefined || cols === undefined || tensor.shape.length !== 2) {
     throw new TypeError(`A matrix has two axes, got [${tensor.shape.join(", ")}]`);
   }
-  return { rows, cols, data: Float64Array.from(floats(tensor)) };
+  return { rows, cols, data: toFloat64(tensor) };
 }
 
 export function tensorOf({ rows, cols, data }: Matrix, dtype: FloatDType): Tensor {

@@ -1,5 +1,4 @@
 /** Inner products of rows with rows, in float64, from parts that lie in the cache together. */
-import { type Matrix, matrix } from "../adapters/matrix.ts";
 import { instantiate, type KernelExports, partOf, readPartOf, STRIDE } from "./kernels.ts";
 
 export interface Gram {
@@ -77,31 +76,4 @@ export function createGram(rows: number): Gram {
     },
     at: (i, j) => sumOf(sums, layout, i, j),
   };
-}
-
-/** X · Xᵀ */
-export function gramOf({ rows, cols, data }: Matrix): Matrix {
-  const layout = layoutOf(rows, Math.ceil(cols / STRIDE) * STRIDE);
-  const { blocks, tile, tileAt, tileBytes, end } = layout;
-  const kernels = instantiate(end);
-  const { buffer } = kernels.memory;
-  const views = Array.from(
-    { length: rows },
-    (_, i) => new Float64Array(buffer, tileAt + i * tileBytes, tile),
-  );
-  for (let from = 0; from < cols; from += tile) {
-    const count = Math.min(tile, cols - from);
-    const padded = Math.ceil(count / STRIDE) * STRIDE;
-    for (const [i, view] of views.entries()) {
-      view.set(data.subarray(i * cols + from, i * cols + from + count));
-      if (padded > count) view.fill(0, count, padded);
-    }
-    addTile(kernels, rows, layout, padded);
-  }
-  const sums = new Float64Array(buffer, 0, blocks * 8);
-  const gram = matrix(rows, rows);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < rows; j++) gram.data[i * rows + j] = sumOf(sums, layout, i, j);
-  }
-  return gram;
 }

@@ -6,6 +6,7 @@
  *   round          out[i] = float32 of sum[i]
  *   spread         d[i] = x[i] − c[i] in float64
  *   dots           the eight inner products of two rows with four, in float64
+ *   combine        four rows += their shares of two others, in float64
  *   gather, sort   a tile of columns, and all compare-exchanges of a sorting network on it
  *
  * They give the same bits wherever they run: no fused multiply-add, a fixed order of lanes.
@@ -58,6 +59,7 @@ export interface KernelExports {
   round(sum: number, end: number, out: number): void;
   spread(target: number, x: number, end: number, center: number): void;
   dots(x: number, y: number, end: number, strideX: number, strideY: number, out: number): void;
+  combine(y: number, x: number, end: number, strideY: number, strideX: number, shares: number): void;
   gather(target: number, rows: number, end: number, stride: number): void;
   sort(tile: number, table: number, end: number): void;
 }
@@ -190,6 +192,41 @@ const dots: wasm.WasmFunction = {
   ],
 };
 
+/**
+ * (y, x, end, strideY, strideX, shares): four rows from y on += shares of rows x and x + strideX, `end` of the first of
+ * these; the shares of the first row of x for the four of y come first. 6 to 8 point to the other rows of y, 9 to the
+ * second of x; 10 to 17 hold the shares, 18 and 19 values of x.
+ */
+const combine: wasm.WasmFunction = {
+  name: "combine",
+  parameters: [I32, I32, I32, I32, I32, I32],
+  locals: [
+    [4, I32],
+    [10, V128],
+  ],
+  body: [
+    ...[0, 6, 7].flatMap((before, at) => [...get(before), ...get(3), ...wasm.ADD_I32, ...set(6 + at)]),
+    ...[...get(1), ...get(4), ...wasm.ADD_I32, ...set(9)],
+    ...PARTS.flatMap((_, at) => [...get(5), ...wasm.loadF64(at * 8), ...wasm.SPLAT_F64, ...set(10 + at)]),
+    ...wasm.repeat(
+      [
+        ...LANES.flatMap((lane) => [
+          ...[...get(1), ...wasm.loadVector(lane * 16), ...set(18)],
+          ...[...get(9), ...wasm.loadVector(lane * 16), ...set(19)],
+          ...[0, 6, 7, 8].flatMap((pointer, at) => [
+            ...[...get(pointer), ...get(pointer), ...wasm.loadVector(lane * 16)],
+            ...[...get(18), ...get(10 + at), ...MUL, ...ADD],
+            ...[...get(19), ...get(14 + at), ...MUL, ...ADD, ...wasm.storeVector(lane * 16)],
+          ]),
+        ]),
+        ...[0, 1, 6, 7, 8, 9].flatMap((pointer) => wasm.advance(pointer, STRIDE * 8)),
+      ],
+      1,
+      2,
+    ),
+  ],
+};
+
 /** (target, rows, end, stride): TILE columns of each row, one row after the other; `end` of the target. */
 const gather: wasm.WasmFunction = {
   name: "gather",
@@ -253,7 +290,7 @@ const PAGE = 2 ** 16;
 const { Module, Instance } = (globalThis as unknown as Platform).WebAssembly; // every platform of Node.js has it
 
 /** Compiled once: the engine optimizes a module while it runs, and would begin anew with another. */
-const compiled = new Module(wasm.assemble([add, addFour, round, spread, dots, gather, sort]));
+const compiled = new Module(wasm.assemble([add, addFour, round, spread, dots, combine, gather, sort]));
 
 /** The kernels on a memory of their own. */
 export function instantiate(bytes: number): KernelExports {

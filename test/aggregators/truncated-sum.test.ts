@@ -1,8 +1,14 @@
 /** The leading part of a long sum of products, against QR and SVD of the whole. */
 import { expect, test } from "vitest";
 import { type Factors, stackFactors, truncate } from "../../adapters/lora-algebra.ts";
-import { frobenius, type Matrix, matrix, multiply, multiplyTransposed } from "../../adapters/matrix.ts";
-import { gramOf } from "../../aggregators/gram.ts";
+import {
+  frobenius,
+  type Matrix,
+  matrix,
+  multiply,
+  multiplyTransposed,
+  scale,
+} from "../../adapters/matrix.ts";
 import { truncatedSum } from "../../aggregators/truncated-sum.ts";
 import { createRng } from "../../base/rng.ts";
 
@@ -26,8 +32,7 @@ function distance(x: Factors, y: Factors): number {
 }
 
 /** n clients of rank r near a common start, as those of a round are, or far apart. */
-function clients(n: number, r: number, spread: number): Factors[] {
-  const [out, width] = [70, 130];
+function clients(n: number, r: number, spread: number, out = 70, width = 130): Factors[] {
   const start = { a: drawn(r, width, "a"), b: drawn(out, r, "b") };
   return Array.from({ length: n }, (_, k) => {
     const [a, b] = [drawn(r, width, `a${k}`, spread), drawn(out, r, `b${k}`, spread)];
@@ -88,11 +93,26 @@ test.each([
   expect(distance(ours, exact)).toBeLessThan(ROUNDING * (1 + frobenius(product(exact))));
 });
 
-test("a Gram matrix is X · Xᵀ for rows that no block or tile divides", () => {
-  const x = drawn(51, 3001, "x");
-  const [ours, wanted] = [gramOf(x), multiplyTransposed(x, x)];
-  // Another order of 3001 terms of size 1.
-  for (const [i, value] of wanted.data.entries()) {
-    expect(Math.abs(ours.data[i]! - value)).toBeLessThan(1e-10);
-  }
+test.each([
+  ["long flat spectra, for which the space is begun anew", 30, 8, 8, 5],
+  ["a stack that is short, and longer than one block", 12, 4, 4, 1],
+])("finds the leading part of %s", (_, n, r, rank, spread) => {
+  const parts = clients(n, r, spread, 300, 280);
+  const shares = parts.map((__, k) => (k + 1) / 50);
+  const [ours, exact] = [truncatedSum(parts, shares, rank), truncate(stackFactors(parts, shares), rank)];
+  expect(distance(ours, exact)).toBeLessThan(ROUNDING * exact.singularValues[0]!);
+});
+
+test("equal parts give equal bits, whatever was computed before in the same memory", () => {
+  const parts = clients(24, 5, 1);
+  const shares = parts.map(() => 1 / parts.length);
+  const first = truncatedSum(parts, shares, 5);
+  truncatedSum(
+    clients(40, 8, 1, 200, 90),
+    Array.from({ length: 40 }, () => -3),
+    6,
+  );
+  const huge = parts.map(({ a, b }) => ({ a: scale(a, 1e150), b: scale(b, 1e150) })); // squares overflow
+  expect(() => truncatedSum(huge, shares, 5)).not.toThrow();
+  expect(truncatedSum(parts, shares, 5)).toEqual(first);
 });
