@@ -50,7 +50,7 @@ export function productErrors(
       present.map(({ factors }) => factors),
       present.map(({ scale }, k) => shares[k]! * scale),
     );
-    const error = differenceOf(present, shares, own, exact);
+    const error = meanMinus(own, present, shares);
     errors.set(pair.module, { error: squared(error), size: squared(exact) });
   }
   return errors;
@@ -65,17 +65,21 @@ export function relativeError(errors: Iterable<SquaredError>): number {
   return error === 0 ? 0 : Math.sqrt(error / size);
 }
 
-function differenceOf(
+/** Σ p_k s_k B_k A_k − s B A as one product, of small differences where ranks and scales agree. @param shares p_k, 1 in all */
+export function meanMinus(
+  own: ScaledFactors,
   present: readonly ScaledFactors[],
   shares: readonly number[],
-  own: ScaledFactors,
-  exact: Factors,
 ): Factors {
-  const [first] = present;
   const alike = present.every(
     ({ factors, scale }) => scale === own.scale && factors.a.rows === own.factors.a.rows,
   );
-  if (first === undefined || !alike) return stackFactors([exact, own.factors], [1, -own.scale]);
+  if (!alike) {
+    return stackFactors(
+      [...present.map(({ factors }) => factors), own.factors],
+      [...present.map(({ scale }, k) => shares[k]! * scale), -own.scale],
+    );
+  }
   const mean = {
     a: meanOf(
       present.map(({ factors }) => factors.a),

@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { scaleOf } from "../../adapters/adapter.ts";
-import { factorsOf, stackFactors, truncate } from "../../adapters/lora-algebra.ts";
+import { factorsOf, truncate } from "../../adapters/lora-algebra.ts";
 import { combine } from "../combination.ts";
 import { moduleFactors, modulesOf } from "../modules.ts";
+import { meanMinus } from "../product-error.ts";
 import { addSideFactors, baseDeltaOf, longestRank, type SideFactor } from "../side-factors.ts";
 import { defineStrategy } from "../strategy.ts";
 import { sum, weightsOf, weightsOption } from "../weights.ts";
@@ -41,16 +42,16 @@ export const fedExLora = defineStrategy({
       for (const pair of modulesOf(global.tensors.keys()).pairs) {
         const parts = updates.clients.flatMap((_, k) => {
           const sent = moduleFactors(updates, k, pair);
-          return sent === undefined ? [] : [{ factors: sent.factors, weight: weights[k]! }];
+          return sent === undefined ? [] : [{ ...sent, weight: weights[k]! }];
         });
         if (parts.length < 2) continue;
         const total = sum(parts.map(({ weight }) => weight));
-        const scale = scaleOf(global.config, pair.module);
         // The mean as it is handed out, rounded to the adapter's type: the residual takes up the rounding as well.
         const mean = factorsOf(next.tensors, pair);
-        const residual = stackFactors(
-          [...parts.map(({ factors }) => factors), mean],
-          [...parts.map(({ weight }) => (scale * weight) / total), -scale],
+        const residual = meanMinus(
+          { factors: mean, scale: scaleOf(global.config, pair.module) },
+          parts,
+          parts.map(({ weight }) => weight / total),
         );
         const rank = Math.min((parts.length - 1) * mean.a.rows, mean.b.rows, mean.a.cols);
         added.push({ pair, factors: truncate(residual, rank) });

@@ -231,6 +231,7 @@ function runLora(golden: Case, { strategy }: Reading, checked: Set<string>): voi
     targets: Object.keys(modules),
   });
   const paths = Object.keys(modules);
+  const weights = strategy.weights === "uniform" ? examples.map(() => 1) : examples;
   const updates = collectUpdates(
     ranks.map((rank, k) => {
       const factors = paths.flatMap((path) =>
@@ -270,12 +271,11 @@ function runLora(golden: Case, { strategy }: Reading, checked: Set<string>): voi
     const base = floats(golden.inputs.get(`base.${path}.weight`)!);
     const [out, width] = modules[path]!;
     const exact = () => product(run(Math.min(out, width)).global, path);
-    const total = examples.reduce((sum, count) => sum + count, 0);
     const mean = () =>
       meanProduct(
         golden,
         path,
-        examples.map((count) => count / total),
+        weights.map((weight) => weight / weights.reduce((sum, other) => sum + other, 0)),
       );
     for (const key of below(golden.expected, `${path}.`).keys()) {
       const [, rank, what] = /^rank(\d+)\.(.+)$/.exec(key) ?? [undefined, undefined, key];
@@ -292,7 +292,7 @@ function runLora(golden: Case, { strategy }: Reading, checked: Set<string>): voi
       else if (what === "effective") check(plus(plus(base, side(path)), product(result.global, path)));
       else if (what === "exact_mean_product") check(mean());
       else if (what === "relative_product_error") {
-        check([relativeError([productErrors(result.global, updates, examples).get(path)!])]);
+        check([relativeError([productErrors(result.global, updates, weights).get(path)!])]);
       } else if (what === "stacked_A" || what === "stacked_B") {
         checked.add(`${path}.${key}`); // where p and s sit is free (README): the product decides
       } else throw new Error(`${golden.name}: unknown expectation "${key}"`);
