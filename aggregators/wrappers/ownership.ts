@@ -2,13 +2,15 @@ import { z } from "zod";
 import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { GROUP_PATTERNS } from "../groups.ts";
 import { onlyClients, onlyTensors } from "../selection.ts";
+import { baseDeltaOf } from "../side-factors.ts";
 import { defineWrapper, type Group, type StrategyState, type Updates } from "../strategy.ts";
-import { refuseBaseChange } from "./base-change.ts";
 import { patternOption } from "./travels.ts";
 
 /** Groups in the order in which their patterns are tried; what none matches is shared. */
 const OWNED: readonly Group[] = ["image", "audio", "text"];
 const GROUPS: readonly Group[] = [...OWNED, "shared"];
+/** The set of the state that is no group's: what was added to the base, as it was handed out. */
+const SIDE = "base";
 
 /**
  * Ownership masks: a tensor that only examples of one modality reach is aggregated over the clients that had such
@@ -18,7 +20,8 @@ const GROUPS: readonly Group[] = [...OWNED, "shared"];
  *   nobody in g, or fewer than the rule needs → θ_g stays
  *
  * The rule runs once for each group, with a state for each, so it may be any rule: FedAdam's moments of the image
- * tensors then move only in rounds that saw images.
+ * tensors then move only in rounds that saw images, and what a rule adds to the base (FLoRA, FedEx-LoRA) it adds to the
+ * modules of the group.
  */
 export const ownership = defineWrapper({
   name: "ownership",
@@ -27,10 +30,7 @@ export const ownership = defineWrapper({
     audio: patternOption.default(GROUP_PATTERNS.audio).describe("names of tensors that audio reaches alone"),
     text: patternOption.default(GROUP_PATTERNS.text).describe("names of tensors that text reaches alone"),
   }),
-  needs: (inner) => {
-    refuseBaseChange("ownership", inner);
-    return { ...inner, readsSingleUpdates: true, separable: "adapter" };
-  },
+  needs: (inner) => ({ ...inner, readsSingleUpdates: true, separable: "adapter" }),
   wrap:
     (patterns, { minUpdates }) =>
     (inner) => {
@@ -65,6 +65,8 @@ export const ownership = defineWrapper({
         }),
         aggregate(state, context, updates) {
           let tensors: TensorSet = new Map();
+          // A group that nobody is in keeps what it added before.
+          const side = new Map(state.tensors[SIDE]);
           const states: [Group, StrategyState][] = [];
           const report: Record<string, number> = {};
           for (const group of GROUPS) {
@@ -88,11 +90,17 @@ export const ownership = defineWrapper({
             );
             tensors = new Map([...tensors, ...result.global.tensors]);
             states.push([group, result.state]);
+            for (const [name, factor] of result.baseDelta?.tensors ?? []) side.set(name, factor);
             for (const [key, value] of Object.entries(result.report)) report[`${key}.${group}`] = value;
           }
+          const groups = joined(states);
           return {
-            state: joined(states),
+            state:
+              side.size === 0
+                ? groups
+                : { ...groups, tensors: { ...groups.tensors, [SIDE]: tensorSet(side) } },
             global: { config: context.global.config, tensors: tensorSet(tensors) },
+            ...(side.size > 0 && { baseDelta: baseDeltaOf(context.global, tensorSet(side)) }),
             report,
           };
         },

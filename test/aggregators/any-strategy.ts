@@ -3,6 +3,7 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { floats } from "../../adapters/cast.ts";
 import { type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import type { BuiltStrategy } from "../../aggregators/build.ts";
+import type { Spec } from "../../aggregators/options.ts";
 import { aggregateUpdates, contextOf } from "../../aggregators/round.ts";
 import type { AggregateResult, StrategyState, UpdateInfo } from "../../aggregators/strategy.ts";
 import { collectUpdates, type UpdateEntry } from "../../aggregators/updates.ts";
@@ -20,6 +21,23 @@ const SHAPES: Readonly<Record<string, readonly number[]>> = {
 };
 export const CORE = "base_model.model.layers.0.q_proj.lora_R.weight";
 export const CLIENTS = 7;
+
+/** Settings with which a wrapper does something: clips, forgets nothing, leaves some tensors at the clients. */
+export const WRAPPER_SETTINGS: Readonly<Record<string, readonly Spec[]>> = {
+  clip: [
+    { name: "clip", norm: 0.1, adaptive: {} },
+    { name: "clip", norm: 0.1, noiseMultiplier: 1 },
+  ],
+  noise: [{ name: "noise", std: 0.01 }],
+  "server-optimizer": [{ name: "server-optimizer", learningRate: 0.5, momentum: 0.9 }],
+  travels: [
+    { name: "travels", tensors: "q_proj|connector" },
+    { name: "travels", tensors: "lora_A" },
+  ],
+  ownership: [{ name: "ownership", image: "connector" }],
+  proximal: [{ name: "proximal", preset: "fedmllm" }],
+  "adaptive-proximal": [{ name: "adaptive-proximal" }],
+};
 
 /** What the strategy is given to start from: with a core where it trains one. */
 export function globalFor({ needs }: BuiltStrategy): Adapter {

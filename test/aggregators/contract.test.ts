@@ -193,20 +193,27 @@ describe.each(STRATEGIES.map(({ name }) => name))("%s", (name) => {
     }
     const result = run(built, global, admitted);
     const without = run(built, global, rest);
-    if (built.needs.separable === "adapter") return; // what it takes of others may depend on every tensor
     for (const tensor of dropped) {
+      const value = result.global.tensors.get(tensor)!;
+      expect(floats(value).every(Number.isFinite)).toBe(true);
+      if (built.needs.separable === "adapter") continue; // what it takes of others may depend on every tensor
       expect([...floats(result.global.tensors.get(tensor)!)]).toEqual([
         ...floats(without.global.tensors.get(tensor)!),
       ]);
     }
   });
 
-  test("keeps a tensor that everybody lacks, bit for bit", () => {
-    if (built.needs.missingTensors !== true || name === "fed-sb") return;
+  test("keeps a tensor that everybody lacks, bit for bit, or refuses all of them", () => {
     const lacking = clients.map((client) => {
       const kept = [...tensorsOf(client)].filter(([tensor]) => !tensor.includes("connector"));
       return entry(client.info, tensorSet(kept), extrasOf(client));
     });
+    if (built.needs.missingTensors !== true) {
+      const { admitted, refused } = admit(expectation(built, global), lacking);
+      expect(admitted).toEqual([]);
+      expect(refused.map(({ error }) => error.code)).toEqual(clients.map(() => "F3101"));
+      return;
+    }
     const result = run(built, global, lacking);
     for (const tensor of [
       "base_model.model.vision.connector.weight",

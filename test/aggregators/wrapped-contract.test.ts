@@ -19,29 +19,13 @@ import {
   run,
   tensorsOf,
   trained,
+  WRAPPER_SETTINGS,
 } from "./any-strategy.ts";
 import { entry } from "./small.ts";
 
-/** Settings with which a wrapper does something: clips, forgets nothing, leaves some tensors at the clients. */
-const SETTINGS: Readonly<Record<string, readonly Spec[]>> = {
-  clip: [
-    { name: "clip", norm: 0.1, adaptive: {} },
-    { name: "clip", norm: 0.1, noiseMultiplier: 1 },
-  ],
-  noise: [{ name: "noise", std: 0.01 }],
-  "server-optimizer": [{ name: "server-optimizer", learningRate: 0.5, momentum: 0.9 }],
-  travels: [
-    { name: "travels", tensors: "q_proj|connector" },
-    { name: "travels", tensors: "lora_A" },
-  ],
-  ownership: [{ name: "ownership", image: "connector" }],
-  proximal: [{ name: "proximal", preset: "fedmllm" }],
-  "adaptive-proximal": [{ name: "adaptive-proximal" }],
-};
-
 /** Pairs that are refused, by what the strategy needs; every other pair must work. */
 function refusalOf(wrapper: Spec, { needs }: BuiltStrategy): string | undefined {
-  if (needs.changesBase === true && ["ownership", "server-optimizer", "noise"].includes(wrapper.name)) {
+  if (needs.changesBase === true && ["server-optimizer", "noise"].includes(wrapper.name)) {
     return `Cannot use wrapper "${wrapper.name}" around this strategy: it would see the adapter and not`;
   }
   if (wrapper.noiseMultiplier !== undefined && needs.readsSingleUpdates) {
@@ -51,10 +35,10 @@ function refusalOf(wrapper: Spec, { needs }: BuiltStrategy): string | undefined 
 }
 
 test("every wrapper of the list is tried", () => {
-  expect(Object.keys(SETTINGS).sort()).toEqual(WRAPPERS.map(({ name }) => name).sort());
+  expect(Object.keys(WRAPPER_SETTINGS).sort()).toEqual(WRAPPERS.map(({ name }) => name).sort());
 });
 
-const pairs = Object.values(SETTINGS)
+const pairs = Object.values(WRAPPER_SETTINGS)
   .flat()
   .flatMap((wrapper) => STRATEGIES.map(({ name }) => ({ name, wrapper, set: JSON.stringify(wrapper) })));
 

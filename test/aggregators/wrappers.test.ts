@@ -3,7 +3,7 @@ import { floats } from "../../adapters/cast.ts";
 import { buildStrategy } from "../../aggregators/build.ts";
 import { STRATEGIES } from "../../aggregators/index.ts";
 import { missingRate } from "../../aggregators/wrappers/adaptive-proximal.ts";
-import { adapter, aggregateOnce, plain, update } from "./small.ts";
+import { adapter, aggregateOnce, dense, plain, update } from "./small.ts";
 
 const TEXT = "base_model.model.model.layers.0.q_proj.lora_B.weight";
 const IMAGE = "base_model.model.vision_model.layers.0.q_proj.lora_B.weight";
@@ -56,7 +56,7 @@ describe("ownership", () => {
     expect(second.state.scalars["shared.t"]).toBe(2);
   });
 
-  test.each(STRATEGIES.map(({ name }) => name))("goes around %s, or says why not", (name) => {
+  test.each(STRATEGIES.map(({ name }) => name))("goes around %s", (name) => {
     const many = Array.from({ length: 7 }, (_, k) =>
       update(`c${k}`, 5, sent(k), {
         touched: { text: 5, image: k },
@@ -64,12 +64,36 @@ describe("ownership", () => {
         extras: { fisher: sent(1) },
       }),
     );
-    if (buildStrategy({ name }).needs.changesBase === true) {
-      expect(() => wrapped(name)).toThrow('Cannot use wrapper "ownership" around this strategy');
-      return;
-    }
     const result = aggregateOnce(wrapped(name), global, many);
     expect([...result.global.tensors.keys()]).toEqual([...global.tensors.keys()]);
+  });
+
+  test("lets FLoRA add to the base what a group's owners sent; a group that nobody is in keeps what it added", () => {
+    const [seen, read] = ["vision_model.q_proj", "layers.0.q_proj"].map((path) => `base_model.model.${path}`);
+    const modules = (b: number): Record<string, number[][]> => ({
+      [`${seen}.lora_A.weight`]: [[1, 2]],
+      [`${seen}.lora_B.weight`]: [[b]],
+      [`${read}.lora_A.weight`]: [[3, 1]],
+      [`${read}.lora_B.weight`]: [[b], [0]],
+    });
+    const start = adapter(modules(0));
+    const built = wrapped("flora");
+    const first = aggregateOnce(built, start, [
+      update("c1", 10, modules(4), { touched: { text: 10, image: 5 } }),
+      update("c2", 30, modules(8), { touched: { text: 30 } }),
+    ]);
+    const product = ({ baseDelta }: typeof first, path: string) => {
+      const factor = (part: string) => baseDelta!.tensors.get(`${path}.lora_${part}.weight`)!;
+      return dense(factor("B"), factor("A"));
+    };
+    expect(product(first, seen!)).toEqual([4, 8]); // c1 alone: 4 · (1, 2)
+    expect(product(first, read!)).toEqual([21, 7, 0, 0]); // (10 · 4 + 30 · 8) / 40 = 7, times (3, 1)
+    const blind = [update("c2", 30, modules(1), { touched: { text: 30 } })];
+    const second = aggregateOnce(built, first.global, blind, { state: first.state, round: 2 });
+    expect(product(second, seen!)).toEqual([4, 8]);
+    for (const [i, value] of product(second, read!).entries()) {
+      expect(value).toBeCloseTo([24, 8, 0, 0][i]!, 12); // 7 + 1 times (3, 1), cut to the rank of a 2 x 2 matrix
+    }
   });
 
   test("hands out corrections of all groups", () => {

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { runConfig } from "../../../config/run.ts";
 import { clientName } from "../../../scenarios/fleet/shards.ts";
+import { WRAPPER_SETTINGS } from "../../aggregators/any-strategy.ts";
 import { RUN } from "../../e2e/federation.ts";
 import { runToEnd, toyClients } from "./toy-fleet.ts";
 
@@ -22,6 +23,35 @@ test.each(["fp32", "int8", "topk"])(
     expect(first!.rounds.map(({ ok }) => ok)).toEqual([3, 3, 3, 3, 3]);
     const staleness = first!.rounds.flatMap(({ clients }) => clients.map((client) => client.staleness!));
     expect(Math.max(...staleness)).toBeGreaterThan(0);
+  },
+);
+
+const bare = runToEnd(ASYNC, toyClients(...NAMES));
+const wrapped = Object.values(WRAPPER_SETTINGS)
+  .flat()
+  // The toy's examples have no image, so that what images reach alone stays.
+  .map((wrapper) => (wrapper.name === "ownership" ? { ...wrapper, image: "v_proj" } : wrapper))
+  .map((wrapper) => ({ wrapper, set: JSON.stringify(wrapper) }));
+
+test.each(wrapped)(
+  "$set around fedbuff takes stale updates, or is refused before round 1",
+  async ({ wrapper }) => {
+    const run = () => runToEnd({ ...ASYNC, wrappers: [wrapper] }, toyClients(...NAMES));
+    if (wrapper.noiseMultiplier !== undefined) {
+      await expect(run()).rejects.toMatchObject({
+        code: "F3112",
+        message: expect.stringContaining("Cannot add noise around this strategy: it reads single updates"),
+      });
+      return;
+    }
+    const ended = await run();
+    expect(ended.run.phase).toBe("finished");
+    expect(ended.rounds.map(({ ok, failed }) => [ok, failed])).toEqual(ended.rounds.map(() => [3, 0]));
+    const staleness = ended.rounds.flatMap(({ clients }) => clients.map((client) => client.staleness!));
+    expect(Math.max(...staleness)).toBeGreaterThan(0);
+    // What only the trainer acts on, the toy trainer leaves alone.
+    const isTold = wrapper.name.includes("proximal");
+    expect(ended.run.global!.model.sha256 === (await bare).run.global!.model.sha256).toBe(isTold);
   },
 );
 
