@@ -2,7 +2,7 @@
 import type { StoredEvent } from "./journal/store.ts";
 import type { UpdateRecord } from "./records.ts";
 import { clientOf, updatesOf } from "./round.ts";
-import type { Run } from "./run/state.ts";
+import type { Evaluation, EvaluationReply, Run } from "./run/state.ts";
 
 /** Most failures and clients that a record lists; a round of thousands keeps a readable line. */
 const MAX_LISTED = 100;
@@ -33,6 +33,8 @@ export interface RoundRecord {
     readonly staleness?: number;
     readonly loss?: number;
     readonly durationMs: number;
+    /** What the client made of its own held-out examples with the new adapter and what of it does not travel. */
+    readonly evaluation?: EvaluationReply;
   }[];
   readonly failures: readonly {
     readonly client: string;
@@ -98,9 +100,15 @@ export function recordOf(run: Run, times: Times): RoundRecord {
         ...(start !== undefined && { staleness: round.number - 1 - start.version }),
         ...(metrics.loss !== undefined && { loss: metrics.loss }),
         durationMs,
+        ...evaluationBy(client, evaluation),
       })),
     failures: failures.slice(0, MAX_LISTED),
   };
+}
+
+function evaluationBy(client: string, evaluation: Evaluation | undefined): { evaluation?: EvaluationReply } {
+  const reply = evaluation?.clients.get(client);
+  return typeof reply === "object" ? { evaluation: reply } : {};
 }
 
 function bytesOf({ adapter, extras }: UpdateRecord): number {

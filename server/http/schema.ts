@@ -98,6 +98,8 @@ export const roundRecord = z.object({
       staleness: z.number().optional(),
       loss: z.number().optional(),
       durationMs: z.number(),
+      /** Its own, on its held-out examples. */
+      evaluation: z.object({ examples: z.number(), metrics: numbers }).optional(),
     }),
   ),
   failures: z.array(clientFailure),

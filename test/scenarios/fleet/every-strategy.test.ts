@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readPeft } from "../../../adapters/peft.ts";
-import { buildStrategy } from "../../../aggregators/build.ts";
+import { type BuiltStrategy, buildStrategy } from "../../../aggregators/build.ts";
 import { STRATEGIES } from "../../../aggregators/index.ts";
 import { silentLog } from "../../../base/log.ts";
 import { embeddedModelDirectory } from "../../../cli/demo/assets.ts";
@@ -18,8 +18,10 @@ import type { Example } from "../../../data/example.ts";
 import { openDataset } from "../../../data/open-dataset.ts";
 import { startFleet } from "../../../scenarios/fleet/fleet.ts";
 import { clientName } from "../../../scenarios/fleet/shards.ts";
+import type { RoundRecord } from "../../../server/history.ts";
 import { openOnnxTrainer } from "../../../training/onnx-trainer.ts";
 import type { Trainer } from "../../../training/trainer.ts";
+import { CONFIG } from "../../aggregators/small.ts";
 
 /** Bulyan needs 4 f + 3 updates for f = 1. */
 const CLIENTS = 7;
@@ -46,7 +48,8 @@ afterAll(async () => {
 test.each(STRATEGIES.map(({ name }) => name))(
   "%s trains through the coordinator to a new, finite adapter",
   async (name) => {
-    const { needs } = buildStrategy({ name }, []);
+    const built = buildStrategy({ name });
+    const { needs } = built;
     const rounds = Math.min(2, needs.rounds ?? 2);
     const state = join(folder, name);
     const fleet = await startFleet({
@@ -81,7 +84,9 @@ test.each(STRATEGIES.map(({ name }) => name))(
     expect(fleet.engine.rounds.map(({ ok, failed }) => [ok, failed])).toEqual(
       Array.from({ length: rounds }, () => [CLIENTS, 0]),
     );
-    expect(readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n")).toHaveLength(rounds);
+    const lines = readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n");
+    expect(lines).toHaveLength(rounds);
+    for (const line of lines) expectDiagnostics(JSON.parse(line), built);
     expect(existsSync(join(files, "summary.json"))).toBe(true);
     const { tensors } = readPeft(join(files, "adapter"));
     const values = [...tensors.values()].flatMap(({ data }) => Array.from(data as ArrayLike<number>));
@@ -95,3 +100,26 @@ test.each(STRATEGIES.map(({ name }) => name))(
   },
   SLOW_MS,
 );
+
+/** Every round tells who moved how far and where to, who pulls against whom, what averaging lost, and what it took to send. */
+function expectDiagnostics(
+  { round, report, bytesUp }: RoundRecord,
+  { strategy, needs }: BuiltStrategy,
+): void {
+  for (let i = 0; i < CLIENTS; i++) {
+    const client = clientName(i, CLIENTS);
+    expect(report[`norm.${client}`], client).toBeGreaterThan(0);
+    expect(Math.abs(report[`cosine.${client}`]!), client).toBeLessThanOrEqual(1 + 1e-12);
+  }
+  expect(report.drift).toBeGreaterThan(0);
+  expect(report.signConflict).toBeGreaterThan(0);
+  expect(Object.keys(report).filter((key) => key.startsWith("signConflict.")).length).toBeGreaterThan(1);
+  const groups = Object.entries(report).filter(([key]) => key.startsWith("bytesUp."));
+  const sent = groups.reduce((sum, [, bytes]) => sum + bytes, 0);
+  expect(report["bytesUp.shared"]).toBeGreaterThan(0);
+  expect(sent).toBeLessThan(bytesUp); // headers and configurations come on top
+  const nothing = { config: CONFIG, tensors: new Map() };
+  const { travels } = strategy.plan?.(strategy.init(nothing), { round, client: "", global: nothing }) ?? {};
+  // Where one factor stays at the clients, or the rest goes to the base, there is no product to miss.
+  if (travels === undefined && needs.changesBase !== true) expect(report.productError).toBeGreaterThan(0);
+}
