@@ -2,7 +2,7 @@
  * Codecs for updates: bytes on the wire, speed at both ends, and what a run learns with them.
  *
  * Speed: an update of 16 MiB of float32 differences, each codec alone. Learning: the demo's federation (four clients,
- * one process) for some rounds with each codec, all else equal.
+ * one process) for some rounds with each codec and several seeds, all else equal.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,11 +18,13 @@ import { examplesOf } from "../data/dataset.ts";
 import { openDataset } from "../data/open-dataset.ts";
 import { type FleetOptions, startFleet } from "../scenarios/fleet/fleet.ts";
 import { openOnnxTrainer } from "../training/onnx-trainer.ts";
-import type { Bench, Report, Table } from "./report.ts";
+import { type Bench, figure, type Report, type Table } from "./report.ts";
 
 const MIB = 2 ** 20;
 const ELEMENTS = 4 * MIB;
 const REPEATS = 5;
+const ROUNDS = 4;
+const SEEDS = 3;
 const CODECS = ["fp32", "fp16", "bf16", "int8", "int4", "topk", "rows/fp32"];
 
 function speedTable(log: (line: string) => void): Table {
@@ -54,61 +56,102 @@ function fastest(work: () => unknown): number {
   return best;
 }
 
-async function learningTable(rounds: number, log: (line: string) => void): Promise<Table> {
+/** Of exact codecs one, of those that round to 16 bits one; `rows/…` sends what its inner codec sends. */
+const LEARNING = ["fp32", "fp16", "int8", "int4", "topk"];
+
+/** What a codec's run ended with. */
+interface Learned {
+  readonly bytesUp: number;
+  readonly accuracy: number;
+  readonly loss: number;
+}
+
+/** Every codec on the same data and from the same start for each seed, so that seeds are compared with themselves. */
+async function learningTable(rounds: number, seeds: number, log: (line: string) => void): Promise<Table> {
   const folder = mkdtempSync(join(tmpdir(), "fedloom-bench-codecs-"));
   const model = embeddedModelDirectory();
   const trainer = await openOnnxTrainer({ model, device: "cpu" });
   try {
-    await writeDemoData(join(folder, "data"), 42);
-    const file = join(folder, "run.yaml");
-    writeFileSync(file, demoRunFile({ model, rounds, seed: 42 }));
-    const clients = await Promise.all(
-      SITES.map(async ({ name }) => {
-        const train = examplesOf(await openDataset(join(folder, "data", name)), "train");
-        return { id: name, shard: { train, heldOut: [] } };
-      }),
-    );
-    const rows: (string | number)[][] = [];
-    for (const codec of CODECS) {
-      const { config } = await loadRunFile(file, [`codec=${codec}`]);
-      rows.push(await learn({ config, trainer, device: "cpu", log: silentLog, clients }, codec));
-      log(rows.at(-1)!.join("  "));
+    const learned = new Map(LEARNING.map((codec) => [codec, [] as Learned[]]));
+    for (let seed = 1; seed <= seeds; seed++) {
+      const home = join(folder, String(seed));
+      await writeDemoData(join(home, "data"), seed);
+      const file = join(home, "run.yaml");
+      writeFileSync(file, demoRunFile({ model, rounds, seed }));
+      const clients = await Promise.all(
+        SITES.map(async ({ name }) => {
+          const train = examplesOf(await openDataset(join(home, "data", name)), "train");
+          return { id: name, shard: { train, heldOut: [] } };
+        }),
+      );
+      for (const codec of LEARNING) {
+        const { config } = await loadRunFile(file, [`codec=${codec}`]);
+        const result = await learn({ config, trainer, device: "cpu", log: silentLog, clients });
+        learned.get(codec)!.push(result);
+        log(`seed ${seed}  ${codec}  accuracy ${figure(result.accuracy)}  loss ${figure(result.loss)}`);
+      }
     }
-    return { columns: ["codec", "bytes up a round", "accuracy", "loss", "best accuracy"], rows };
+    const exact = learned.get("fp32")!;
+    const rows = [...learned].map(([codec, runs]) => {
+      const over = (metric: "accuracy" | "loss") =>
+        codec === "fp32" ? "" : spread(runs.map((run, k) => run[metric] - exact[k]![metric]));
+      const of = (metric: "accuracy" | "loss") => spread(runs.map((run) => run[metric]));
+      return [codec, runs[0]!.bytesUp, of("accuracy"), of("loss"), over("accuracy"), over("loss")];
+    });
+    return {
+      columns: ["codec", "bytes up a round", "accuracy", "loss", "accuracy − fp32's", "loss − fp32's"],
+      rows,
+    };
   } finally {
     await trainer.close();
     rmSync(folder, { recursive: true });
   }
 }
 
-async function learn(options: FleetOptions, codec: string): Promise<(string | number)[]> {
+async function learn(options: FleetOptions): Promise<Learned> {
   const fleet = await startFleet(options);
   try {
     await fleet.ended;
-    const { rounds } = fleet.engine;
-    const last = rounds.at(-1)!;
-    const accuracies = rounds.map(({ metrics }) => metrics.accuracy ?? Number.NaN);
-    return [codec, last.bytesUp, last.metrics.accuracy!, last.metrics.loss!, Math.max(...accuracies)];
+    const { bytesUp, metrics } = fleet.engine.rounds.at(-1)!;
+    return { bytesUp, accuracy: metrics.accuracy!, loss: metrics.loss! };
   } finally {
     await fleet.close();
   }
 }
 
+/** Mean and standard deviation of a sample. */
+function spread(values: readonly number[]): string {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  if (values.length < 2) return figure(mean);
+  const squared = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
+  return `${figure(mean)} ± ${Math.sqrt(squared).toPrecision(2)}`;
+}
+
+function option(args: readonly string[], name: string, otherwise: number, least: number): number {
+  const at = args.indexOf(name);
+  const value = at < 0 ? otherwise : Number(args[at + 1]);
+  if (Number.isInteger(value) && value >= least) return value;
+  throw new Error(`Cannot run with ${name} ${args[at + 1]}: a whole number of at least ${least} is wanted`);
+}
+
 export const bench: Bench = {
   title: "Codecs for updates",
-  usage: ["--rounds N  rounds of the demo's federation for each codec (8); 0: speed alone"],
+  usage: [
+    `--rounds N  rounds of the demo's federation for each codec (${ROUNDS}); 0: speed alone`,
+    `--seeds N   federations, each with data and start of its own, for mean and deviation (${SEEDS})`,
+  ],
   async run(args, log): Promise<Report> {
-    const at = args.indexOf("--rounds");
-    const rounds = at < 0 ? 8 : Number(args[at + 1]);
+    const rounds = option(args, "--rounds", ROUNDS, 0);
+    const seeds = option(args, "--seeds", SEEDS, 1);
     const speed = speedTable(log);
-    const tables = rounds > 0 ? [speed, await learningTable(rounds, log)] : [speed];
-    return {
-      text:
-        `First table: ${(4 * ELEMENTS) / MIB} MiB of float32 in which everything changed, the fastest of ${REPEATS} runs on one ` +
-        "thread. Changed rows alone (`rows/…`) gain nothing there: they are for embeddings. Second table: the demo's " +
-        `federation after ${rounds} rounds, one seed, held-out accuracy and loss. One seed on 144 examples does not ` +
-        "tell codecs apart that lie a few percent from each other; `topk` learns more slowly.",
-      tables,
-    };
+    const tables = rounds > 0 ? [speed, await learningTable(rounds, seeds, log)] : [speed];
+    const first =
+      `First table: ${(4 * ELEMENTS) / MIB} MiB of float32 in which everything changed, the fastest of ${REPEATS} runs on one ` +
+      "thread. Changed rows alone (`rows/…`) gain nothing there: they are for embeddings.";
+    const second =
+      ` Second table: the demo's federation after ${rounds} rounds, held-out accuracy and loss, mean and deviation over ` +
+      `${seeds} ${seeds === 1 ? "seed" : "seeds"}. A seed gives every codec the same data and the same start; the last two ` +
+      "columns are of the differences from fp32 with the same seed, in which what the seeds do to all codecs alike falls out.";
+    return { text: rounds > 0 ? first + second : first, tables };
   },
 };
