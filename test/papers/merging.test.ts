@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { floats } from "../../adapters/cast.ts";
 import { buildStrategy } from "../../aggregators/build.ts";
+import { createRng } from "../../base/rng.ts";
 import { adapter, aggregateOnce, plain, update } from "../aggregators/small.ts";
 
 const global = adapter({ a: [[0, 0]], b: [0] });
@@ -19,7 +20,39 @@ describe("Matena and Raffel 2022, Merging Models with Fisher-Weighted Averaging"
     expect(out.b![0]).toBeCloseTo(4, 12);
   });
 
-  test("equal Fisher information is plain averaging: the isotropic case of section 2", () => {
+  test('"choosing parameters that approximately maximize the joint likelihood of the posteriors of the models\' parameters", each "a Gaussian distribution whose precision matrix corresponds to its Fisher information": none near the merged ones has a larger one', () => {
+    const [means, precisions] = [
+      [
+        [2, 4, 1],
+        [6, 8, 5],
+        [-1, 3, 2],
+      ],
+      [
+        [3, 0.5, 1],
+        [1, 2, 1],
+        [0.2, 4, 7],
+      ],
+    ];
+    const shaped = ([x, y, z]: readonly number[]) => ({ a: [[x!, y!]], b: [z!] });
+    const entries = means!.map((mean, k) =>
+      update(`c${k}`, k + 1, shaped(mean), { extras: { fisher: shaped(precisions![k]!) } }),
+    );
+    const merged = aggregateOnce({ name: "fisher" }, global, entries).global.tensors;
+    const found = [...floats(merged.get("a")!), ...floats(merged.get("b")!)];
+    // Σ λ_k log N(θ; θ_k, F_k⁻¹), but for constants
+    const likelihood = (theta: readonly number[]) =>
+      means!.reduce(
+        (sum, mean, k) =>
+          sum - ((k + 1) / 2) * theta.reduce((t, x, j) => t + precisions![k]![j]! * (x - mean[j]!) ** 2, 0),
+        0,
+      );
+    const rng = createRng("elsewhere");
+    for (let trial = 0; trial < 100; trial++) {
+      expect(likelihood(found.map((x) => x + 0.01 * rng.normal()))).toBeLessThan(likelihood(found));
+    }
+  });
+
+  test('"Computing a simple average of the models\' parameters therefore corresponds to making an isotropic Gaussian approximation": equal Fisher information is plain averaging', () => {
     const same = { a: [[7, 7]], b: [7] };
     const entries = [
       update("c1", 1, { a: [[2, 4]], b: [1] }, { extras: { fisher: same } }),
