@@ -193,6 +193,41 @@ describe("Singhal et al. 2025, FedEx-LoRA", () => {
     expect(aggregateOnce({ name: "fedex-lora" }, start, weighted.slice(0, 2)).report.sideRank).toBe(2);
   });
 
+  test("the residual keeps its digits where clients are so near each other that products no longer tell them apart", () => {
+    const SPREAD = 1e-7;
+    const near = ["c0", "c1", "c2"].map((name) => {
+      const step = lora(name, 2, 4);
+      const tensors = [...start.tensors].map(([key, value]) => {
+        const by = floats(step.tensors.get(key)!);
+        return [
+          key,
+          { ...value, data: Float64Array.from(floats(value), (x, i) => x + SPREAD * by[i]!) },
+        ] as const;
+      });
+      return { config: start.config, tensors: tensorSet(tensors) };
+    });
+    const result = aggregateOnce(
+      { name: "fedex-lora" },
+      start,
+      near.map((adapter, k) => updateOf(`c${k}`, 10, adapter)),
+    );
+    // Σ p_k (B_k − B̄)(A_k − Ā), of size 1e-14: products themselves are rounded at 1e-16.
+    const apartFrom = near.map(({ config, tensors }) => ({
+      config,
+      tensors: tensorSet(
+        [...tensors].map(([key, value]) => {
+          const mean = floats(result.global.tensors.get(key)!);
+          return [key, { ...value, data: Float64Array.from(floats(value), (x, i) => x - mean[i]!) }] as const;
+        }),
+      ),
+    }));
+    const wanted = meanOf(apartFrom.map((adapter) => [1 / 3, adapter] as const));
+    const residual = products(
+      stackOnBase({ ...result.global, tensors: zeroB(result.global.tensors) }, result.baseDelta!.tensors),
+    );
+    expect(apart(residual, wanted)).toBeLessThan(1e-6 * Math.hypot(...Object.values(wanted).flat()));
+  });
+
   test("stays exact over rounds: the base holds all residuals so far", () => {
     const first = aggregateOnce({ name: "fedex-lora" }, start, weighted);
     const second = aggregateOnce({ name: "fedex-lora" }, first.global, weighted, {
