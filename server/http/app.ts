@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { streamSSE } from "hono/streaming";
+import { MODEL_FILE } from "../../adapters/peft.ts";
 import { ERROR_CODES, FedloomError, messageOf, type Status } from "../../base/errors.ts";
 import { SOFTWARE } from "../../proto/version.ts";
 import type { Coordinator } from "../coordinator.ts";
@@ -10,14 +11,14 @@ import type { RunEngine } from "../engine.ts";
 import type { Gate } from "../identity/gate.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { clientsOf, statusOf } from "../status.ts";
-import { verify } from "../verify.ts";
+import { type Verification, verify } from "../verify.ts";
 import { adapterFiles } from "./adapter-files.ts";
 import { bodyOf } from "./body.ts";
 import { watchRun } from "./events.ts";
 import { openApiDocument } from "./openapi.ts";
 import { prometheusText } from "./prometheus.ts";
 import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
-import { addSites, type OperatorApp, refuseSites } from "./sites.ts";
+import { addSites, type Called, type OperatorApp, refuseSites } from "./sites.ts";
 
 const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   invalid_argument: 400,
@@ -68,10 +69,6 @@ export function operatorApp(
     }
     context.set("caller", caller.name);
     await next();
-    // What is done to sites and tokens the gate notes itself, in words.
-    if (context.req.method === "POST" && context.req.path.startsWith("/v1/runs") && context.res.ok) {
-      await gate?.note(caller.name, `${context.req.method} ${context.req.path}`);
-    }
   });
   app.use(
     bodyLimit({
@@ -84,6 +81,8 @@ export function operatorApp(
 
   const show = (engine: RunEngine) => statusOf(coordinator, engine);
   const find = (context: Context) => coordinator.engine(context.req.param("id") ?? "");
+  /** Into the audit trail; what is done to sites and tokens the gate notes itself. */
+  const note = (context: Context<Called>, what: string) => gate?.note(context.get("caller"), what);
 
   app.get("/healthz", (context) => context.json({ status: "ok", software: SOFTWARE, schema: SCHEMA }));
   const loop = monitorEventLoopDelay();
@@ -94,30 +93,47 @@ export function operatorApp(
   app.get("/v1/runs", (context) => context.json({ runs: coordinator.runs().map(show) }));
   app.post("/v1/runs", async (context) => {
     const engine = await coordinator.submitRun(await bodyOf(context, submitBody));
+    await note(context, `submitted run ${engine.run.id} (${engine.run.config.name})`);
     return context.json(show(engine), 201);
   });
   app.get("/v1/runs/:id", (context) => context.json(show(find(context))));
   app.post("/v1/runs/:id/stop", async (context) => {
     const engine = find(context);
-    await coordinator.stop(engine.run.id, await bodyOf(context, stopBody));
+    const body = await bodyOf(context, stopBody);
+    await coordinator.stop(engine.run.id, body);
+    await note(context, `stopped run ${engine.run.id} ${body.now ? "at once" : "after its round"}`);
     return context.json(show(engine));
   });
   app.post("/v1/runs/:id/resume", async (context) => {
     const engine = find(context);
     await coordinator.resume(engine.run.id);
+    await note(context, `resumed run ${engine.run.id}`);
     return context.json(show(engine));
   });
   app.post("/v1/runs/:id/verify", async (context) => {
+    const engine = find(context);
     const { round } = await bodyOf(context, verifyBody);
-    return context.json({ verifications: await verify(find(context), round) });
+    const verifications = await verify(engine, round);
+    await note(context, `verified run ${engine.run.id}: ${outcomeOf(verifications)}`);
+    return context.json({ verifications });
   });
   app.post("/v1/runs/:id/fork", async (context) => {
     const { run } = find(context);
     const { round, config = run.config, key } = await bodyOf(context, forkBody);
-    return context.json(show(await coordinator.fork(run.id, round, config, key)), 201);
+    const forked = await coordinator.fork(run.id, round, config, key);
+    await note(context, `forked run ${run.id} at round ${round} into run ${forked.run.id}`);
+    return context.json(show(forked), 201);
   });
   app.get("/v1/runs/:id/adapter/:file", async (context) => {
-    const file = await adapterFiles(find(context), context.req.query("round"), context.req.param("file"));
+    const engine = find(context);
+    const [round, name] = [context.req.query("round"), context.req.param("file")];
+    const file = await adapterFiles(engine, round, name);
+    if (name === MODEL_FILE) {
+      await note(
+        context,
+        `took the adapter of run ${engine.run.id}${round === undefined ? "" : `, round ${round}`}`,
+      );
+    }
     return context.body(new Uint8Array(file), 200, { "content-type": "application/octet-stream" });
   });
   app.get("/v1/runs/:id/events", (context) => {
@@ -169,6 +185,14 @@ async function callerOf(
   const known = bearer === undefined ? undefined : await gate?.operator(bearer);
   if (known !== undefined) return known;
   throw new FedloomError("F4024", "Cannot answer: the request shows no operator's token that counts");
+}
+
+/** What a verification found, in a few words. */
+function outcomeOf(verifications: readonly Verification[]): string {
+  const differing = verifications.filter(({ equal }) => !equal).map(({ round }) => round);
+  if (differing.length > 0) return `round ${differing.join(", ")} DIFFERS`;
+  const count = verifications.length;
+  return `${count} ${count === 1 ? "round" : "rounds"} equal`;
 }
 
 function problemOf({ code, message }: FedloomError): Problem {

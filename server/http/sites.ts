@@ -5,7 +5,12 @@ import type { Gate } from "../identity/gate.ts";
 import { bodyOf } from "./body.ts";
 import { inviteBody, tokenBody } from "./schema.ts";
 
-export type OperatorApp = Hono<{ Variables: { caller: string } }>;
+/** What every call knows of its caller. */
+export interface Called {
+  Variables: { caller: string };
+}
+
+export type OperatorApp = Hono<Called>;
 
 /** Entries of the audit trail that one look shows. */
 const AUDIT_ENTRIES = 1_000;
