@@ -68,18 +68,14 @@ async function measure(
   const directory = mkdtempSync(join(tmpdir(), "fedloom-bench-"));
   const server = new Server(SERVER_OPTIONS);
   const name = { sha256: createHash("sha256").update(payload).digest("hex"), size: payload.length };
-  addFleet(
+  const takeStream = addFleet(
     server,
     () => memoryFleet(payload),
     (error) => log(String(error)),
   );
-  const port = wide
-    ? await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure())
-    : await new Promise<number>((resolve, reject) =>
-        server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
-          error === null ? resolve(bound) : reject(error),
-        ),
-      );
+  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure(), takeStream, {
+    widen: wide ? undefined : () => undefined,
+  });
   const proxy = await startProxy(`127.0.0.1:${port}`, { delayMs });
   const fleet = connectFleet(proxy.address, credentials.createInsecure());
   const transfer = createTransfer(fleet, openDiskBlobs(directory), "bench", {

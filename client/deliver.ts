@@ -72,7 +72,7 @@ export async function deliver(
       let whole = open;
       const answer = await untilAnswered(
         async () => {
-          if (whole) await pushAll();
+          if (whole) await pushAll().catch(unlessOver);
           try {
             return await whileMoving(
               "submitting a result",
@@ -99,6 +99,11 @@ export async function deliver(
       return { kind: "refused", code: error.code, reason: error.message };
     }
   }
+}
+
+/** A task that ended in mid-upload gets no more blobs; its result is offered all the same, for the record. */
+function unlessOver(error: unknown): void {
+  if (!(error instanceof FedloomError && error.code === "F4026")) throw error;
 }
 
 function read({ verdict, code, reason }: SubmitResultResponse): Delivery {

@@ -1,31 +1,18 @@
 /**
- * The two messages that carry payload, written with one copy of it. The general writer grows its buffer and copies
- * a chunk several times, and those copies are most of what a payload costs a coordinator that serves many clients.
+ * The two messages that carry payload, written with one copy of it or none. The general writer grows its buffer and copies
+ * a chunk several times, and those copies are most of what a payload costs.
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { FetchBlobResponse, PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
 
 const { LengthDelimited, Varint } = WireType;
 
-/**
- * A writer of FetchBlobResponse into one buffer that it uses again: grpc-js's server copies what it gets at once.
- * Fresh buffers of a MiB, a thousand a round, cost page faults and garbage collections.
- *
- * @returns the bytes that the schema's own writer gives, until the next call
- */
-export function fetchBlobResponseWriter(): (message: FetchBlobResponse) => Buffer {
-  let space = Buffer.alloc(0);
-  return ({ offset, data }) => {
-    const head = new BinaryWriter();
-    if (offset !== 0n) head.tag(1, Varint).uint64(offset);
-    if (data.length > 0) head.tag(2, LengthDelimited).uint32(data.length);
-    const bytes = head.finish();
-    const length = bytes.length + data.length;
-    if (space.length < length) space = Buffer.allocUnsafeSlow(length);
-    space.set(bytes, 0);
-    space.set(data, bytes.length);
-    return space.subarray(0, length);
-  };
+/** What comes before the data in the bytes of a FetchBlobResponse, as the schema's own writer gives them. */
+export function fetchBlobHead({ offset, data }: FetchBlobResponse): Uint8Array {
+  const head = new BinaryWriter();
+  if (offset !== 0n) head.tag(1, Varint).uint64(offset);
+  if (data.length > 0) head.tag(2, LengthDelimited).uint32(data.length);
+  return head.finish();
 }
 
 /** @returns the bytes that the schema's own writer gives; undefined for a header, which is small */

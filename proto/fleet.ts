@@ -23,6 +23,7 @@ import type {
   SubmitResultRequest,
   SubmitResultResponse,
 } from "./gen/fedloom/v1/fleet_pb.ts";
+import type { Cuttable } from "./streams.ts";
 
 export interface Fleet {
   /**
@@ -30,9 +31,9 @@ export interface Fleet {
    * every unfinished task of the client anew on each connection. Ends when either side does.
    */
   connect(requests: AsyncIterable<ConnectRequest>, signal: AbortSignal): AsyncIterable<ConnectResponse>;
-  fetchBlob(request: FetchBlobRequest, signal: AbortSignal): AsyncIterable<FetchBlobResponse>;
+  fetchBlob(request: FetchBlobRequest, signal: AbortSignal): Cuttable<FetchBlobResponse>;
   statBlob(request: StatBlobRequest, signal: AbortSignal): Promise<StatBlobResponse>;
-  /** `requests` is a header and then chunks; resolves when the whole blob is on disk under its hash. */
+  /** `requests` is a header and then chunks, the data of each there until the next is asked for; resolves when the whole blob is on disk under its hash. */
   pushBlob(requests: AsyncIterable<PushBlobRequest>, signal: AbortSignal): Promise<PushBlobResponse>;
   submitResult(request: SubmitResultRequest, signal: AbortSignal): Promise<SubmitResultResponse>;
   reportFailure(request: ReportFailureRequest, signal: AbortSignal): Promise<ReportFailureResponse>;

@@ -17,28 +17,24 @@ import {
   Client,
   type ClientOptions,
   type handleBidiStreamingCall,
-  type handleClientStreamingCall,
-  type handleServerStreamingCall,
   type handleUnaryCall,
   type MethodDefinition,
   type requestCallback,
   type Server,
-  type ServerUnaryCall,
 } from "@grpc/grpc-js";
-import { CLIENT_OPTIONS } from "./channel.ts";
-import { fetchBlobResponseWriter, pushChunkBytes } from "./chunk-bytes.ts";
+import { CLIENT_OPTIONS, type TakeStream } from "./channel.ts";
+import { pushChunkBytes } from "./chunk-bytes.ts";
 import type { Enrolment, Fleet, Peer } from "./fleet.ts";
-import { type FetchBlobResponse, FleetService, type PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
+import { FleetService, type PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
+import { type Caller, payloadCalls } from "./payload-calls.ts";
 import { fromStatus, toStatus } from "./status.ts";
 import { readAll, writeAll } from "./streams.ts";
 
 type MethodName = keyof (Fleet & Enrolment);
 type Codec = MethodDefinition<Message, Message>;
 /** What all four kinds of grpc-js server calls have in common. */
-export interface ServerCall {
+interface ServerCall extends Caller {
   readonly cancelled: boolean;
-  getPeer(): string;
-  getAuthContext(): ReturnType<ServerUnaryCall<Message, Message>["getAuthContext"]>;
   once(event: "cancelled", listener: () => void): unknown;
   emit(event: "error", status: unknown): boolean;
 }
@@ -71,20 +67,15 @@ export function methodsOf(service: DescService): Record<string, Codec> {
 
 const { method } = FleetService;
 
-const fetchBlob = methodOf(method.fetchBlob);
-const writeFetchResponse = fetchBlobResponseWriter();
 const pushBlob = methodOf(method.pushBlob);
 
 export const FLEET_METHODS = {
   connect: methodOf(method.connect),
-  // as: grpc-js hands each method its own messages.
-  fetchBlob: {
-    ...fetchBlob,
-    responseSerialize: (message) => writeFetchResponse(message as FetchBlobResponse),
-  },
+  fetchBlob: methodOf(method.fetchBlob),
   statBlob: methodOf(method.statBlob),
   pushBlob: {
     ...pushBlob,
+    // as: grpc-js hands each method its own messages.
     requestSerialize: (message) =>
       pushChunkBytes(message as PushBlobRequest) ?? pushBlob.requestSerialize(message),
   },
@@ -106,14 +97,15 @@ function signalOf(call: ServerCall): AbortSignal {
  * status.ts tells.
  *
  * @param enrolmentOf absent where sites cannot enroll
+ * @returns takes the streams of the calls that carry payload (bindWide)
  */
 export function addFleet(
   server: Server,
-  fleetOf: (call: ServerCall) => Fleet,
+  fleetOf: (caller: Caller) => Fleet,
   onError: (error: unknown, peer: Peer, method: MethodName) => void,
-  enrolmentOf?: (call: ServerCall) => Enrolment,
-): void {
-  const fail = (error: unknown, call: ServerCall, method: MethodName) => {
+  enrolmentOf?: (caller: Caller) => Enrolment,
+): TakeStream {
+  const fail = (error: unknown, call: Caller & { readonly cancelled: boolean }, method: MethodName) => {
     if (!call.cancelled) onError(error, { address: call.getPeer() }, method);
     return toStatus(error);
   };
@@ -141,26 +133,12 @@ export function addFleet(
       call.emit("error", fail(error, call, method));
     }
   };
-  const fetchBlob: handleServerStreamingCall<Parameters<Fleet["fetchBlob"]>[0], Message> = (call) => {
-    void send(call, "fetchBlob", () => fleetOf(call).fetchBlob(call.request, signalOf(call)));
-  };
   const connect: handleBidiStreamingCall<Message, Message> = (call) => {
     void send(call, "connect", () => fleetOf(call).connect(readAll(call), signalOf(call)));
-  };
-  const pushBlob: handleClientStreamingCall<Message, Message> = (call, callback) => {
-    Promise.try(() => fleetOf(call).pushBlob(readAll(call), signalOf(call))).then(
-      (response) => callback(null, response),
-      (error: unknown) => {
-        callback(fail(error, call, "pushBlob"));
-        call.resume(); // what is still under way is dropped, so that the connection's window does not fill
-      },
-    );
   };
   type Request<Name extends keyof (Fleet & Enrolment)> = Parameters<(Fleet & Enrolment)[Name]>[0];
   server.addService(FLEET_METHODS, {
     connect,
-    fetchBlob,
-    pushBlob,
     statBlob: unary<Request<"statBlob">>("statBlob", (request, call, signal) =>
       fleetOf(call).statBlob(request, signal),
     ),
@@ -178,6 +156,12 @@ export function addFleet(
         enrolmentOf(call).renew(request, signal),
       ),
     }),
+  });
+  const { fetchBlob, pushBlob } = FLEET_METHODS;
+  return payloadCalls({
+    paths: { fetchBlob: fetchBlob.path, pushBlob: pushBlob.path },
+    fleetOf,
+    statusOf: fail,
   });
 }
 

@@ -37,6 +37,32 @@ export async function writeAll<T>(stream: Writable, source: AsyncIterable<T>): P
   }
 }
 
+/** Messages whose sending may have to end while their reader takes nothing. */
+export interface Cuttable<T> extends AsyncIterable<T> {
+  /** Aborts, with the reason, when nobody wants them sent any more. */
+  readonly cut?: AbortSignal;
+}
+
+/** Resolves when a stream takes more, or is closed. @throws the reason of `cut` once it aborts */
+export async function roomIn(stream: Writable, cut: AbortSignal | undefined): Promise<void> {
+  cut?.throwIfAborted();
+  let wake = (): void => undefined;
+  let refuse = (): void => undefined;
+  const waiting = new Promise<void>((resolve, reject) => {
+    wake = resolve;
+    refuse = () => reject(cut?.reason);
+  });
+  stream.once("drain", wake).once("close", wake);
+  cut?.addEventListener("abort", refuse);
+  if (stream.destroyed || !stream.writableNeedDrain) wake();
+  try {
+    await waiting;
+  } finally {
+    stream.off("drain", wake).off("close", wake);
+    cut?.removeEventListener("abort", refuse);
+  }
+}
+
 /** The stream's messages; leaving the loop early leaves the stream open, since a gRPC call still has a status to send. */
 export function readAll<T>(stream: Readable): AsyncIterable<T> {
   return { [Symbol.asyncIterator]: () => stream.iterator({ destroyOnReturn: false }) as AsyncIterator<T> };

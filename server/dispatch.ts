@@ -36,7 +36,19 @@ interface Turn {
   lastMovedMs: number;
   activity: Activity;
   stopTimer: () => void;
+  /** Aborts when nothing more of the task is to be transferred. */
+  readonly over: AbortController;
 }
+
+/** A task in hand. */
+export interface InHand {
+  readonly task: Task;
+  /** Aborts, without a reason of its own, when nothing more of it is to be transferred. */
+  readonly over: AbortSignal;
+}
+
+/** Given to every abort: without it each makes an error with a stack of its own. */
+const OVER = "the task is over";
 
 export class Dispatcher {
   readonly #clock: Clock;
@@ -57,17 +69,29 @@ export class Dispatcher {
     if (queue.length === 1) this.#begin(offer);
   }
 
-  /** Takes a task back, done or not. A client that is still at it is told to stop where there is a reason to tell. */
-  withdraw(client: string, taskId: string, reason?: { readonly code: string; readonly text: string }): void {
+  /**
+   * Takes a task back, done or not. A client that is still at it is told to stop where there is a reason to tell; what
+   * is under way of a task that is `over` is ended, whether the client hears or not.
+   */
+  withdraw(
+    client: string,
+    taskId: string,
+    {
+      reason,
+      over,
+    }: { readonly reason?: { code: string; text: string } | undefined; readonly over: boolean },
+  ): void {
     const queue = this.#offers.get(client) ?? [];
     const at = queue.findIndex((offer) => offer.taskId === taskId);
     if (at < 0) return;
     queue.splice(at, 1);
     if (at > 0) return;
-    this.#turns.get(client)?.stopTimer();
+    const turn = this.#turns.get(client);
+    turn?.stopTimer();
     this.#turns.delete(client);
     if (reason !== undefined)
       this.#presence.session(client)?.send(cancelOf(taskId, reason.code, reason.text));
+    if (over) turn?.over.abort(OVER);
     if (queue[0] === undefined) this.#offers.delete(client);
     else this.#begin(queue[0]);
   }
@@ -85,19 +109,16 @@ export class Dispatcher {
   }
 
   /** The task in hand, if it is this one. A client that is quicker than we after a restart waits for it here. */
-  async task(client: string, taskId: string): Promise<Task | undefined> {
+  async task(client: string, taskId: string): Promise<InHand | undefined> {
     const turn = this.#turns.get(client);
-    if (turn?.offer.taskId !== taskId) return undefined;
-    await turn.built;
-    return turn.task;
+    return turn?.offer.taskId === taskId ? inHand(turn) : undefined;
   }
 
-  /** Whether a blob belongs to the client's task in hand. */
-  async mayFetch(client: string, sha256: string): Promise<boolean> {
+  /** The task in hand, if the blob belongs to it. */
+  async taskOfBlob(client: string, sha256: string): Promise<InHand | undefined> {
     const turn = this.#turns.get(client);
-    await turn?.built;
-    if (turn?.task === undefined) return false;
-    return blobsOf(turn.task).includes(sha256);
+    const hand = turn === undefined ? undefined : await inHand(turn);
+    return hand !== undefined && blobsOf(hand.task).includes(sha256) ? hand : undefined;
   }
 
   busy(client: string): boolean {
@@ -150,6 +171,7 @@ export class Dispatcher {
       lastMovedMs: this.#clock.monotonic(),
       activity,
       stopTimer: () => undefined,
+      over: new AbortController(),
     };
     this.#turns.set(offer.client, turn);
     this.#watch(turn, offer.idleMs);
@@ -178,6 +200,11 @@ export class Dispatcher {
       });
     });
   }
+}
+
+async function inHand(turn: Turn): Promise<InHand | undefined> {
+  await turn.built;
+  return turn.task === undefined ? undefined : { task: turn.task, over: turn.over.signal };
 }
 
 function blobsOf({ adapterConfig, adapterModel, corrections }: Task): string[] {

@@ -9,6 +9,7 @@ import { NAME } from "../config/run.ts";
 import { CHUNK_BYTES } from "../proto/channel.ts";
 import type { Fleet, Peer } from "../proto/fleet.ts";
 import {
+  type FetchBlobResponse,
   FetchBlobResponseSchema,
   type PushBlobRequest,
   PushBlobResponseSchema,
@@ -17,6 +18,7 @@ import {
   SubmitResultResponseSchema,
   Verdict,
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { untilAborted } from "../proto/streams.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { MAX_CONFIG_BYTES, MAX_MESSAGE_CHARACTERS, UPLOAD_FACTOR, UPLOAD_SLACK_BYTES } from "./limits.ts";
 import { broken, hashOf, refOf } from "./peer-refusals.ts";
@@ -48,23 +50,35 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
   return {
     connect: (requests, signal) => hold(host, peer, nameOf, requests, signal),
 
-    async *fetchBlob({ clientId, sha256, offset }, signal) {
-      const client = nameOf(clientId);
-      if (!(await dispatcher.mayFetch(client, sha256))) {
-        throw new FedloomError(
-          "F5008",
-          `Cannot hand blob ${sha256.slice(0, 64)} to client "${client}": it is not of the client's task in hand`,
-          { client },
-        );
+    fetchBlob({ clientId, sha256, offset }, signal) {
+      const cut = new AbortController();
+      async function* chunks(): AsyncGenerator<FetchBlobResponse> {
+        const client = nameOf(clientId);
+        const hand = await dispatcher.taskOfBlob(client, sha256);
+        if (hand === undefined) {
+          throw new FedloomError(
+            "F5008",
+            `Cannot hand blob ${sha256.slice(0, 64)} to client "${client}": it is not of the client's task in hand`,
+            { client },
+          );
+        }
+        const end = (): void => cut.abort(taskOver(client));
+        hand.over.addEventListener("abort", end, { once: true });
+        try {
+          let at = Number(offset);
+          for await (const data of blobs.read(sha256, at)) {
+            if (signal.aborted) return;
+            cut.signal.throwIfAborted();
+            yield create(FetchBlobResponseSchema, { offset: BigInt(at), data });
+            at += data.length;
+            // Asked for the next chunk, the client has room for it: this one moved.
+            dispatcher.moved(client);
+          }
+        } finally {
+          hand.over.removeEventListener("abort", end);
+        }
       }
-      let at = Number(offset);
-      for await (const data of blobs.read(sha256, at)) {
-        if (signal.aborted) return;
-        yield create(FetchBlobResponseSchema, { offset: BigInt(at), data });
-        at += data.length;
-        // Asked for the next chunk, the client has room for it: this one moved.
-        dispatcher.moved(client);
-      }
+      return Object.assign(chunks(), { cut: cut.signal });
     },
 
     async statBlob({ clientId, sha256 }) {
@@ -85,8 +99,8 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
       const { clientId, taskId, blob, offset } = header.value;
       const client = nameOf(clientId);
       const ref = refOf(client, blob);
-      const task = await dispatcher.task(client, taskId);
-      if (task === undefined) {
+      const hand = await dispatcher.task(client, taskId);
+      if (hand === undefined) {
         throw new FedloomError(
           "F4011",
           `Cannot take an upload of client "${client}" for task "${taskId.slice(0, 200)}": it is not the client's task in hand`,
@@ -94,7 +108,7 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
         );
       }
       const limit = Math.max(
-        UPLOAD_FACTOR * Number(task.adapterModel?.size ?? 0n) + UPLOAD_SLACK_BYTES,
+        UPLOAD_FACTOR * Number(hand.task.adapterModel?.size ?? 0n) + UPLOAD_SLACK_BYTES,
         MAX_CONFIG_BYTES,
       );
       if (ref.size > limit) {
@@ -105,7 +119,14 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
         );
       }
       const chunks = chunksOf(client, messages, () => dispatcher.moved(client));
-      await blobs.receive(client, ref, Number(offset), chunks);
+      const cut = new AbortController();
+      const end = (): void => cut.abort(taskOver(client));
+      hand.over.addEventListener("abort", end, { once: true });
+      try {
+        await blobs.receive(client, ref, Number(offset), untilAborted(chunks, cut.signal));
+      } finally {
+        hand.over.removeEventListener("abort", end);
+      }
       if ((await blobs.size(ref.sha256)) === undefined) {
         throw broken(`client "${client}"`, `an upload of ${ref.size} bytes ended early`);
       }
@@ -140,6 +161,13 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
       return create(ReportFailureResponseSchema, {});
     },
   };
+}
+
+/** What a transfer ends with whose task is over while the client takes or sends next to nothing. */
+function taskOver(client: string): FedloomError {
+  return new FedloomError("F4026", `Cannot go on with a transfer of client "${client}": its task is over`, {
+    client,
+  });
 }
 
 async function* chunksOf(

@@ -1,10 +1,19 @@
-/** Every bound on what a peer may make the coordinator hold or do, with the reason for its size. */
+/**
+ * Every bound on what a peer may make the coordinator hold or do, with the reason for its size. Beside them stand those of the
+ * transport, which clients share (proto/channel.ts: messages, streams, strangers' connections; proto/windows.ts), and
+ * those of the file format (adapters/safetensors.ts).
+ */
 
 /** Silence after which a connection is given up is three of these; short enough to see a lost client within a minute. */
 export const HEARTBEAT_MS = 10_000;
 
 /** Time to say Hello. A peer that opens connections and says nothing costs one timer each. */
 export const HELLO_MS = 10_000;
+
+/** Messages of peers without a certificate that are being read: with two MiB each, no more than 64 MiB of them are held. */
+export const MAX_STRANGERS_MESSAGES = 32;
+/** Time for such a message, a key and a secret, to come whole. */
+export const STRANGERS_MESSAGE_MS = 10_000;
 
 /** An upload may be so many times the adapter that was handed out: room for other ranks and types, none for a flood. */
 export const UPLOAD_FACTOR = 4;

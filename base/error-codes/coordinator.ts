@@ -130,4 +130,11 @@ export const coordinatorCodes = {
     meaning: "The site has no join token that could be withdrawn.",
     remedy: "See in fedloom audit whether it was used; keep a site that has joined out with fedloom revoke.",
   },
+  F4026: {
+    status: "failed_precondition",
+    meaning:
+      "The task of a transfer ended before the transfer did: the client stood still, or its round is over.",
+    remedy:
+      "Nothing: the client goes on with its next task. See fedloom log RUN --client why the task ended.",
+  },
 } as const satisfies Record<string, ErrorCode>;

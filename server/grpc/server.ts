@@ -3,11 +3,13 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import { bindWide, SERVER_OPTIONS } from "../../proto/channel.ts";
 import type { Peer } from "../../proto/fleet.ts";
-import { addFleet, type ServerCall } from "../../proto/service.ts";
+import type { Caller } from "../../proto/payload-calls.ts";
+import { addFleet } from "../../proto/service.ts";
 import type { Coordinator } from "../coordinator.ts";
 import type { Certified, Gate } from "../identity/gate.ts";
 import { hostOf, isLoopback, namesOf } from "../listening.ts";
 import { addHealth } from "./health.ts";
+import { limitStrangers } from "./strangers.ts";
 
 export interface GrpcEdge {
   /** "127.0.0.1:7443": what clients join. */
@@ -30,23 +32,31 @@ export async function serveGrpc(coordinator: Coordinator, listen: string, gate?:
       { listen },
     );
   }
-  const peerOf = (call: ServerCall): Peer => {
+  const peerOf = (call: Caller): Peer => {
     const address = call.getPeer();
     if (gate === undefined) return { address };
     return { address, provenName: gate.check(address, certified(call)) };
   };
-  const server = new Server(SERVER_OPTIONS);
+  const onRefused = (error: unknown, { address: peer }: Peer, method: string): void =>
+    coordinator.log.warn("Call refused", {
+      peer,
+      method,
+      ...(error instanceof FedloomError && { code: error.code }),
+      reason: messageOf(error),
+    });
+  const strangers = limitStrangers({
+    clock: coordinator.parts.clock,
+    check: peerOf,
+    onRefused: (error, call, path) => onRefused(error, { address: call.getPeer() }, path),
+  });
+  const server = new Server(
+    gate === undefined ? SERVER_OPTIONS : { ...SERVER_OPTIONS, interceptors: [strangers] },
+  );
   addHealth(server);
-  addFleet(
+  const takeStream = addFleet(
     server,
     (call) => coordinator.fleet(peerOf(call)),
-    (error, peer, method) =>
-      coordinator.log.warn("Call refused", {
-        peer: peer.address,
-        method,
-        ...(error instanceof FedloomError && { code: error.code }),
-        reason: messageOf(error),
-      }),
+    onRefused,
     gate &&
       ((call) => {
         const known = certified(call);
@@ -60,6 +70,7 @@ export async function serveGrpc(coordinator: Coordinator, listen: string, gate?:
     server,
     listen,
     gate === undefined ? ServerCredentials.createInsecure() : await tls(gate, host),
+    takeStream,
   );
   return { address: `${host}:${port}`, close: () => server.forceShutdown() };
 }
@@ -73,7 +84,7 @@ async function tls({ authority, names }: Gate, host: string): Promise<ServerCred
 }
 
 /** What the peer's certificate says; undefined where it shows none that our authority signed. */
-function certified(call: ServerCall): Certified | undefined {
+function certified(call: Caller): Certified | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate;
   const name = certificate?.subject.CN;
   if (certificate === undefined || typeof name !== "string") return undefined;

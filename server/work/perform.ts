@@ -156,7 +156,8 @@ function offer(place: Place, name: TaskName, signal: AbortSignal, { build, fail 
   const tell = (failure: Failure): void => void fail(failure).catch(() => undefined);
   const end = (): void => {
     const reason = endOf(place, name);
-    dispatcher.withdraw(client, taskId, reason);
+    // The last upload of a result that a stopped run wanted may end: the resumed round keeps it.
+    dispatcher.withdraw(client, taskId, { reason, over: !place.closed && place.run.stopped === undefined });
     // What it uploaded of a result that nobody waits for will never be whole.
     if (reason !== undefined && !dispatcher.busy(client)) {
       blobs

@@ -68,12 +68,12 @@ async function receive(directory: string): Promise<void> {
     },
   };
   const server = new Server(SERVER_OPTIONS);
-  addFleet(
+  const takeStream = addFleet(
     server,
     () => fleet,
     (error) => console.log(error),
   );
-  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure());
+  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure(), takeStream);
   process.on("message", tellPeak);
   console.log(`listening on 127.0.0.1:${port}`);
 }

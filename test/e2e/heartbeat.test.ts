@@ -12,12 +12,12 @@ import { startProcess, temporaryDirectory } from "./processes.ts";
 test("a client whose main thread is blocked for three seconds goes on sending heartbeats", async () => {
   const fleet = createFakeFleet(); // asks for a heartbeat each 1,000 ms, and gets one each 500 ms
   const server = new Server(SERVER_OPTIONS);
-  addFleet(
+  const takeStream = addFleet(
     server,
     () => fleet,
     () => {},
   );
-  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure());
+  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure(), takeStream);
   onTestFinished(() => server.forceShutdown());
   fleet.offer(fleet.trainTask("t1", toyAdapter()));
 

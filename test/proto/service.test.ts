@@ -61,12 +61,12 @@ const plain: Fleet = {
 async function serve(parts: Partial<Fleet>) {
   const server = new Server(SERVER_OPTIONS);
   const errors: unknown[] = [];
-  addFleet(
+  const takeStream = addFleet(
     server,
     () => ({ ...plain, ...parts }),
     (error) => errors.push(error),
   );
-  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure());
+  const port = await bindWide(server, "127.0.0.1:0", ServerCredentials.createInsecure(), takeStream);
   const client = connectFleet(`127.0.0.1:${port}`, credentials.createInsecure());
   closers.push(() => {
     client.close();
@@ -103,6 +103,25 @@ test("a stream of chunks arrives whole and in order", async () => {
     seen.push(data[0]!, data.length);
   }
   expect(seen).toEqual([0, CHUNK_BYTES, 1, CHUNK_BYTES, 2, CHUNK_BYTES]);
+});
+
+test("a blob of no bytes, and one whose reading fails in the middle, end with their status", async () => {
+  const refusal = new FedloomError("F4005", "Cannot read blob aa: it is not there");
+  const { client } = await serve({
+    async *fetchBlob({ offset }) {
+      if (offset === 0n) return;
+      yield create(FetchBlobResponseSchema, { offset, data: new Uint8Array(100) });
+      throw refusal;
+    },
+  });
+  const read = async (offset: bigint): Promise<number> => {
+    let bytes = 0;
+    const request = create(FetchBlobRequestSchema, { offset });
+    for await (const { data } of client.fetchBlob(request, never)) bytes += data.length;
+    return bytes;
+  };
+  expect(await read(0n)).toBe(0);
+  await expect(read(1n)).rejects.toMatchObject({ code: "F4005", message: refusal.message });
 });
 
 test("an upload is answered after its last chunk", async () => {
@@ -166,6 +185,38 @@ test("a connection that the coordinator refuses ends with the refusal", async ()
   await expect(read()).rejects.toMatchObject({ code: "F5002" });
 });
 
+test("a client that takes no payload gets one chunk ahead, and its call ends when nobody wants it any more", async () => {
+  const cut = new AbortController();
+  let made = 0;
+  async function* chunks() {
+    for (;;) {
+      made++;
+      yield create(FetchBlobResponseSchema, { data: new Uint8Array(CHUNK_BYTES) });
+    }
+  }
+  const { port, errors } = await serve({ fetchBlob: () => Object.assign(chunks(), { cut: cut.signal }) });
+  const session = http2.connect(`http://127.0.0.1:${port}`, { settings: { initialWindowSize: 1_000 } });
+  closers.push(() => session.destroy());
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/fedloom.v1.FleetService/FetchBlob",
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  stream.on("error", () => undefined);
+  const closed = new Promise<void>((resolve) => stream.once("close", () => resolve()));
+  const first = new Promise<void>((resolve) => stream.once("readable", () => resolve()));
+  stream.end(Buffer.alloc(5)); // an empty FetchBlobRequest
+  await first; // and not a byte is read
+  await new Promise<void>((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())));
+  expect(made).toBe(1);
+  const refusal = new FedloomError("F4026", "Cannot go on with a transfer");
+  cut.abort(refusal);
+  await closed;
+  expect(stream.rstCode).toBe(http2.constants.NGHTTP2_CANCEL);
+  expect(errors).toEqual([refusal]);
+});
+
 test("cancelling a call aborts the signal on the other side", async () => {
   const aborted = Promise.withResolvers<void>();
   const { client } = await serve({
@@ -202,7 +253,7 @@ test("the server lets 8 MiB travel unacknowledged on a stream and 16 MiB on a co
 test("a taken port is refused by name", async () => {
   const { port } = await serve({});
   const second = new Server();
-  const bound = bindWide(second, `127.0.0.1:${port}`, ServerCredentials.createInsecure());
+  const bound = bindWide(second, `127.0.0.1:${port}`, ServerCredentials.createInsecure(), () => false);
   await expect(bound).rejects.toMatchObject({ code: "F5009", message: expect.stringContaining("in use") });
 });
 

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import http2 from "node:http2";
 import { createConnection } from "node:net";
+import { gzipSync } from "node:zlib";
 import { create } from "@bufbuild/protobuf";
 import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
@@ -349,6 +350,44 @@ test("thousands of streams that are opened and reset at once, and headers withou
     const stream = session.request({ ...headers, "x-endless": "a".repeat(200_000) });
     stream.on("error", () => undefined).resume();
   });
+  join("c1");
+  join("c2");
+  await finished(engine);
+  expect(engine.rounds[0]).toMatchObject({ ok: 2, failed: 0 });
+});
+
+test("messages that unpack to a thousand times their size harm nobody", async () => {
+  const { engine, join, address } = await serve();
+  const packed = gzipSync(Buffer.alloc(128 * 2 ** 20)); // 127 KiB
+  const before = process.memoryUsage.rss();
+  const session = http2.connect(`http://${address}`).on("error", () => undefined);
+  later(() => session.destroy());
+  const statusOf = (path: string, message: Buffer, headers: Record<string, string>): Promise<unknown> =>
+    new Promise((resolve) => {
+      const stream = session.request({
+        ":method": "POST",
+        ":path": `/fedloom.v1.FleetService/${path}`,
+        "content-type": "application/grpc",
+        te: "trailers",
+        ...headers,
+      });
+      const look = (found: http2.IncomingHttpHeaders): void => {
+        if (found["grpc-status"] !== undefined) resolve(Number(found["grpc-status"]));
+      };
+      stream
+        .on("response", look)
+        .on("trailers", look)
+        .on("error", () => undefined);
+      stream.resume();
+      stream.end(message);
+    });
+  const head = Buffer.alloc(5);
+  head.writeUInt8(1);
+  head.writeUInt32BE(packed.length, 1);
+  const bomb = Buffer.concat([head, packed]);
+  for (const method of ["SubmitResult", "StatBlob", "FetchBlob", "PushBlob"])
+    expect(await statusOf(method, bomb, { "grpc-encoding": "gzip" })).toBeGreaterThan(0);
+  expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 2 ** 20);
   join("c1");
   join("c2");
   await finished(engine);
