@@ -24,7 +24,7 @@ import type { Failure } from "./records.ts";
 import type { RunEvent } from "./run/state.ts";
 import { seededSampler } from "./sampling.ts";
 import { keepSightings, type Sightings } from "./sightings.ts";
-import { Sweeper } from "./sweep.ts";
+import { Sweeper, type SweepPace } from "./sweep.ts";
 import { parseTaskId } from "./task-id.ts";
 import { strategyOf } from "./work/prepare.ts";
 
@@ -43,6 +43,8 @@ export interface CoordinatorOptions {
   readonly samplers?: Readonly<Record<string, Sampler>>;
   /** Called when a round is over, before the next one has work to do. */
   betweenRounds?(): void;
+  /** How soon blobs go that nobody refers to any more; as suits a disk where it is absent. */
+  readonly sweeping?: SweepPace;
   /** Where each run's files go, in a folder of its id; undefined where runs leave none. */
   readonly runsDirectory?: string | undefined;
 }
@@ -67,7 +69,7 @@ export class Coordinator implements FleetHost {
     const presence = new Presence(options.clock);
     this.parts = { ...options, presence, dispatcher: new Dispatcher(options.clock, presence) };
     this.log = options.log;
-    this.#sweeper = new Sweeper(options.blobs, options.clock);
+    this.#sweeper = new Sweeper(options.blobs, options.clock, options.sweeping);
     this.#broken.promise.catch(() => undefined); // whoever waits for it hears of it all the same
   }
 

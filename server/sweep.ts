@@ -5,31 +5,40 @@ import type { AdapterRef, BlobRef } from "./records.ts";
 import type { Members } from "./round.ts";
 import type { Run } from "./run/state.ts";
 
-/**
- * A blob goes when it was seen without a reference this long ago and still has none: what was just uploaded or just
- * aggregated is referred to a moment later. A client whose upload went too early is asked for it again.
- */
-export const SUSPECT_MS = 2 * 60_000;
+export interface SweepPace {
+  /** A sweep looks at every blob there is: not more often than this, however short the rounds are. */
+  readonly everyMs: number;
+  /**
+   * A blob goes when it was seen without a reference this long ago, in an earlier sweep, and still has none: what was just
+   * uploaded or just aggregated is referred to a moment later. A client whose upload went too early is asked for it again.
+   */
+  readonly suspectMs: number;
+}
 
-/** A sweep looks at every blob there is: not more often than this, however short the rounds are. */
-export const SWEEP_EVERY_MS = 60_000;
+/** For a disk, which has room for some rounds more than are needed. */
+export const UNHURRIED: SweepPace = { everyMs: 60_000, suspectMs: 2 * 60_000 };
+/** For memory: what two rounds in a row do not need is gone after the second. */
+export const AT_ONCE: SweepPace = { everyMs: 0, suspectMs: 0 };
 
 export class Sweeper {
   readonly #blobs: Blobs;
   readonly #clock: Clock;
+  readonly #pace: SweepPace;
   readonly #suspectSinceMs = new Map<string, number>();
   #sweeping = false;
   #sweptAtMs: number | undefined;
 
-  constructor(blobs: Blobs, clock: Clock) {
+  constructor(blobs: Blobs, clock: Clock, pace = UNHURRIED) {
     this.#blobs = blobs;
     this.#clock = clock;
+    this.#pace = pace;
   }
 
   /** @param inUse hashes beside those of the runs: of tasks that are handed out */
   async sweep(runs: readonly Run[], inUse: Iterable<string>): Promise<number> {
     const now = this.#clock.monotonic();
-    if (this.#sweeping || (this.#sweptAtMs !== undefined && now - this.#sweptAtMs < SWEEP_EVERY_MS)) return 0;
+    if (this.#sweeping || (this.#sweptAtMs !== undefined && now - this.#sweptAtMs < this.#pace.everyMs))
+      return 0;
     this.#sweeping = true;
     this.#sweptAtMs = now;
     try {
@@ -40,9 +49,9 @@ export class Sweeper {
       let deleted = 0;
       for (const sha256 of there) {
         if (live.has(sha256)) continue;
-        const since = this.#suspectSinceMs.get(sha256) ?? now;
-        this.#suspectSinceMs.set(sha256, since);
-        if (now - since < SUSPECT_MS) continue;
+        const since = this.#suspectSinceMs.get(sha256);
+        if (since === undefined) this.#suspectSinceMs.set(sha256, now);
+        if (since === undefined || now - since < this.#pace.suspectMs) continue;
         await this.#blobs.delete(sha256);
         this.#suspectSinceMs.delete(sha256);
         deleted++;

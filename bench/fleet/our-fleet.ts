@@ -36,6 +36,7 @@ const config = runConfig.parse({
   seed: 1,
   // What the other side does not do either.
   diagnostics: false,
+  keep: { last: 1 },
   cohort: { perRound: spec.clients, quorum: spec.clients },
   training: { learning_rate: 1e-3, per_device_train_batch_size: 1 },
 });

@@ -22,11 +22,13 @@ import { fingerprintOf } from "../../data/fingerprint.ts";
 import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
+import { keepHeapSmall } from "../../server/heap.ts";
 import { createMemoryStore } from "../../server/journal/memory.ts";
 import type { ModelPort, Sampler } from "../../server/ports.ts";
 import { clients as clientsOf, type Round } from "../../server/round.ts";
 import { seededSampler } from "../../server/sampling.ts";
 import { startCoordinator } from "../../server/start.ts";
+import { AT_ONCE, UNHURRIED } from "../../server/sweep.ts";
 import type { TogetherPlan, Trainer, TrainJob } from "../../training/trainer.ts";
 import { arrivalsInOrder } from "./arrivals.ts";
 import { clientTrainer } from "./client-trainer.ts";
@@ -218,7 +220,7 @@ function samplersFor(clients: readonly FleetClient[], { isAway }: FleetTraits): 
 }
 
 function openCoordinator(
-  { state, log }: FleetOptions,
+  { config, state, log }: FleetOptions,
   memory: Map<string, Uint8Array>,
   model: ModelPort,
   samplers: Readonly<Record<string, Sampler>>,
@@ -228,7 +230,11 @@ function openCoordinator(
   }
   const store = createMemoryStore();
   const blobs = createMemoryBlobs(memory);
-  return Coordinator.open({ store, blobs, clock: systemClock, log, model, samplers });
+  const parts = { store, blobs, clock: systemClock, log, model, samplers };
+  // A round may take a second, and memory has no room for those of some minutes; but in an asynchronous run a client
+  // may hold its update for rounds before it is its turn to come.
+  const sweeping = isAsync(config) ? UNHURRIED : AT_ONCE;
+  return Coordinator.open({ ...parts, sweeping, betweenRounds: keepHeapSmall() });
 }
 
 function modelOf(trainer: Trainer, { evaluate, state }: FleetOptions): ModelPort {

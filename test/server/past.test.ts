@@ -5,7 +5,7 @@ import type { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
 import { adapterFiles } from "../../server/http/adapter-files.ts";
 import type { ModelPort } from "../../server/ports.ts";
-import { hashesOf, SUSPECT_MS, SWEEP_EVERY_MS } from "../../server/sweep.ts";
+import { hashesOf, UNHURRIED } from "../../server/sweep.ts";
 import { verify } from "../../server/verify.ts";
 import { readAdapter } from "../../server/work/aggregate.ts";
 import { FakeClient } from "./fake-client.ts";
@@ -123,7 +123,7 @@ test("blobs that no run refers to are deleted after a while, and no others", asy
   expect(before.length).toBeGreaterThan(live.size);
   // Another run's rounds are what sets sweeps off: the first one notes, a later one deletes.
   const others: RunEngine[] = [];
-  for (const waitMs of [SWEEP_EVERY_MS, SUSPECT_MS]) {
+  for (const waitMs of [UNHURRIED.everyMs, UNHURRIED.suspectMs]) {
     clock.advance(waitMs);
     join(coordinator); // so long a silence ended the connections
     const other = await coordinator.submitRun({ config: config({ name: "other", rounds: 1 }) });

@@ -39,6 +39,24 @@ test("a fleet gives the same adapter each time, another seed another one", async
   expect(hashes[0]).not.toBe(hashes[2]);
 });
 
+test("a fleet in memory holds the blobs of the last rounds, however many there were", async () => {
+  const held = async (rounds: number): Promise<number> => {
+    const fleet = await startFleet({
+      config: runConfig.parse({ ...RUN, rounds, keep: { last: 1 } }),
+      trainer: createToyTrainer(),
+      device: "cpu",
+      log: silentLog,
+      clients: toyClients("c1", "c2"),
+    });
+    onTestFinished(() => fleet.close());
+    await fleet.ended;
+    return (await fleet.coordinator.parts.blobs.list()).length;
+  };
+  const few = await held(4);
+  expect(few).toBeGreaterThan(4); // two updates, the first and the newest adapter, configurations
+  expect(await held(12)).toBe(few);
+});
+
 test("published sampling draws the benchmark's clients: three of ten in the first round are 0, 6 and 9", async () => {
   const names = Array.from({ length: 10 }, (_, i) => clientName(i, 10));
   const lines: string[] = [];
