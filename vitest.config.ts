@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
-import { largePages } from "./bin/large-pages.mjs";
+import { lackingEnvironment } from "./bin/start-memory.mjs";
 
-Object.assign(process.env, largePages()); // its workers are processes, which begin as the program does
+Object.assign(process.env, lackingEnvironment()); // its workers are processes, which begin as the program does
 
 export default defineConfig({
   test: {

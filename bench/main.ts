@@ -5,10 +5,10 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { beginOnLargePages } from "../bin/large-pages.mjs";
+import { startAnew } from "../bin/start-memory.mjs";
 import { type Bench, renderTable, writeReport } from "./report.ts";
 
-beginOnLargePages(); // as the program does; what is measured beside it inherits the same
+startAnew(); // as the program does; what is measured beside it inherits the same
 
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith(".ts"))

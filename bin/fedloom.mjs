@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { beginOnLargePages, largePages } from "./large-pages.mjs";
+import { lackingEnvironment, startAnew } from "./start-memory.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const source = join(here, "..", "cli", "main.ts");
@@ -20,7 +20,7 @@ if (Number(process.versions.node.split(".")[0]) >= wanted) {
   process.on("warning", (warning) => {
     if (warning.name !== "ExperimentalWarning") console.error(warning.stack);
   });
-  beginOnLargePages();
+  startAnew();
   const { main } = await import(pathToFileURL(entry).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {
@@ -33,7 +33,7 @@ if (Number(process.versions.node.split(".")[0]) >= wanted) {
   }
   const child = spawn(newer, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: "inherit",
-    env: { ...process.env, ...largePages() },
+    env: { ...process.env, ...lackingEnvironment() },
   });
   // The child decides how to end; this process only passes on what it is told.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {

@@ -8,13 +8,13 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { beginOnLargePages } from "../bin/large-pages.mjs";
+import { startAnew } from "../bin/start-memory.mjs";
 import { readCheckpoint, saveCheckpoint } from "../scenarios/nano/checkpoint-file.ts";
 import type { PretrainProgress } from "../scenarios/nano/course.ts";
 import { nanoTokenizer } from "../scenarios/nano/nano-codec.ts";
 import { pretrain } from "../scenarios/nano/pretrain.ts";
 
-beginOnLargePages();
+startAnew();
 
 const { values } = parseArgs({
   options: {

@@ -1,4 +1,4 @@
-/** Whether the memory that training walks over may lie on large pages (bin/large-pages.mjs). */
+/** Whether the memory that training walks over may lie on large pages (bin/start-memory.mjs). */
 import { readFileSync } from "node:fs";
 import type { Check } from "./check.ts";
 

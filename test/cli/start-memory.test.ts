@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { lackingEnvironment } from "../../bin/start-memory.mjs";
 import { pagesCheck } from "../../cli/doctor/pages.ts";
 import { start } from "./process.ts";
 
@@ -9,6 +10,22 @@ test("the kernel's setting decides first, then what glibc was asked for", () => 
   expect(pagesCheck("always [madvise] never\n", ASKED)).toMatchObject({ ok: true });
   expect(pagesCheck("always [madvise] never\n", "glibc.malloc.check=1").remedy).toMatch(ASKED);
   expect(pagesCheck("always madvise [never]\n", ASKED).remedy).toMatch(/^echo madvise/);
+});
+
+test.runIf(process.platform === "linux")("what a user has set stays as it is", () => {
+  onTestFinished(() => void vi.unstubAllEnvs());
+  vi.stubEnv("GLIBC_TUNABLES", "");
+  vi.stubEnv("NODE_OPTIONS", "--stack-trace-limit=30");
+  const lacking = lackingEnvironment();
+  expect(lacking).toEqual({
+    GLIBC_TUNABLES: ASKED,
+    NODE_OPTIONS: "--stack-trace-limit=30 --max-semi-space-size=4",
+  });
+  for (const [name, value] of Object.entries(lacking)) vi.stubEnv(name, value);
+  expect(lackingEnvironment()).toEqual({});
+  vi.stubEnv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0");
+  vi.stubEnv("NODE_OPTIONS", "--max-semi-space-size=32");
+  expect(lackingEnvironment()).toEqual({});
 });
 
 test.runIf(process.platform === "linux")("the program begins with large pages asked for", async () => {

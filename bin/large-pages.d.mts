@@ -1,2 +1,0 @@
-export function largePages(): Record<string, string>;
-export function beginOnLargePages(): void;

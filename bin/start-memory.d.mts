@@ -1,0 +1,2 @@
+export function lackingEnvironment(): Record<string, string>;
+export function startAnew(): void;
