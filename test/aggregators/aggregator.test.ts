@@ -118,6 +118,40 @@ test.each(STRATEGIES.map(({ name }) => name))(
   },
 );
 
+test("long sums of products give the same bits in one thread, in two, and after others in the same memory", async () => {
+  const rank = 8;
+  const long = (seed: string, widths: readonly number[]): TensorSet =>
+    tensorSet(
+      widths.flatMap((width, layer) =>
+        (["lora_A", "lora_B"] as const).map((part) => {
+          const rng = createRng(seed).fork(String(layer), part);
+          const shape = part === "lora_A" ? [rank, width] : [width + 9, rank];
+          const values = Float32Array.from({ length: shape[0]! * shape[1]! }, () => rng.normal());
+          return [`base_model.model.layers.${layer}.q_proj.${part}.weight`, float32(shape, values)] as const;
+        }),
+      ),
+    );
+  const adapterConfig = { ...config, rank, alpha: rank, targets: ["q_proj"] };
+  const widths = [61, 130, 47];
+  const built = buildStrategy({ name: "flexlora" });
+  const input: RoundInput = {
+    built,
+    state: built.strategy.init({ config: adapterConfig, tensors: new Map() }),
+    round: 1,
+    global: { config: adapterConfig, tensors: long("global", widths) },
+    seed: 5,
+    totalClients: CLIENTS,
+    updates: Array.from({ length: CLIENTS }, (_, k) => {
+      const model = join(directory, `long-${k}.safetensors`);
+      writeFileSync(model, writeSafetensors(long(`c${k}`, widths)));
+      return { info: { ...infoOf(k), adapter: adapterConfig }, model };
+    }),
+  };
+  const alone = bits(await aggregateRound(input)); // stacks of 56 rows
+  expect(bits(await aggregator.aggregate(input))).toEqual(alone);
+  expect(bits(await aggregateRound(input))).toEqual(alone);
+});
+
 test("files that are not what was written are named, and nothing is aggregated from them", async () => {
   const { sets: _sets, ...input } = inputOf("fedavg");
   const hashes = new Map(input.updates.map(({ model }) => [model, sha256(readFileSync(model))]));
