@@ -30,6 +30,12 @@ interface Waiting {
   reject(error: Error): void;
 }
 
+/**
+ * Of a thread's heap, for views and numbers that die at once; tensors lie outside of it. V8 would let it grow to 48 MiB
+ * with the number of clients, and the round is no faster for it (docs/benchmarks.md, "Aggregation").
+ */
+const YOUNG_MB = 8;
+
 /** @param threads worker threads to start, with the first round; they stay for the next ones */
 export function openAggregator({ threads }: { readonly threads: number }): Aggregator {
   const waiting = new Map<number, Waiting>();
@@ -39,7 +45,8 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
 
   const start = (): void => {
     while (workers.length < threads) {
-      const worker = new Worker(new URL(`./round-thread${extname(import.meta.url)}`, import.meta.url));
+      const file = new URL(`./round-thread${extname(import.meta.url)}`, import.meta.url);
+      const worker = new Worker(file, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } });
       worker.unref(); // an idle thread keeps no process alive; `ask` holds it while it works
       worker.on("message", (answer: Answer) => {
         const request = waiting.get(answer.id);
