@@ -6,9 +6,12 @@ import { FedloomError } from "../../base/errors.ts";
 import { addInProducts } from "./accumulate.ts";
 import { Builder, withoutDead } from "./builder.ts";
 import { differentiate } from "./differentiate.ts";
+import type { EngineOptions } from "./engine.ts";
+import { estimateMemory } from "./estimate.ts";
 import type { Graph } from "./graph.ts";
 import { joinBranches } from "./lora-joined.ts";
 import { lossOf } from "./loss.ts";
+import { makeAgain } from "./made-again.ts";
 import { maths } from "./maths.ts";
 import { packRows } from "./packed-rows.ts";
 import type { Program, Value } from "./program.ts";
@@ -50,8 +53,8 @@ export interface Plan {
   readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
   readonly wanted: readonly string[];
-  /** Activations are computed again on the way back instead of being kept. */
-  readonly recompute?: boolean | undefined;
+  /** As EngineOptions has it. */
+  readonly recompute?: EngineOptions["recompute"] | undefined;
   /** "all" where absent. */
   readonly kernels?: Kernels;
 }
@@ -132,7 +135,19 @@ export function compile(
     const exact = g.cast(gradient, "F32");
     outputs.set(gradientName(name), scale === undefined ? exact : g.div(exact, scale));
   }
-  return scheduled(addInProducts(turnProducts(builder.program(outputs))));
+  const program = addInProducts(turnProducts(builder.program(outputs)));
+  const kept = scheduled(program);
+  if (plan.recompute === true || (plan.recompute !== "cheap" && !isLarge(kept))) return kept;
+  return scheduled({ ...program, operations: makeAgain(program.operations, forward, g) });
+}
+
+/** Activations that are worth some time: many bytes, and many beside the weights, which are there anyway. */
+const LARGE_BYTES = 256 * 2 ** 20;
+const LARGE_SHARE = 0.6;
+
+function isLarge(program: Program): boolean {
+  const { activationBytes, weightBytes } = estimateMemory(program);
+  return activationBytes > Math.max(LARGE_BYTES, LARGE_SHARE * weightBytes);
 }
 
 /** Embeddings of the tokens: an input, or what is picked by the ids of a graph that has them inside. */

@@ -76,8 +76,11 @@ export interface EngineOptions {
   readonly inputGradients?: readonly string[];
   /** Probability that an input of a LoRA branch is dropped while training. */
   readonly dropout?: number;
-  /** Activations of a step are computed again on the way back instead of being kept: less memory, more time. */
-  readonly recompute?: boolean;
+  /**
+   * Activations are computed again on the way back instead of being kept: true, of whole blocks (recompute.ts); "cheap",
+   * what takes little time (made-again.ts), which is done unasked where activations are large beside the weights.
+   */
+  readonly recompute?: boolean | "cheap";
   /** LoRA targets by module path where the graph's names do not tell (mapping file of the model directory). */
   readonly mapping?: Readonly<Record<string, ModuleLocation>>;
   /** What runs the programs; onnxruntime where absent. */
