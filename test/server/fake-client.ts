@@ -30,6 +30,8 @@ export interface FakeOptions {
   readonly examples?: number;
   readonly baseModel?: string;
   readonly sessionId?: string;
+  /** That it says it understands; it sends whole tensors whatever it is asked for. */
+  readonly codecs?: readonly string[];
   /** Changes the update before it is encoded. */
   readonly bend?: (adapter: Adapter, task: Task) => Adapter;
   /** Changes the result before it is offered. */
@@ -76,8 +78,11 @@ export class FakeClient {
   }
 
   async #run(): Promise<void> {
-    const { sessionId = "s1", baseModel = "", examples = 10 } = this.options;
-    const inventory = { examples: { text: BigInt(examples) }, trainer: "fake", device: "cpu", baseModel };
+    const { sessionId = "s1", baseModel = "", examples = 10, codecs = [] } = this.options;
+    const inventory = {
+      ...{ examples: { text: BigInt(examples) }, trainer: "fake", device: "cpu", baseModel },
+      codecs: [...codecs],
+    };
     this.say({ case: "hello", value: { version: ownVersion(), clientId: this.id, sessionId, inventory } });
     for await (const { message } of this.fleet.connect(this.requests, this.signal)) {
       if (message.case === "welcome") this.#welcome.resolve();
