@@ -11,6 +11,7 @@ import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "./forma
 import type { GraphInput } from "./graph.ts";
 import { loadGraph } from "./load.ts";
 import { factorName, type LoraPair } from "./lora.ts";
+import { isFixedInput } from "./lower/fixed-inputs.ts";
 import { prepareGraph } from "./prepare.ts";
 import { matchModule } from "./targets/match.ts";
 
@@ -52,7 +53,7 @@ export async function openDecoding({
   const caches = whole.inputs
     .filter(({ name }) => name.startsWith("past_key_values."))
     .map(({ name, type, shape }) => ({ name, type, heads: shape[1], size: numberOr(shape[3], headSize) }));
-  const branched = whole.inputs.some(({ name }) => name === "use_cache_branch");
+  const branched = whole.inputs.some(isFixedInput);
   if (
     caches.length === 0 ||
     caches.some(({ heads, size }) => typeof heads !== "number" || size === undefined)
@@ -67,8 +68,8 @@ export async function openDecoding({
   });
   const model = decodeModel(options.file.bytes);
   const graph = model.graph!; // loadGraph refused a model without one
-  const names = new Set(graph.node?.map(nameOf));
-  if (!pairs.every(({ module }) => names.has(module.node))) return undefined;
+  const plain = new Set(graph.node?.filter(isPlainProduct).map(nameOf));
+  if (!pairs.every(({ module }) => plain.has(module.node))) return undefined;
   const bytes = encodeModel({ ...model, graph: withPlainLora(graph, pairs) });
   const session = await runtime.openModel(bytes, {
     folder: options.file.folder,
@@ -92,6 +93,12 @@ export async function openDecoding({
     close: () => session.close(),
   };
 }
+
+const PRODUCTS = new Set(["MatMul", "Gemm", "FusedMatMul", "MatMulNBits", "MatMulBnb4"]);
+
+/** Whether LoRA can stand beside a node: it cannot where a factor or an attention is inside (lower/products.ts, attention.ts). */
+const isPlainProduct = ({ opType = "", attribute = [] }: NodeProto): boolean =>
+  PRODUCTS.has(opType) && !attribute.some(({ name, f }) => name === "alpha" && f !== 1);
 
 const nameOf = (node: NodeProto): string => node.name || (node.output?.[0] ?? "");
 const presentName = (past: string): string => past.replace(/^past_key_values/, "present");

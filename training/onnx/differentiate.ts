@@ -6,7 +6,9 @@
 import { sumOf } from "./accumulate.ts";
 import type { Maths } from "./maths.ts";
 import { type Operation, readersOf, type Value } from "./program.ts";
+import { refuseOtherAttributes } from "./rules/attributes.ts";
 import { RULES } from "./rules/index.ts";
+import { reasonWithoutGradient } from "./rules/no-gradient.ts";
 import { type GradientRule, refuse } from "./rules/rule.ts";
 
 const RULE_OF = new Map(RULES.map((rule) => [`${rule.domain ?? ""}::${rule.op}`, rule]));
@@ -90,5 +92,7 @@ function ruleFor(operation: Operation, opsets: ReadonlyMap<string, number>): Gra
   // Operations that lowering made are of the form that the rules know, whatever the graph's version.
   if (version > newest || (version < oldest && operation.domain !== ""))
     refuse(operation, `its operator set must be ${oldest} to ${newest}, got ${version}`);
+  if (rule.domain || reasonWithoutGradient(rule.op) === undefined)
+    refuseOtherAttributes(operation, "differentiate");
   return rule;
 }

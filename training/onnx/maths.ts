@@ -34,7 +34,7 @@ export interface Maths {
   rows(a: Value): Value;
   expand(a: Value, shape: readonly number[]): Value;
   /** Sums over the axes that broadcasting `like` to the shape of `a` made longer. */
-  sumTo(a: Value, like: Value): Value;
+  sumTo(a: Value, like: Pick<Value, "shape">): Value;
   reduceSum(a: Value, axes: readonly number[], keep?: boolean): Value;
   reduceMean(a: Value, axes: readonly number[]): Value;
   reduceMax(a: Value, axes: readonly number[]): Value;

@@ -11,6 +11,7 @@ import { type Maths, maths } from "./maths.ts";
 import { numbersOf } from "./numbers.ts";
 import { ValueNeeded } from "./operators/operator.ts";
 import type { Call, Value } from "./program.ts";
+import { refuseOtherAttributes } from "./rules/attributes.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 const LOWERING_OF = new Map(LOWERINGS.map((lowering) => [`${lowering.domain}::${lowering.op}`, lowering]));
@@ -42,13 +43,14 @@ export function specialize(
   const values = new Map(given);
   const g = maths(builder);
   for (const [name, weight] of graph.weights) values.set(name, builder.weight(name, weight));
-  refuseOtherVersions(graph);
+  refuseOthers(graph);
   placeNodes(graph.nodes, values, known, g);
   return values;
 }
 
-function refuseOtherVersions({ nodes, opsets }: Graph): void {
-  for (const node of nodes) {
+/** Lowerings of versions or with attributes that they were not written for. */
+function refuseOthers({ nodes, opsets }: Graph): void {
+  for (const node of nodes.flatMap(withInner)) {
     const lowering = LOWERING_OF.get(`${node.domain}::${node.op}`);
     if (lowering === undefined) continue;
     const version = opsets.get(node.domain) ?? 1;
@@ -59,7 +61,16 @@ function refuseOtherVersions({ nodes, opsets }: Graph): void {
         `Cannot place ${node.op} of node "${node.name}": its operator set must be ${oldest} to ${newest}, got ${version}`,
         { operator: node.op, node: node.name },
       );
+    refuseOtherAttributes(node, "place");
   }
+}
+
+/** A node and those of its subgraphs. */
+function withInner(node: GraphNode): readonly GraphNode[] {
+  const inner = Object.values(node.attributes).flatMap((attribute) =>
+    attribute.kind === "graph" ? attribute.value.nodes.flatMap(withInner) : [],
+  );
+  return inner.length === 0 ? [node] : [node, ...inner];
 }
 
 function placeNodes(

@@ -22,6 +22,8 @@ const RESOLVED: readonly Support[] = [
   { operator: "Constant", kind: "no gradient", reason: "a constant" },
   { operator: "If", kind: "lowering", opset: [9, 24] },
   { operator: "com.microsoft.Attention", kind: "lowering", opset: [1, 1] },
+  { operator: "com.microsoft.FusedConv", kind: "lowering", opset: [1, 1] },
+  { operator: "com.microsoft.FusedGemm", kind: "lowering", opset: [1, 1] },
 ];
 
 /** Every operator that the engine knows, in order of names; operators of our own are left out. */

@@ -66,6 +66,24 @@ export const ATTENTION: readonly RuleCase[] = [
     opset: 24,
     inputs: [[2, 1, 2, 4], [2, 1, 3, 4], [2, 1, 3, 4], null, null, null, { ints: [2, 3], shape: [2] }],
   },
+  {
+    op: "RotaryEmbedding",
+    note: "part of a head, flat",
+    opset: 23,
+    inputs: [[1, 3, 12], ...tables, { ints: [0, 2, 1], shape: [1, 3] }],
+    attributes: { num_heads: int(2), rotary_embedding_dim: int(4) },
+  },
+  {
+    op: "RotaryEmbedding",
+    note: "interleaved, a table for each example",
+    opset: 23,
+    inputs: [
+      [2, 2, 3, 4],
+      float32([2, 3, 2], [1, 1, 0.5, 0.9, -0.4, 0.6, -1, 0.2, -0.7, -0.2, 0.3, -0.6]),
+      float32([2, 3, 2], [0, 0, 0.8, 0.4, 0.9, 0.8, 0.1, 1, -0.8, 1, -1, 0.8]),
+    ],
+    attributes: { interleaved: int(1) },
+  },
   { op: "RotaryEmbedding", opset: 23, inputs: [[1, 2, 3, 4], ...tables, { ints: [0, 2, 1], shape: [1, 3] }] },
   {
     op: "RotaryEmbedding",

@@ -2,7 +2,8 @@
 import { float32, tensor } from "../../../adapters/tensor.ts";
 import { float, int, ints, string } from "../../../training/onnx/graph.ts";
 import { ATTENTION } from "./attention-cases.ts";
-import { N_BITS } from "./quantized-cases.ts";
+import { FUSED } from "./fused-cases.ts";
+import { QUANTIZED } from "./quantized-cases.ts";
 import type { RuleCase } from "./rule-check.ts";
 
 const list = (...values: number[]) => ({ ints: values });
@@ -49,10 +50,26 @@ const UNARY: readonly RuleCase[] = [
   one("Gelu", { domain: ms }),
   one("QuickGelu", { domain: ms }),
   one("QuickGelu", { note: "alpha 1", domain: ms, attributes: { alpha: float(1) } }),
-  { op: "FastGelu", domain: ms, inputs: [[2, 3], [3]] },
-  { op: "BiasGelu", domain: ms, inputs: [[2, 4, 3], [3]] },
   one("Clip", { inputs: [[2, 3], float32([], [-3]), float32([], [3])] }),
   one("Clip", { note: "beyond", range: [0.5, 1], inputs: [[2, 3], float32([], [-1]), float32([], [0.2])] }),
+  one("Dropout"),
+  one("Dropout", { note: "a mask that nothing reads", unread: 1, kernels: "onnxruntime" }),
+  {
+    op: "TopK",
+    inputs: [[3, 5], list(2)],
+    apart: true,
+    unread: 1,
+    kernels: "onnxruntime",
+  },
+  {
+    op: "TopK",
+    note: "the smallest of an inner axis",
+    inputs: [[3, 5, 2], list(3)],
+    apart: true,
+    unread: 1,
+    kernels: "onnxruntime",
+    attributes: { axis: int(1), largest: int(0) },
+  },
   one("Cast", { attributes: { to: int(1) } }),
   { op: "CastLike", inputs: [[2, 3], float32([], [0])] },
   { op: "PRelu", inputs: [[2, 3], [3]], range: [0.3, 1] },
@@ -126,6 +143,10 @@ const PRODUCTS: readonly RuleCase[] = [
       [5, 3, 4],
     ],
   },
+  { op: "MatMul", note: "a row", inputs: [[3], [3, 4]] },
+  { op: "MatMul", note: "a column", inputs: [[2, 2, 3], [3]] },
+  { op: "MatMul", note: "a row and a column", inputs: [[3], [3]] },
+  { op: "MatMul", note: "a row and a batch", inputs: [[3], [2, 3, 4]] },
   { op: "Gemm", inputs: [[2, 3], [3, 4], [4]] },
   {
     op: "Gemm",
@@ -145,25 +166,6 @@ const PRODUCTS: readonly RuleCase[] = [
       [2, 1],
     ],
     attributes: { transA: int(1), transB: int(1), alpha: float(2), beta: float(0.5) },
-  },
-  {
-    op: "FusedMatMul",
-    domain: ms,
-    inputs: [
-      [2, 2, 3],
-      [2, 4, 3],
-    ],
-    attributes: { transB: int(1), alpha: float(0.25) },
-  },
-  {
-    op: "FusedMatMul",
-    domain: ms,
-    note: "transA",
-    inputs: [
-      [3, 2],
-      [3, 4],
-    ],
-    attributes: { transA: int(1) },
   },
   {
     op: "Einsum",
@@ -187,6 +189,26 @@ const PRODUCTS: readonly RuleCase[] = [
     note: "an operand alone has an axis",
     inputs: [[2, 3], [2]],
     attributes: { equation: string("ij,i->i") },
+  },
+  {
+    op: "Einsum",
+    note: "an ellipsis",
+    kernels: "onnxruntime",
+    inputs: [
+      [2, 4, 3],
+      [2, 4, 3],
+    ],
+    attributes: { equation: string("...i,...i->...") },
+  },
+  {
+    op: "Einsum",
+    note: "an ellipsis, no result stated",
+    kernels: "onnxruntime",
+    inputs: [
+      [2, 2, 3],
+      [3, 4],
+    ],
+    attributes: { equation: string("...ij,jk") },
   },
   { op: "Conv", inputs: [[2, 3, 5, 5], [4, 3, 3, 3], [4]] },
   {
@@ -234,6 +256,21 @@ const PRODUCTS: readonly RuleCase[] = [
     attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) },
   },
   { op: "GlobalAveragePool", inputs: [[2, 3, 4, 2]] },
+  {
+    op: "MaxPool",
+    kernels: "onnxruntime",
+    inputs: [[1, 2, 4, 4]],
+    apart: true,
+    attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) },
+  },
+  {
+    op: "MaxPool",
+    note: "overlapping, padded",
+    kernels: "onnxruntime",
+    inputs: [[1, 2, 4, 5]],
+    apart: true,
+    attributes: { kernel_shape: ints([3, 3]), pads: ints([1, 1, 1, 1]) },
+  },
 ];
 
 const LAYOUT: readonly RuleCase[] = [
@@ -265,11 +302,19 @@ const LAYOUT: readonly RuleCase[] = [
   { op: "Slice", note: "backwards", inputs: [[4, 6], list(-1), list(-100), list(1), list(-2)] },
   { op: "Pad", inputs: [[2, 3], list(1, 0, 0, 2)] },
   { op: "Pad", note: "axes", inputs: [[2, 3], list(1, 2), null, list(-1)] },
+  { op: "Pad", note: "cuts", kernels: "onnxruntime", inputs: [[3, 4], list(-1, 2, 1, -1)] },
   { op: "Expand", inputs: [[2, 1, 3], list(4, 2, 5, 3)] },
   { op: "Tile", inputs: [[2, 3], list(2, 3)] },
   { op: "Trilu", inputs: [[2, 3, 3]], attributes: { upper: int(0) } },
   { op: "Trilu", note: "diagonal", inputs: [[3, 4], { ints: [1], shape: [] }] },
   { op: "DepthToSpace", inputs: [[1, 8, 2, 3]], attributes: { blocksize: int(2) } },
+  {
+    op: "DepthToSpace",
+    note: "channels in front, as a pixel shuffle has them",
+    kernels: "onnxruntime",
+    inputs: [[2, 8, 2, 3]],
+    attributes: { blocksize: int(2), mode: string("CRD") },
+  },
   { op: "SpaceToDepth", inputs: [[1, 2, 4, 6]], attributes: { blocksize: int(2) } },
   { op: "Gather", inputs: [[4, 3], { ints: [2, 0, 2, -1], shape: [2, 2] }] },
   { op: "Gather", note: "inner axis", inputs: [[2, 4, 3], list(3, 1, 1)], attributes: { axis: int(1) } },
@@ -280,6 +325,19 @@ const LAYOUT: readonly RuleCase[] = [
     attributes: { axis: int(-1) },
   },
   { op: "GatherND", inputs: [[3, 4, 2], { ints: [0, 1, 2, 3, 0, 1], shape: [3, 2] }] },
+  {
+    op: "GatherND",
+    note: "from the end, in part",
+    kernels: "onnxruntime",
+    inputs: [[3, 4, 2], { ints: [-1, 1, 0, -4], shape: [2, 2] }],
+  },
+  {
+    op: "GatherND",
+    note: "an axis of batches",
+    kernels: "onnxruntime",
+    inputs: [[2, 3, 4], { ints: [1, 0, -1, 1], shape: [2, 2, 1] }],
+    attributes: { batch_dims: int(1) },
+  },
   {
     op: "GatherElements",
     inputs: [[3, 3], { ints: [1, 0, 2, 1, 1, 0], shape: [2, 3] }],
@@ -316,6 +374,12 @@ const LAYOUT: readonly RuleCase[] = [
     note: "sizes, aligned corners",
     inputs: [[1, 1, 4, 3], null, null, list(1, 1, 7, 5)],
     attributes: { mode: string("linear"), coordinate_transformation_mode: string("align_corners") },
+  },
+  {
+    op: "Resize",
+    note: "some axes, by scale",
+    inputs: [[1, 2, 3, 3], null, float32([2], [1.4, 2.5])],
+    attributes: { mode: string("linear"), axes: ints([2, -1]) },
   },
   {
     op: "Resize",
@@ -405,8 +469,6 @@ const REDUCTIONS: readonly RuleCase[] = [
     op: "BatchNormalization",
     inputs: [[2, 3, 4], [3], [3], float32([3], [0.1, 0.2, 0.3]), float32([3], [1, 2, 0.5])],
   },
-  { op: "SkipLayerNormalization", domain: ms, inputs: [[1, 2, 5], [1, 2, 5], [5], [5], [5]] },
-  { op: "SkipSimplifiedLayerNormalization", domain: ms, inputs: [[1, 2, 5], [1, 2, 5], [5]] },
 ];
 
 export const RULE_CASES: readonly RuleCase[] = [
@@ -416,5 +478,6 @@ export const RULE_CASES: readonly RuleCase[] = [
   ...LAYOUT,
   ...REDUCTIONS,
   ...ATTENTION,
-  ...N_BITS,
+  ...FUSED,
+  ...QUANTIZED,
 ];

@@ -10,6 +10,8 @@ import { Builder } from "../../../training/onnx/builder.ts";
 import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
 import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import type { Attributes, Graph } from "../../../training/onnx/graph.ts";
+import { splitAttention } from "../../../training/onnx/lower/attention.ts";
+import { splitProducts } from "../../../training/onnx/lower/products.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import type { Runtime, Session } from "../../../training/onnx/runtime.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
@@ -31,6 +33,8 @@ export interface RuleCase {
   )[];
   readonly attributes?: Attributes;
   readonly outputs?: number;
+  /** Results that are there and that nothing reads. */
+  readonly unread?: number;
   /** Range that inputs are drawn from; [-1.5, 1.5] where absent. */
   readonly range?: readonly [number, number];
   /** No two values nearer than a fifth: for operators that choose the largest. */
@@ -40,6 +44,8 @@ export interface RuleCase {
   /** Inputs, by position, that have no gradient although they are floating-point. */
   readonly constant?: readonly number[];
   readonly opset?: number;
+  /** The only runtime that has kernels for the operator and for its gradient, where tfjs has not. */
+  readonly kernels?: "onnxruntime";
 }
 
 export interface GraphCase {
@@ -88,12 +94,12 @@ export async function directionalErrorOf({ graph, values }: GraphCase, rng: Rng)
 
 /** Largest difference between the first result of a lowering and the runtime's own kernel for the operator. */
 export async function forwardError(wanted: RuleCase, seed: string): Promise<number> {
-  const { graph, values } = graphOf({ ...wanted, outputs: 1 }, createRng(seed));
+  const { graph, values, source } = graphOf({ ...wanted, outputs: 1 }, createRng(seed));
   const lowered = await open(graph, "forward", values, []);
   const builder = new Builder();
-  const node = graph.nodes[0]!;
+  const node = source.nodes[0]!;
   const inputs = node.inputs.map((name) => {
-    const weight = graph.weights.get(name);
+    const weight = source.weights.get(name);
     if (weight !== undefined) return builder.weight(name, weight);
     const value = values.get(name);
     return value && builder.input(name, "F32", value.shape);
@@ -166,8 +172,8 @@ function farthest(got: Tensor["data"], expected: Tensor["data"]): number {
   return got.length === expected.length ? worst : Number.NaN;
 }
 
-/** The graph of one node whose differentiable inputs are graph inputs. */
-function graphOf(wanted: RuleCase, rng: Rng): GraphCase {
+/** The graph of one node whose differentiable inputs are graph inputs, as it is and as the engine prepares it. */
+function graphOf(wanted: RuleCase, rng: Rng): GraphCase & { readonly source: Graph } {
   const values = new Map<string, Tensor>();
   const weights = new Map<string, Weight>();
   const grid = rng.shuffle(Array.from({ length: 64 }, (_, i) => (i - 32) / 5));
@@ -202,7 +208,8 @@ function graphOf(wanted: RuleCase, rng: Rng): GraphCase {
   });
   const outputs = Array.from({ length: wanted.outputs ?? 1 }, (_, i) => `y${i}`);
   const { op, domain = "", attributes = {}, opset = 18 } = wanted;
-  const node = { op, domain, name: `test/${op}`, inputs, outputs, attributes };
+  const unread = Array.from({ length: wanted.unread ?? 0 }, (_, i) => `unread${i}`);
+  const node = { op, domain, name: `test/${op}`, inputs, outputs: [...outputs, ...unread], attributes };
   // Several results count with different weights, so that none may be mixed up.
   const parts = outputs.map((name, i) => ({
     ...MUL,
@@ -228,19 +235,17 @@ function graphOf(wanted: RuleCase, rng: Rng): GraphCase {
     outputs: ["all"],
     attributes: AXIS0,
   };
-  return {
-    graph: {
-      nodes: [node, ...parts, ...flat, all],
-      inputs: [...values].map(([name, { shape }]) => ({ name, type: "F32", shape })),
-      outputs: ["all"],
-      weights,
-      opsets: new Map([
-        ["", opset],
-        ["com.microsoft", 1],
-      ]),
-    },
-    values,
+  const source: Graph = {
+    nodes: [node, ...parts, ...flat, all],
+    inputs: [...values].map(([name, { shape }]) => ({ name, type: "F32", shape })),
+    outputs: ["all"],
+    weights,
+    opsets: new Map([
+      ["", opset],
+      ["com.microsoft", 1],
+    ]),
   };
+  return { graph: splitProducts(splitAttention(source)), values, source };
 }
 
 const MUL = { op: "Mul", domain: "", attributes: {} };

@@ -6,11 +6,12 @@
  */
 import { FedloomError } from "../../../base/errors.ts";
 import { type Attributes, floatOf, type Graph, type GraphNode, int, intOf, intsOf } from "../graph.ts";
+import { SOFTMAX_FROM } from "../lowerings/softmax-from.ts";
 import { type Weight, weightOf } from "../weight.ts";
 
 const OLDEST = 9;
 
-/** @throws FedloomError F2111 for operator sets that are too old or too new, and for nodes whose meaning changed */
+/** @throws FedloomError F2111 for operator sets that are too old or too new */
 export function upgrade(graph: Graph, newest: number): Graph {
   const version = graph.opsets.get("") ?? 1;
   if (version < OLDEST || version > newest)
@@ -101,15 +102,13 @@ function upgraded(node: GraphNode, version: number, weights: Map<string, Weight>
         [list("pads", intsOf(node, "pads") ?? []), number("value", floatOf(node, "value", 0))],
       );
     case "Softmax":
-    case "LogSoftmax":
+    case "LogSoftmax": {
       if (version >= 13) return node;
       // Up to 12 all axes from `axis` (1 where absent) on were one; only for the last axis that is the same.
       if (intOf(node, "axis", 1) === -1) return { ...node, attributes: { axis: int(-1) } };
-      throw new FedloomError(
-        "F2111",
-        `Cannot use ${node.op} "${node.name}": below operator set 13 its axis must be -1, got ${intOf(node, "axis", 1)}`,
-        { operator: node.op, node: node.name },
-      );
+      const attributes = { axis: int(intOf(node, "axis", 1)), log: int(node.op === "LogSoftmax" ? 1 : 0) };
+      return { ...node, op: SOFTMAX_FROM, domain: "fedloom", attributes };
+    }
     default:
       return node;
   }

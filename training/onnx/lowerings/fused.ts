@@ -1,23 +1,24 @@
-/** com.microsoft operators that join a product or a sum with something simple. */
+/** Operators that join a product, a sum or a sigmoid with something simple. */
 import { rmsNormalized } from "../forms/rms-norm.ts";
-import { floatOf, intOf, string } from "../graph.ts";
+import { float, floatOf, intOf, string } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Value } from "../program.ts";
-import { refuse } from "../rules/rule.ts";
 import type { Lowering } from "./lowering.ts";
 
-/** alpha A'·B', each transposed in its last two axes on request. */
+/** alpha A'·B', each with its last two axes exchanged (trans), and its first moved before the last (transBatch), on request. */
 export const fusedMatMul: Lowering = {
   op: "FusedMatMul",
   domain: "com.microsoft",
   opset: [1, 1],
   lower(call, g) {
-    if (intOf(call, "transBatchA", 0) + intOf(call, "transBatchB", 0) > 0)
-      refuse(call, "transBatchA and transBatchB must be 0");
     const [a, b] = call.inputs as [Value, Value];
-    const turned = (x: Value, attribute: string): Value =>
-      intOf(call, attribute, 0) === 1 ? g.transposeLast(x) : x;
-    return [g.mul(g.matMul(turned(a, "transA"), turned(b, "transB")), floatOf(call, "alpha", 1))];
+    const turned = (x: Value, side: "A" | "B"): Value => {
+      const rest = x.shape.map((_, axis) => axis).slice(1, -1);
+      const inner =
+        intOf(call, `transBatch${side}`, 0) === 1 ? g.transpose(x, [...rest, 0, x.shape.length - 1]) : x;
+      return intOf(call, `trans${side}`, 0) === 1 ? g.transposeLast(inner) : inner;
+    };
+    return [g.mul(g.matMul(turned(a, "A"), turned(b, "B")), floatOf(call, "alpha", 1))];
   },
 };
 
@@ -39,6 +40,16 @@ export const fastGelu: Lowering = {
     const [x, bias] = call.inputs;
     return [gelu(bias ? g.add(x!, bias) : x!, "tanh", g)];
   },
+};
+
+/** x sigmoid(alpha x): the standard's name from opset 24 on; the runtime's older kernel is the same. */
+export const swish: Lowering = {
+  op: "Swish",
+  domain: "",
+  opset: [24, 24],
+  lower: (call, g) => [
+    g.op("QuickGelu", [call.inputs[0]!], { alpha: float(floatOf(call, "alpha", 1)) }, "com.microsoft"),
+  ],
 };
 
 /** x rms(x) scale: the standard's name from opset 23 on; the runtime's older kernel is the same. */

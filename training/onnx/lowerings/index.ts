@@ -1,6 +1,6 @@
 /** The operators that are replaced by simpler ones before differentiation. */
 import { attention } from "./attention.ts";
-import { biasGelu, fastGelu, fusedMatMul, rmsNormalization } from "./fused.ts";
+import { biasGelu, fastGelu, fusedMatMul, rmsNormalization, swish } from "./fused.ts";
 import { groupQueryAttention } from "./group-query-attention.ts";
 import { loraInput, loraOutput } from "./lora-input.ts";
 import type { Lowering } from "./lowering.ts";
@@ -15,6 +15,7 @@ import {
 } from "./normalizations.ts";
 import { resize } from "./resize.ts";
 import { msRotaryEmbedding, rotaryEmbedding } from "./rotary.ts";
+import { softmaxFrom } from "./softmax-from.ts";
 
 export const LOWERINGS: readonly Lowering[] = [
   attention,
@@ -36,4 +37,6 @@ export const LOWERINGS: readonly Lowering[] = [
   rotaryEmbedding,
   skipLayerNormalization,
   skipSimplifiedLayerNormalization,
+  softmaxFrom,
+  swish,
 ];

@@ -6,12 +6,12 @@
  *
  * Source: https://onnx.ai/onnx/operators/onnx__Resize.html
  */
-import { floatOf, intOf, stringOf } from "../graph.ts";
+import { floatOf, intOf, intsOf, stringOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import { weightFrom } from "../numbers.ts";
 import { integersOrNone } from "../operators/known.ts";
 import { LAYOUT } from "../operators/layout.ts";
-import type { Call, Value } from "../program.ts";
+import { axisOf, type Call, type Value } from "../program.ts";
 import { refuse } from "../rules/rule.ts";
 import type { Lowering } from "./lowering.ts";
 
@@ -25,14 +25,17 @@ export const resize: Lowering = {
     const mode = stringOf(call, "mode", "nearest");
     if (mode !== "linear" && mode !== "nearest" && mode !== "cubic")
       refuse(call, `mode must be "nearest", "linear" or "cubic", got "${mode}"`);
+    const policy = stringOf(call, "keep_aspect_ratio_policy", "stretch");
+    if (policy !== "stretch") refuse(call, `keep_aspect_ratio_policy must be "stretch", got "${policy}"`);
     const { shape } = inferResize(call)[0]!;
     const scales = integersOrNone(call, 2);
     const x = call.inputs[0]!;
+    const axes = intsOf(call, "axes")?.map((axis) => axisOf(axis, x.shape.length)) ?? [...x.shape.keys()];
     return [
       shape.reduce((value: Value, size, axis) => {
         const from = x.shape[axis]!;
         if (from === size) return value;
-        const scale = scales?.[axis] ?? size / from;
+        const scale = scales?.[axes.indexOf(axis)] ?? size / from;
         return alongAxis(value, axis, matrix(call, mode, from, size, scale), g);
       }, x),
     ];

@@ -8,9 +8,10 @@
  */
 
 import { rotatedByKernel } from "../forms/rotary.ts";
-import { intOf } from "../graph.ts";
+import { floatOf, intOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Call, Value } from "../program.ts";
+import { refuse } from "../rules/rule.ts";
 import { mergeHeads, splitHeads } from "./attend.ts";
 import type { Lowering } from "./lowering.ts";
 
@@ -63,6 +64,8 @@ export const msRotaryEmbedding: Lowering = {
   opset: [1, 1],
   lower(call, g) {
     const [x, positions, cos, sin] = call.inputs as [Value, Value, Value, Value];
+    if (floatOf(call, "scale", 1) !== 1) refuse(call, "its scale must be 1");
+    if (intOf(call, "is_packed_batching", 0) !== 0) refuse(call, "is_packed_batching must be 0");
     const length = x.shape.at(-2)!;
     const partial = intOf(call, "rotary_embedding_dim", 0);
     const size = partial > 0 ? partial : cos.shape[1]! * 2;

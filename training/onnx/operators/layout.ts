@@ -334,7 +334,7 @@ const resize: OperatorKind = {
   op: "Resize",
   infer: (call) => {
     const x = need(call, 0);
-    const axes = intsOf(call, "axes") ?? x.shape.map((_, i) => i);
+    const axes = intsOf(call, "axes")?.map((axis) => axisOf(axis, x.shape.length)) ?? [...x.shape.keys()];
     const sizes = integersOrNone(call, 3);
     const scales = sizes === undefined ? integers(call, 2) : undefined;
     return oneLike(

@@ -1,6 +1,6 @@
 /** Matrix products, convolutions and pools. */
 import { intOf, intsOf, stringOf } from "../graph.ts";
-import { broadcastShape, type Call } from "../program.ts";
+import { axisOf, broadcastShape, type Call } from "../program.ts";
 import { need, type OperatorKind, oneLike } from "./operator.ts";
 
 function product(a: readonly number[], b: readonly number[]): readonly number[] {
@@ -36,18 +36,61 @@ const matMulNBits: OperatorKind = {
   infer: (call) => oneLike(need(call, 0).type, [...need(call, 0).shape.slice(0, -1), intOf(call, "N", 0)]),
 };
 
-const dequantize: OperatorKind = {
+/** The runtime had it with types and blocks in its own domain before the standard did. */
+const dequantize = (domain: string): OperatorKind => ({
   op: "DequantizeLinear",
+  domain,
   infer: (call) => oneLike(need(call, 1).type, need(call, 0).shape),
+});
+
+const matMulBnb4: OperatorKind = {
+  op: "MatMulBnb4",
+  domain: "com.microsoft",
+  infer: (call) => {
+    const width = intOf(call, intOf(call, "transB", 1) === 1 ? "N" : "K", 0);
+    return oneLike(need(call, 0).type, [...need(call, 0).shape.slice(0, -1), width]);
+  },
 };
 
-/** The terms of an Einsum: one string of letters an operand, and the result's. */
+/** Rows of a table of a few bits; bytes that hold several elements hold them along the last axis. */
+const gatherBlockQuantized: OperatorKind = {
+  op: "GatherBlockQuantized",
+  domain: "com.microsoft",
+  infer: (call) => {
+    const [table, indices, scales] = [need(call, 0), need(call, 1), need(call, 2)];
+    const packed = table.type === "U8" ? 8 / intOf(call, "bits", 4) : 1;
+    const last = table.shape.length - 1;
+    const shape = table.shape.map((dim, axis) => (axis === last ? dim * packed : dim));
+    const axis = axisOf(intOf(call, "gather_axis", 0), shape.length);
+    return oneLike(scales.type, [...shape.slice(0, axis), ...indices.shape, ...shape.slice(axis + 1)]);
+  },
+};
+
+/** Stand for the axes of an ellipsis, the last axis first. */
+const ELLIPSIS_LETTERS = "ZYXWVUTSRQ";
+
+/**
+ * The terms of an Einsum: one string of letters an operand, and the result's. An ellipsis is written out; a result that is
+ * not stated has the ellipsis and then, in order, the letters that occur once.
+ */
 export function einsumTerms(call: Call): { terms: string[]; result: string } {
   const [left, right] = stringOf(call, "equation", "").replaceAll(" ", "").split("->") as [string, string?];
-  const terms = left.split(",");
-  if (right === undefined || left.includes("."))
-    throw new TypeError(`Einsum "${left}" must state its result and have no ellipsis`);
-  return { terms, result: right };
+  const stated = left.split(",");
+  const hidden = stated.map((term, i) => {
+    if (!term.includes("...")) return 0;
+    return need(call, i).shape.length - term.replace("...", "").length;
+  });
+  if ([...ELLIPSIS_LETTERS].some((letter) => left.includes(letter)) && Math.max(...hidden) > 0)
+    throw new TypeError(`an equation with an ellipsis must not have letters from Q to Z, got "${left}"`);
+  const written = (term: string, axes: number): string =>
+    term.replace("...", [...ELLIPSIS_LETTERS.slice(0, axes)].reverse().join(""));
+  const letters = [...new Set(left.replaceAll(/[.,]/g, ""))].sort();
+  const once = letters.filter((letter) => left.split(letter).length === 2).join("");
+  const ellipsis = left.includes("...") ? "..." : "";
+  return {
+    terms: stated.map((term, i) => written(term, hidden[i]!)),
+    result: written(right ?? ellipsis + once, Math.max(...hidden)),
+  };
 }
 
 const einsum: OperatorKind = {
@@ -136,7 +179,12 @@ const pool = (op: string): OperatorKind => ({
     const spatial = x.shape.slice(2);
     const window = windowOf(call, spatial, intsOf(call, "kernel_shape") ?? spatial);
     const counts = windowCount(window, spatial, intOf(call, "ceil_mode", 0) === 1);
-    return oneLike(x.type, [...x.shape.slice(0, 2), ...counts]);
+    const shape = [...x.shape.slice(0, 2), ...counts];
+    // The second result of MaxPool: which elements were taken.
+    return [
+      { type: x.type, shape },
+      { type: "I64" as const, shape },
+    ].slice(0, call.outputCount);
   },
 });
 
@@ -153,7 +201,10 @@ export const PRODUCTS: readonly OperatorKind[] = [
   matMul,
   gemm,
   matMulNBits,
-  dequantize,
+  matMulBnb4,
+  gatherBlockQuantized,
+  dequantize(""),
+  dequantize("com.microsoft"),
   einsum,
   conv,
   convTranspose,

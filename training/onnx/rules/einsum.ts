@@ -2,7 +2,7 @@
  * Einsum: the gradient of an operand is an Einsum of dY with the other operands onto the operand's letters;
  * letters that it alone has were summed away and are spread again.
  *
- * A letter twice in one term (a diagonal) and the ellipsis are refused.
+ * A letter twice in one term (a diagonal) is refused.
  * Source: https://onnx.ai/onnx/operators/onnx__Einsum.html
  */
 import { string } from "../graph.ts";
@@ -23,8 +23,11 @@ export const einsum: GradientRule = {
       const equation = `${[result, ...others].join(",")}->${known.join("")}`;
       const inputs = [dy!, ...node.inputs.filter((_, other) => other !== i)];
       const gradient = g.op("Einsum", inputs, { equation: string(equation) });
-      const shape = [...term].map((letter, axis) => (known.includes(letter) ? operand.shape[axis]! : 1));
-      return g.expand(g.reshape(gradient, shape), operand.shape);
+      let next = 0;
+      const shape = [...term].map((letter) => (known.includes(letter) ? gradient.shape[next++]! : 1));
+      // An axis that was broadcast is summed over, one that was summed away is spread.
+      const own = operand.shape.map((dim, axis) => (known.includes(term[axis]!) ? dim : 1));
+      return g.expand(g.sumTo(g.reshape(gradient, shape), { shape: own }), operand.shape);
     });
   },
 };

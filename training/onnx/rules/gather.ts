@@ -7,13 +7,14 @@
 import { sizeOf } from "../../../adapters/tensor.ts";
 import { int, intOf, string, stringOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
-import { axisOf, type Value } from "../program.ts";
+import { weightFrom } from "../numbers.ts";
+import { axisOf, stridesOf, type Value } from "../program.ts";
 import { type GradientRule, refuse } from "./rule.ts";
 
-/** The runtime's ScatterND with reduction takes no negative indices. */
-function nonNegative(indices: Value, dim: number, g: Maths): Value {
+/** The runtime's ScatterND with reduction takes no negative indices. @param dims of the axes that the last axis counts in */
+function nonNegative(indices: Value, dims: readonly number[], g: Maths): Value {
   const negative = g.op("Less", [indices, g.scalar(0, indices)]);
-  return g.where(negative, g.add(indices, g.scalar(dim, indices)), indices);
+  return g.where(negative, g.add(indices, g.builder.integers(dims)), indices);
 }
 
 const gather: GradientRule = {
@@ -29,7 +30,7 @@ const gather: GradientRule = {
       // [outer, picked, inner] -> [picked, outer, inner]: whole slices are added.
       const flat = g.reshape(dy!, [sizeOf(outer), count, sizeOf(inner)]);
       const moved = g.transpose(flat, [1, 0, 2]);
-      const places = g.reshape(nonNegative(g.cast(indices, "I64"), x.shape[axis]!, g), [count, 1]);
+      const places = g.reshape(nonNegative(g.cast(indices, "I64"), [x.shape[axis]!], g), [count, 1]);
       const sum = g.scatter([x.shape[axis]!, sizeOf(outer), sizeOf(inner)], places, moved);
       return g.reshape(g.transpose(sum, [1, 0, 2]), x.shape);
     },
@@ -40,11 +41,29 @@ const gather: GradientRule = {
 const gatherNd: GradientRule = {
   op: "GatherND",
   opset: [11, 24],
-  backward(node, [dy], g) {
-    if (intOf(node, "batch_dims", 0) !== 0) refuse(node, "batch_dims must be 0");
-    return [() => g.scatter(node.inputs[0]!.shape, node.inputs[1]!, dy!), null];
-  },
+  backward: (node, [dy], g) => [
+    () => {
+      const [x, indices] = [node.inputs[0]!, node.inputs[1]!];
+      const batch = intOf(node, "batch_dims", 0);
+      const dims = x.shape.slice(batch, batch + indices.shape.at(-1)!);
+      const inner = nonNegative(g.cast(indices, "I64"), dims, g);
+      const places = batch === 0 ? inner : g.concat([batchIndices(indices.shape, batch, g), inner], -1);
+      return g.scatter(x.shape, places, dy!);
+    },
+    null,
+  ],
 };
+
+/** For indices [b..., ..., k] what the batch's own axes have to be picked at, [b..., ..., batch]. */
+function batchIndices(shape: readonly number[], batch: number, g: Maths): Value {
+  const outer = shape.slice(0, -1);
+  const strides = stridesOf(outer);
+  const data = Float64Array.from({ length: sizeOf(outer) * batch }, (_, at) => {
+    const [place, axis] = [Math.floor(at / batch), at % batch];
+    return Math.floor(place / strides[axis]!) % outer[axis]!;
+  });
+  return g.builder.constant(weightFrom({ type: "I64", shape: [...outer, batch], data }));
+}
 
 const gatherElements: GradientRule = {
   op: "GatherElements",

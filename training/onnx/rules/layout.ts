@@ -1,5 +1,5 @@
 /** Operators that only move elements: the gradient moves them back. */
-import { intOf, ints } from "../graph.ts";
+import { intOf, ints, stringOf } from "../graph.ts";
 import { padsOf, permOf, sliceOf, splitSizes } from "../operators/layout.ts";
 import { axisOf } from "../program.ts";
 import { type GradientRule, refuse } from "./rule.ts";
@@ -85,7 +85,7 @@ const slice: GradientRule = {
   ],
 };
 
-/** Pad with a constant: what was added has no gradient, what was cut gets zeros. */
+/** Pad with a constant: what was added has no gradient, what was cut (a negative pad) gets zeros. */
 const pad: GradientRule = {
   op: "Pad",
   opset: [2, 24],
@@ -95,8 +95,9 @@ const pad: GradientRule = {
     return [
       () =>
         padsOf(node).reduce((part, { before, after }, axis) => {
-          if (before < 0 || after < 0) refuse(node, "pads must not be negative");
-          return g.slice(part, axis, before, part.shape[axis]! - after);
+          const kept = g.slice(part, axis, Math.max(0, before), part.shape[axis]! - Math.max(0, after));
+          const cut = [before, after].map((pad) => g.builder.integers([Math.max(0, -pad)]));
+          return g.op("Pad", [kept, g.concat(cut, 0), g.scalar(0, kept), g.builder.integers([axis])]);
         }, dy!),
       null,
       null,
@@ -135,16 +136,27 @@ const trilu: GradientRule = {
   backward: (node, [dy], g) => [() => g.op("Trilu", [dy!, node.inputs[1]], node.attributes), null],
 };
 
-const swapped = (op: string, inverse: string): GradientRule => ({
-  op,
+const spaceToDepth: GradientRule = {
+  op: "SpaceToDepth",
   opset: [1, 24],
-  backward(node, [dy], g) {
-    const mode = node.attributes.mode?.value ?? "DCR";
-    if (mode !== "DCR") refuse(node, `mode must be "DCR", got "${mode}"`);
-    const { blocksize } = node.attributes;
-    return [() => g.op(inverse, [dy!], blocksize ? { blocksize } : {})];
-  },
-});
+  backward: (node, [dy], g) => [() => g.op("DepthToSpace", [dy!], node.attributes)],
+};
+
+/** Blocks of space back to channels: in front of them (DCR), or behind, as PyTorch's pixel shuffle has it (CRD). */
+const depthToSpace: GradientRule = {
+  op: "DepthToSpace",
+  opset: [1, 24],
+  backward: (node, [dy], g) => [
+    () => {
+      const { shape } = node.inputs[0]!;
+      const [batch, channels, height, width] = shape as [number, number, number, number];
+      const block = intOf(node, "blocksize", 1);
+      const order = stringOf(node, "mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
+      const parts = [batch, channels / block ** 2, height, block, width, block];
+      return g.reshape(g.transpose(g.reshape(dy!, parts), order), shape);
+    },
+  ],
+};
 
 export const LAYOUT: readonly GradientRule[] = [
   ...["Reshape", "Squeeze", "Unsqueeze", "Flatten"].map(reshaped),
@@ -156,6 +168,6 @@ export const LAYOUT: readonly GradientRule[] = [
   expand,
   tile,
   trilu,
-  swapped("DepthToSpace", "SpaceToDepth"),
-  swapped("SpaceToDepth", "DepthToSpace"),
+  depthToSpace,
+  spaceToDepth,
 ];

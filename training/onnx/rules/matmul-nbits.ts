@@ -1,16 +1,16 @@
 /**
  * Y = A·Wᵀ with W [N, K] in 4 or 8 bits, a scale (and a zero point) for each block of a row.
  *
- *   dA = dY·W      W has no gradient: it stays as it is, in four bits in memory
+ *   dA = dY·W      dbias = Σ dY      W has no gradient: it stays as it is, in four bits in memory
  *
  * W is unpacked where it is needed by DequantizeLinear, which reads the same bytes: both pack the low half
- * of a byte first.
+ * of a byte first. Zero points that are no integers are taken off behind it: (q - z) s = q s - z s.
  * Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
  */
 import { int, intOf } from "../graph.ts";
 import type { Maths } from "../maths.ts";
 import type { Operation, Value } from "../program.ts";
-import type { Weight } from "../weight.ts";
+import { byteSize, isFloat, type Weight } from "../weight.ts";
 import { type GradientRule, refuse } from "./rule.ts";
 
 export const matMulNBits: GradientRule = {
@@ -27,7 +27,7 @@ export const matMulNBits: GradientRule = {
     null,
     null,
     null,
-    null,
+    () => g.reduceSum(g.rows(dy!), [0], false),
   ],
 };
 
@@ -43,12 +43,21 @@ function unpacked(node: Operation, g: Maths): Value {
   const { weight } = packed;
   const same: Weight = { ...weight, type, shape: [n, blocks * block], bytes: () => weight.bytes() };
   const whole = g.builder.weight(`${packed.name}/as ${type}`, same);
+  const steps = g.reshape(scales!, [n, blocks]);
+  const attributes = { axis: int(1), block_size: int(block) };
+  if (zeroPoints !== undefined && isFloat(zeroPoints.type)) {
+    const none = g.builder.constant(filledWeight(type, [n, blocks], 0));
+    const raw = g.reshape(g.op("DequantizeLinear", [whole, steps, none], attributes), [n, blocks, block]);
+    const shift = g.reshape(g.mul(g.reshape(zeroPoints, [n, blocks]), steps), [n, blocks, 1]);
+    return g.slice(g.reshape(g.sub(raw, shift), [n, blocks * block]), 1, 0, k);
+  }
   const points = g.builder.constant(zeroPointWeight(node, zeroPoints, type, n, blocks));
-  const w = g.op("DequantizeLinear", [whole, g.reshape(scales!, [n, blocks]), points], {
-    axis: int(1),
-    block_size: int(block),
-  });
-  return g.slice(w, 1, 0, k);
+  return g.slice(g.op("DequantizeLinear", [whole, steps, points], attributes), 1, 0, k);
+}
+
+function filledWeight(type: "U4" | "U8", shape: readonly number[], byte: number): Weight {
+  const bytes = new Uint8Array(byteSize(type, shape)).fill(byte);
+  return { type, shape, bytes: () => bytes };
 }
 
 /** Zero points [n, blocks]: the middle of the range where none are given. Rows of an odd count are padded to bytes. */
@@ -63,14 +72,8 @@ function zeroPointWeight(
   if (given !== undefined && (given.type !== "U8" || given.weight === undefined))
     refuse(node, "its zero points must be packed constants");
   const source = given?.weight?.bytes();
-  if (type === "U8") {
-    const bytes = source ?? new Uint8Array(n * blocks).fill(128);
-    return { type, shape, bytes: () => bytes };
-  }
-  if (source === undefined) {
-    const bytes = new Uint8Array(Math.ceil((n * blocks) / 2)).fill(0x88);
-    return { type, shape, bytes: () => bytes };
-  }
+  if (source === undefined) return filledWeight(type, shape, type === "U8" ? 128 : 0x88);
+  if (type === "U8") return { type, shape, bytes: () => source };
   const rowBytes = Math.ceil(blocks / 2);
   const bytes = new Uint8Array(Math.ceil((n * blocks) / 2));
   for (let at = 0; at < n * blocks; at++) {

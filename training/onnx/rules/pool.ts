@@ -1,10 +1,10 @@
 /**
- * Average pools: each output spreads its gradient evenly over its window.
+ * Pools. An average spreads its gradient evenly over its window, a maximum gives it to the element that it took.
  *
  * AveragePool is differentiated where windows neither overlap nor are padded, as patch pooling has them.
  */
 import { sizeOf } from "../../../adapters/tensor.ts";
-import { intsOf } from "../graph.ts";
+import { intOf, intsOf } from "../graph.ts";
 import { windowOf } from "../operators/products.ts";
 import { type GradientRule, refuse } from "./rule.ts";
 
@@ -17,6 +17,24 @@ export const globalAveragePool: GradientRule = {
       return g.expand(g.mul(dy!, 1 / sizeOf(shape.slice(2))), shape);
     },
   ],
+};
+
+/** Which elements were taken is asked of the kernel: its second result counts through the whole input. */
+export const maxPool: GradientRule = {
+  op: "MaxPool",
+  opset: [8, 24],
+  backward(node, [dy], g) {
+    if (intOf(node, "storage_order", 0) !== 0) refuse(node, "storage_order must be 0");
+    const x = node.inputs[0]!;
+    return [
+      () => {
+        const [, indices] = g.builder.emit(node.op, [x], node.attributes, { outputCount: 2 });
+        const count = sizeOf(dy!.shape);
+        const places = g.reshape(indices!, [count, 1]);
+        return g.reshape(g.scatter([sizeOf(x.shape)], places, g.reshape(dy!, [count])), x.shape);
+      },
+    ];
+  },
 };
 
 export const averagePool: GradientRule = {

@@ -1,5 +1,7 @@
 /** Operators that choose or bound elements, and casts between floating types. */
 
+import { int, intOf } from "../graph.ts";
+import { axisOf } from "../program.ts";
 import { isFloat } from "../weight.ts";
 import type { GradientRule } from "./rule.ts";
 
@@ -17,7 +19,7 @@ const where: GradientRule = {
   },
 };
 
-/** Inside the bounds and on them the gradient passes, as PyTorch has it. Bounds are constants. */
+/** Inside the bounds and on them the gradient passes, as PyTorch has it; beyond one it is the bound's. */
 const clip: GradientRule = {
   op: "Clip",
   opset: [1, 24],
@@ -29,8 +31,15 @@ const clip: GradientRule = {
         const above = low ? g.where(g.op("GreaterOrEqual", [x, low]), dy!, zero) : dy!;
         return high ? g.where(g.op("LessOrEqual", [x, high]), above, zero) : above;
       },
-      null,
-      null,
+      () => {
+        // Where the bounds cross, the upper one is what comes out.
+        const below = g.where(g.op("Less", [x, low]), dy!, zero);
+        return g.sumTo(high ? g.where(g.op("LessOrEqual", [low, high]), below, zero) : below, low!);
+      },
+      () => {
+        const bounded = low ? g.op("Max", [x, low]) : x;
+        return g.sumTo(g.where(g.op("Greater", [bounded, high]), dy!, zero), high!);
+      },
     ];
   },
 };
@@ -60,4 +69,33 @@ const pRelu: GradientRule = {
   },
 };
 
-export const SELECT: readonly GradientRule[] = [where, clip, cast("Cast"), cast("CastLike"), pRelu];
+/** Outside training it passes its input on. */
+const dropout: GradientRule = {
+  op: "Dropout",
+  opset: [7, 24],
+  backward: (_node, [dy]) => [() => dy!, null, null],
+};
+
+/** The chosen elements put back at their places. */
+const topK: GradientRule = {
+  op: "TopK",
+  opset: [10, 24],
+  backward: (node, [dy], g) => [
+    () => {
+      const x = node.inputs[0]!;
+      const axis = int(axisOf(intOf(node, "axis", -1), x.shape.length));
+      return g.op("ScatterElements", [g.filled(0, x.shape, x.type), node.outputs[1], dy!], { axis });
+    },
+    null,
+  ],
+};
+
+export const SELECT: readonly GradientRule[] = [
+  where,
+  clip,
+  cast("Cast"),
+  cast("CastLike"),
+  dropout,
+  pRelu,
+  topK,
+];

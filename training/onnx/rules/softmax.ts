@@ -4,7 +4,8 @@
  *   y = softmax(x):      dx = y (dy - Σ dy y)
  *   y = log softmax(x):  dx = dy - e^y Σ dy
  *
- * Below opset 13 both worked on all axes from `axis` on; such nodes are refused unless it is the last.
+ * A row in which everything is -Infinity is NaN, and exporters of PyTorch put Where(IsNaN(y), 0, y) behind: then y is what
+ * comes out of that, or 0 · NaN on the way back would spread what the guard had taken out.
  * Source: https://onnx.ai/onnx/operators/onnx__Softmax.html
  */
 import { intOf } from "../graph.ts";
@@ -20,19 +21,26 @@ export const softmax: GradientRule = {
   opset: [1, 24],
   backward: (node, [dy], g, around) => [
     () => {
-      const y = node.outputs[0]!;
-      const sum = sumOverProduct(node, g, around) ?? g.reduceSum(g.mul(dy!, y), [axisOfNode(node)]);
+      const y = guarded(node.outputs[0]!, around);
+      const sum = sumOverProduct(node, y, g, around) ?? g.reduceSum(g.mul(dy!, y), [axisOfNode(node)]);
       return g.mul(y, g.sub(dy!, sum));
     },
   ],
 };
 
+/** y behind its guard against NaN, or y itself. */
+function guarded(y: Value, around: Surroundings): Value {
+  const guard = around.readers(y).find(({ op, inputs: [condition, , other] }) => {
+    return op === "Where" && other === y && condition?.from?.op === "IsNaN" && condition.from.inputs[0] === y;
+  });
+  return guard?.outputs[0] ?? y;
+}
+
 /**
  * Σ_j dy_ij y_ij where y is only the left factor of a product O = y·V, as in attention: then dy = dO·Vᵀ, and
  * the sum is Σ_d dO_id O_id, over D elements a row instead of as many as there are positions.
  */
-function sumOverProduct(node: Operation, g: Maths, around: Surroundings): Value | undefined {
-  const y = node.outputs[0]!;
+function sumOverProduct(node: Operation, y: Value, g: Maths, around: Surroundings): Value | undefined {
   let factor = y;
   let [reader, ...others] = around.readers(y);
   if (reader?.op === "Reshape" && others.length === 0) {
