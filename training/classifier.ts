@@ -5,7 +5,7 @@ import type { Example } from "../data/example.ts";
 import { ClassLearner, type ClassRow } from "./class-learner.ts";
 import { createFeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
-import { assertSavedPresent, graphsOf, initialValuesOf, type RuntimeOptions } from "./graphs.ts";
+import { assertSavedPresent, graphsOf, hintsOf, initialValuesOf, type RuntimeOptions } from "./graphs.ts";
 import { assertNotAborted } from "./learner.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
 import { MediaFiles } from "./media.ts";
@@ -13,6 +13,7 @@ import { openImageProcessor } from "./models/image-processor.ts";
 import { contextLength } from "./models/model-config.ts";
 import type { ModelDirectory } from "./models/model-directory.ts";
 import { openTokenizer, type Tokenizer } from "./models/tokenizer.ts";
+import { asTheModelHas } from "./onnx/targets/packed.ts";
 import type { Prediction, PredictTask } from "./trainer.ts";
 
 /** What an example's input is made with: the words of its user turns, or its one image. */
@@ -35,7 +36,7 @@ export async function openClassifier(
   const { config, path, task, graphs: files } = directory;
   const classes = classNames(directory);
   const cache = createFeatureCache(featureBytes);
-  const graphs = graphsOf(runtime);
+  const graphs = graphsOf(runtime, hintsOf(directory));
   const close = async (): Promise<void> => {
     await graphs.close();
     await cache.close();
@@ -55,7 +56,7 @@ export async function openClassifier(
       positions: contextLength(config) ?? Number.MAX_SAFE_INTEGER,
     };
     return {
-      modules: base.modules.map((module) => ({
+      modules: asTheModelHas(base.modules).map((module) => ({
         path: module.path,
         part: "decoder",
         in: module.in,

@@ -6,6 +6,7 @@ import type { TargetModule } from "./fresh-adapter.ts";
 import {
   assertSavedPresent,
   graphsOf,
+  hintsOf,
   initialValuesOf,
   type RuntimeOptions,
   type SavableGraph,
@@ -23,6 +24,7 @@ import { moduleName } from "./models/module-paths.ts";
 import { openSoundProcessor } from "./models/sound-processor.ts";
 import { openTokenizer, type Tokenizer } from "./models/tokenizer.ts";
 import type { Engine } from "./onnx/engine.ts";
+import { asTheModelHas } from "./onnx/targets/packed.ts";
 import { predictAll } from "./predict.ts";
 import type { Embedder } from "./text-embedding.ts";
 import { TextLearner } from "./text-learner.ts";
@@ -48,7 +50,7 @@ export async function openGenerator(
   const { config, graphs: files } = directory;
   const { featureBytes, ...runtime } = options;
   const cache = createFeatureCache(featureBytes);
-  const graphs = graphsOf(runtime);
+  const graphs = graphsOf(runtime, hintsOf(directory));
   const close = async (): Promise<void> => {
     await graphs.close();
     await cache.close();
@@ -74,10 +76,16 @@ export async function openGenerator(
     const [images, sounds] = [image?.files, audio?.files];
     const embeddings = embed ? new TokenEmbeddings(embed) : undefined;
     const positions = contextLength(config) ?? Number.MAX_SAFE_INTEGER;
-    /** @param trained engines of the encoders that are trained, the others are frozen */
-    const embedderOf = (trained: ReadonlyMap<MediaKind, Engine>): Embedder | undefined =>
+    /**
+     * @param trained engines of the encoders that are trained, the others are frozen
+     * @param table engine of the embeddings where they are trained
+     */
+    const embedderOf = (
+      trained: ReadonlyMap<MediaKind, Engine>,
+      table: Engine | undefined,
+    ): Embedder | undefined =>
       embeddings && {
-        embeddings,
+        embeddings: table ? new TokenEmbeddings(table) : embeddings,
         encoders: new Map(
           media.map(({ kind, tokenId, files, engine }) => {
             const own = trained.get(kind);
@@ -99,8 +107,7 @@ export async function openGenerator(
     });
     const openForm = (
       trained: Engine,
-      encoders: ReadonlyMap<MediaKind, Engine>,
-      engines: readonly Engine[],
+      { encoders, table, engines }: TrainedBefore & { readonly engines: readonly Engine[] },
       wanted: Parameters<typeof graphs.openDecoding>[1],
     ) => {
       let opening: ReturnType<typeof graphs.openDecoding> | undefined;
@@ -108,7 +115,7 @@ export async function openGenerator(
         (opening ??= graphs.openDecoding(files.decoder, { ...wanted, headSize: headSize(config) }));
       const learner = new TextLearner({
         decoder: trained,
-        embedder: embedderOf(encoders),
+        embedder: embedderOf(encoders, table),
         trainable: namesOf(engines.flatMap(({ parameters }) => parameters)),
         tables: namesOf(engines.flatMap(({ parameters }) => parameters.filter(({ table }) => table))),
         padId: text.tokenizer.padId,
@@ -149,11 +156,13 @@ export async function openGenerator(
           if (path && engine)
             from.push({ path, objective: "none", paths: pathsIn(directory, engine, graph) });
         }
+        if (files.embed && embed)
+          from.push({ path: files.embed, objective: "none", paths: pathsIn(directory, embed, "embed") });
         return initialValuesOf(graphs, modulesToSave, from);
       },
       trainingRow: (example, maxLength) => trainingRow(makerFor(maxLength), example),
       async open(adapter, { recompute = false } = {}) {
-        if (adapter === undefined) return openForm(decoder, new Map(), [], {});
+        if (adapter === undefined) return openForm(decoder, { encoders: new Map(), engines: [] }, {});
         const saved = savedModules(adapter);
         const wanted = { lora: loraSpecs(adapter), saved, dropout: adapter.config.dropout, recompute };
         const trained = await graphs.open(files.decoder, { objective: "tokens", ...wanted });
@@ -164,17 +173,22 @@ export async function openGenerator(
           const encoder = await graphs.open(path, { objective: "none", ...wanted });
           encoders.set(kind, encoder);
         }
-        assertSavedPresent(saved, [trained, ...encoders.values()]);
+        const wantsTable = files.embed !== undefined && saved.some((path) => trained.absent.includes(path));
+        const opened = wantsTable ? await graphs.open(files.embed!, { objective: "none", saved }) : undefined;
+        assertSavedPresent(saved, [trained, ...encoders.values(), ...(opened ? [opened] : [])]);
         for (const [kind, encoder] of encoders) {
           if (encoder.parameters.length > 0) continue;
           await encoder.close();
           encoders.delete(kind);
         }
-        if (encoders.size === 0) return openForm(trained, encoders, [trained], wanted);
+        const table = opened && opened.parameters.length > 0 ? opened : undefined;
+        if (table === undefined) await opened?.close();
+        const before = [...encoders.values(), ...(table ? [table] : [])];
+        if (before.length === 0) return openForm(trained, { encoders, engines: [trained] }, wanted);
         await trained.close();
         const inputGradients = ["inputs_embeds"];
         const both = await graphs.open(files.decoder, { objective: "tokens", ...wanted, inputGradients });
-        return openForm(both, encoders, [both, ...encoders.values()], wanted);
+        return openForm(both, { encoders, ...(table && { table }), engines: [both, ...before] }, wanted);
       },
       close,
     };
@@ -182,6 +196,13 @@ export async function openGenerator(
     await close();
     throw error;
   }
+}
+
+/** Engines of what stands before the decoder, where it is trained. */
+interface TrainedBefore {
+  readonly encoders: ReadonlyMap<MediaKind, Engine>;
+  /** Of the embeddings. */
+  readonly table?: Engine;
 }
 
 /** A kind of media that the model takes. */
@@ -231,7 +252,7 @@ function namesOf(parameters: readonly { readonly name: string }[]): ReadonlySet<
 function pathsIn(
   { config }: ModelDirectory,
   { modules, named }: Engine,
-  graph: "whole" | "decoder" | "vision" | "audio",
+  graph: "whole" | "decoder" | "vision" | "audio" | "embed",
 ): readonly string[] {
   return [...modules.map(({ path }) => path), ...named].map((path) => moduleName(config, graph, path).path);
 }
@@ -241,7 +262,7 @@ function modulesOf(
   engine: Engine,
   graph: "whole" | "decoder" | "vision" | "audio",
 ): TargetModule[] {
-  return engine.modules.map((module) => ({
+  return asTheModelHas(engine.modules).map((module) => ({
     ...moduleName(config, graph, module.path),
     in: module.in,
     out: module.out,

@@ -1,8 +1,12 @@
 /** Opens graphs of one model directory with the same device and threads, and closes what it opened. */
+import { relative } from "node:path";
 import { type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
+import { addedNorms } from "./models/model-config.ts";
+import type { ModelDirectory } from "./models/model-directory.ts";
 import { type Decoding, openDecoding } from "./onnx/decoding.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
+import { readTargets } from "./onnx/edge/targets-file.ts";
 import type { Engine, EngineOptions, GraphFile } from "./onnx/engine.ts";
 import { openEngine } from "./onnx/open.ts";
 import type { Device, Runtime } from "./onnx/runtime.ts";
@@ -26,7 +30,26 @@ export interface Graphs {
   close(): Promise<void>;
 }
 
-export function graphsOf(runtime: RuntimeOptions): Graphs {
+/** What a model directory says about its graphs beside the graphs themselves. */
+export interface GraphHints {
+  /** Where LoRA targets lie in a graph (fedloom.targets.json), by the graph's path. */
+  mappingOf?(path: string): EngineOptions["mapping"];
+  readonly addedNorms?: EngineOptions["addedNorms"];
+}
+
+/** @throws FedloomError F2110 where the targets file cannot be read */
+export function hintsOf({
+  path: directory,
+  config,
+}: Pick<ModelDirectory, "path" | "config">): Required<GraphHints> {
+  const targets = readTargets(directory);
+  return {
+    mappingOf: (path) => targets[relative(directory, path).replaceAll("\\", "/")],
+    addedNorms: addedNorms(config),
+  };
+}
+
+export function graphsOf(runtime: RuntimeOptions, { mappingOf, addedNorms }: GraphHints = {}): Graphs {
   const files = new Map<string, GraphFile>();
   const open = new Set<{ close(): Promise<void> }>();
   const fileOf = (path: string): GraphFile => {
@@ -34,10 +57,14 @@ export function graphsOf(runtime: RuntimeOptions): Graphs {
     files.set(path, file);
     return file;
   };
+  const known = (path: string) => {
+    const mapping = mappingOf?.(path);
+    return { file: fileOf(path), addedNorms, ...(mapping && { mapping }) };
+  };
   return {
     async openDecoding(path, wanted) {
       const decoding = await openDecoding({
-        file: fileOf(path),
+        ...known(path),
         lora: [],
         objective: "none",
         ...runtime,
@@ -47,8 +74,7 @@ export function graphsOf(runtime: RuntimeOptions): Graphs {
       return decoding;
     },
     async open(path, wanted) {
-      const file = fileOf(path);
-      const engine = await openEngine({ file, lora: [], ...runtime, ...wanted });
+      const engine = await openEngine({ ...known(path), lora: [], ...runtime, ...wanted });
       open.add(engine);
       return engine;
     },

@@ -10,6 +10,7 @@ import { openClassifier } from "./classifier.ts";
 import type { Form, OpenForm } from "./form.ts";
 import { freshAdapter } from "./fresh-adapter.ts";
 import { type GeneratorOptions, openGenerator } from "./generator.ts";
+import { hintsOf } from "./graphs.ts";
 import { assertNotAborted, type Row } from "./learner.ts";
 import { trainAlone, training } from "./loop.ts";
 import { assertSameBase, loraSpecs, savedModules } from "./lora-specs.ts";
@@ -42,9 +43,10 @@ export async function openOnnxTrainer({
   const directory = await openModelDirectory(model, precision);
   const hash = await baseHash(directory);
   const weights = (): FindPlaces => {
-    const { vision, embed, decoder } = directory.graphs;
-    const finders = [vision, embed, decoder].flatMap((path) =>
-      path === undefined ? [] : [placesOf(openGraphFile(path))],
+    const { vision, audio, embed, decoder } = directory.graphs;
+    const { mappingOf, addedNorms } = hintsOf(directory);
+    const finders = [vision, audio, embed, decoder].flatMap((path) =>
+      path === undefined ? [] : [placesOf(openGraphFile(path), { mapping: mappingOf(path), addedNorms })],
     );
     return (name) => finders.flatMap((find) => find(name));
   };

@@ -30,7 +30,10 @@ export async function embed(
   parameters: TensorSet,
   seed?: string,
 ): Promise<{ embeds: Tensor; placements: Placement[] }> {
-  await embeddings.load(rows.flatMap((row) => [...row.ids]));
+  await embeddings.load(
+    rows.flatMap((row) => [...row.ids]),
+    parameters,
+  );
   const hidden = embeddings.row(rows[0]!.ids[0]!).length;
   const data = new Float32Array(rows.length * length * hidden);
   const placements: Placement[] = [];
@@ -70,6 +73,33 @@ export async function embed(
     }
   }
   return { embeds: float32([rows.length, length, hidden], data), placements };
+}
+
+/**
+ * The gradient of each token's embedding, summed over the places where the token stands. Where media stand, their tokens
+ * do not.
+ *
+ * @param embedded gradient of what `embed` gave
+ */
+export function tokenGradients(
+  embedded: Tensor,
+  rows: readonly TextRow[],
+  placements: readonly Placement[],
+): ReadonlyMap<number, Float32Array> {
+  const [, length, hidden] = embedded.shape as [number, number, number];
+  const data = embedded.data as Float32Array; // gradients are F32
+  const taken = new Set(placements.flatMap(({ frames }) => frames.flat()));
+  const sums = new Map<number, Float32Array>();
+  rows.forEach(({ ids }, r) => {
+    ids.forEach((id, i) => {
+      const at = r * length + i;
+      if (taken.has(at)) return;
+      const sum = sums.get(id) ?? new Float32Array(hidden);
+      sums.set(id, sum);
+      for (let j = 0; j < hidden; j++) sum[j]! += data[at * hidden + j]!;
+    });
+  });
+  return sums;
 }
 
 /** The gradient of each frame's features. @param embedded gradient of what `embed` gave */

@@ -1,6 +1,7 @@
 /**
  * A generating model as a learner: rows of tokens in, next-token losses and gradients out. Where an
- * encoder is trained too, the gradient of the decoder's input at its media's places goes back through it.
+ * encoder is trained too, the gradient of the decoder's input at its media's places goes back through it, and so it
+ * goes at the tokens' places to embeddings that have a graph of their own.
  */
 import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
@@ -9,7 +10,7 @@ import type { Gradients, Learner, Losses, Portion } from "./learner.ts";
 import { addAll } from "./media.ts";
 import type { Batch, Engine, StepResult } from "./onnx/engine.ts";
 import { logSoftmaxAt } from "./softmax.ts";
-import { type Embedder, embed, mediaGradients, type Placement } from "./text-embedding.ts";
+import { type Embedder, embed, mediaGradients, type Placement, tokenGradients } from "./text-embedding.ts";
 import { attentionMask, labelsOf, paddedIds, paddedLength, type TextRow } from "./text-rows.ts";
 
 export interface TextLearnerOptions {
@@ -62,17 +63,22 @@ export class TextLearner implements Learner<TextRow> {
     );
     const all: Gradients[] = [];
     for (const [i, result] of results.entries())
-      all.push(await this.#throughEncoder(result, padded[i]!.placements, portions[i]!));
+      all.push(await this.#throughInputs(result, padded[i]!.placements, portions[i]!));
     return all;
   }
 
-  /** With the gradients of the encoders that are trained. */
-  async #throughEncoder(
+  /** With the gradients of what stands before the decoder and is trained: encoders, embeddings. */
+  async #throughInputs(
     result: StepResult,
     placements: readonly Placement[],
-    { parameters, seed }: Portion<TextRow>,
+    { rows, parameters, seed }: Portion<TextRow>,
   ): Promise<Gradients> {
     const gradients = new Map<string, Tensor>();
+    const embeddings = this.#options.embedder?.embeddings;
+    if (embeddings?.isTrained) {
+      const embedded = result.inputGradients.get("inputs_embeds")!; // the decoder was opened to give it
+      addAll(gradients, await embeddings.backward(tokenGradients(embedded, rows, placements), parameters));
+    }
     for (const placement of placements) {
       const encoder = this.#options.embedder?.encoders.get(placement.ref.kind)?.encoder;
       if (encoder?.backward === undefined) continue;

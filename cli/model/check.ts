@@ -8,12 +8,11 @@ import type { Command } from "commander";
 import { type Adapter, isTarget } from "../../adapters/adapter.ts";
 import { readPeft, writePeft } from "../../adapters/peft.ts";
 import { openSafetensors, PYTORCH_METADATA, writeSafetensors } from "../../adapters/safetensors.ts";
-import { float32, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
-import { parseName } from "../../adapters/tensor-names.ts";
+import { float32, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { createRng, type Rng } from "../../base/rng.ts";
 import { trainingOptions } from "../../config/training.ts";
-import { loraSpecs } from "../../training/lora-specs.ts";
+import { loraSpecs, savedModules } from "../../training/lora-specs.ts";
 import { type Composite, openComposite } from "../../training/onnx/composite.ts";
 import type { Batch } from "../../training/onnx/engine.ts";
 import { prepareGraph } from "../../training/onnx/prepare.ts";
@@ -74,7 +73,7 @@ async function check(graphs: ModelGraphs, options: CheckOptions) {
     mapping: graphs.mappingOf(graphs.decoder) ?? {},
     encoderMapping: (graphs.encoder && graphs.mappingOf(graphs.encoder)) ?? {},
     lora: loraSpecs(adapter),
-    saved: savedModules(adapter.tensors),
+    saved: savedModules(adapter),
     inputGradients,
     device: options.device,
     ...(options.threads !== undefined && { threads: options.threads }),
@@ -173,13 +172,6 @@ function freshAdapter(graphs: ModelGraphs, rng: Rng): Adapter {
       [`base_model.model.${path}.lora_B.weight`, random([out, 8], `${path}.B`)] as const,
     ]);
   return { config: { ...config, modulesToSave: [] }, tensors: tensorSet(entries) };
-}
-
-function savedModules(tensors: TensorSet): string[] {
-  return [...tensors.keys()].flatMap((name) => {
-    const parsed = parseName(name);
-    return parsed?.part === "weight" ? [parsed.module] : [];
-  });
 }
 
 function linesOf(result: Awaited<ReturnType<typeof check>>): string[] {

@@ -1,18 +1,30 @@
 /** The graphs of a model directory, by what they are for. */
 import { relative, resolve } from "node:path";
-import { mediaTokenId, readModelConfig, taskOf } from "../../training/models/model-config.ts";
+import {
+  addedNorms,
+  contextLength,
+  mediaTokenId,
+  readModelConfig,
+  taskOf,
+} from "../../training/models/model-config.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { openGraphFile } from "../../training/onnx/edge/files.ts";
 import { readTargets } from "../../training/onnx/edge/targets-file.ts";
-import type { GraphFile, ModuleLocation } from "../../training/onnx/engine.ts";
+import type { AddedNorms, GraphFile, ModuleLocation } from "../../training/onnx/engine.ts";
 
 export interface ModelGraphs {
   readonly directory: string;
   readonly decoder: GraphFile;
   readonly embed: GraphFile | undefined;
+  /** Of pictures, or of sounds where the model takes no pictures. */
   readonly encoder: GraphFile | undefined;
+  /** Of sounds, where the model takes both. */
+  readonly audio: GraphFile | undefined;
   readonly mediaTokenId: number | undefined;
   readonly objective: "tokens" | "classes";
+  readonly addedNorms: AddedNorms | undefined;
+  /** Tokens that the model's positions reach, where config.json says so. */
+  readonly contextLength: number | undefined;
   /** What the directory's targets file says of a graph. */
   mappingOf(file: GraphFile): Readonly<Record<string, ModuleLocation>> | undefined;
 }
@@ -28,22 +40,29 @@ export async function openGraphs(directory: string, decoder?: string): Promise<M
   const open = (path: string | undefined): GraphFile | undefined =>
     path === undefined ? undefined : openGraphFile(path);
   const targets = readTargets(directory);
+  const [vision, audio] = [
+    "vision" in others ? others.vision : undefined,
+    "audio" in others ? others.audio : undefined,
+  ];
   return {
     directory,
     decoder: openGraphFile(found.decoder),
     embed: open("embed" in others ? others.embed : undefined),
-    encoder: open("vision" in others ? others.vision : undefined),
-    mediaTokenId: mediaTokenId(config, "image"),
+    encoder: open(vision ?? audio),
+    audio: vision === undefined ? undefined : open(audio),
+    mediaTokenId: mediaTokenId(config, vision === undefined && audio !== undefined ? "audio" : "image"),
+    addedNorms: addedNorms(config),
+    contextLength: contextLength(config),
     objective: taskOf(config) === "generation" ? "tokens" : "classes",
     mappingOf: (file) => targets[graphPath(directory, file)],
   };
 }
 
 /** Encoder and embeddings for a decoder that was named, where the directory has them. */
-async function besides(directory: string): Promise<{ embed?: string; vision?: string }> {
+async function besides(directory: string): Promise<{ embed?: string; vision?: string; audio?: string }> {
   try {
-    const { embed, vision } = (await openModelDirectory(directory)).graphs;
-    return { ...(embed && { embed }), ...(vision && { vision }) };
+    const { decoder: _decoder, ...rest } = (await openModelDirectory(directory)).graphs;
+    return rest;
   } catch {
     return {}; // A directory of one graph, under a name of its own.
   }

@@ -112,6 +112,7 @@ function openModel(wanted: ModelCase, adapter: ReturnType<typeof readPeft>, runt
     embed: wanted.embed === undefined ? undefined : openGraphFile(wanted.embed),
     encoder: wanted.encoder === undefined ? undefined : openGraphFile(wanted.encoder),
     mediaTokenId: wanted.mediaTokenId,
+    addedNorms: wanted.addedNorms,
     lora,
     saved,
     objective: wanted.objective,

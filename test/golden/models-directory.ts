@@ -2,12 +2,19 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { addedNorms } from "../../training/models/model-config.ts";
+import type { AddedNorms } from "../../training/onnx/engine.ts";
 
 const manifestSchema = z.object({
   graphs: z.array(z.object({ file: z.string() })),
   reference: z.string(),
   media_token_id: z.int().optional(),
   architecture: z.string(),
+});
+
+const configSchema = z.object({
+  model_type: z.string().default(""),
+  text_config: z.object({ model_type: z.string().default("") }).nullish(),
 });
 
 const resultSchema = z.object({
@@ -26,6 +33,7 @@ export interface ModelCase {
   readonly encoder: string | undefined;
   readonly mediaTokenId: number | undefined;
   readonly objective: "tokens" | "classes";
+  readonly addedNorms: AddedNorms | undefined;
   readonly reference: string;
   readonly adapter: string;
   readonly expected: z.output<typeof resultSchema>;
@@ -45,6 +53,7 @@ export function modelCases(root: string): ModelCase[] {
     .flatMap((name) => {
       const directory = join(root, name);
       const manifest = manifestSchema.parse(json(join(directory, "manifest.json")));
+      const config = configSchema.parse(json(join(directory, "config.json")));
       const files = manifest.graphs.map(({ file }) => file);
       const find = (pattern: RegExp): string | undefined => {
         const file = files.find((candidate) => pattern.test(candidate));
@@ -61,6 +70,7 @@ export function modelCases(root: string): ModelCase[] {
           encoder: find(/encoder[^/]*$/),
           mediaTokenId: manifest.media_token_id,
           objective: manifest.architecture.includes("Classification") ? ("classes" as const) : ("tokens" as const),
+          addedNorms: addedNorms(config),
           reference,
           adapter: join(reference, adapter),
           expected: resultSchema.parse(json(join(reference, adapter, "result.json"))),

@@ -20,6 +20,7 @@ import {
 import { basename, dirname, join, relative } from "node:path";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
+import { hintsOf } from "../graphs.ts";
 import { openModelDirectory, type Precision } from "../models/model-directory.ts";
 import { openGraphFile } from "../onnx/edge/files.ts";
 import type { GraphFile } from "../onnx/engine.ts";
@@ -54,11 +55,17 @@ export async function mergeModel(
   target: string,
   { precision, skipMissing = false }: MergeOptions = {},
 ): Promise<MergeReport> {
-  const { graphs } = await openModelDirectory(source, precision);
-  const files = [graphs.vision, graphs.audio, graphs.embed, graphs.decoder].flatMap((path) =>
-    path === undefined ? [] : [openGraphFile(path)],
+  const directory = await openModelDirectory(source, precision);
+  const { graphs } = directory;
+  const hints = hintsOf(directory);
+  const opened = [graphs.vision, graphs.audio, graphs.embed, graphs.decoder].flatMap((path) =>
+    path === undefined ? [] : [{ path, file: openGraphFile(path) }],
   );
-  const plans = files.map((file) => planMerge(adapter, placesOf(file), file.name));
+  const files = opened.map(({ file }) => file);
+  const plans = opened.map(({ path, file }) => {
+    const own = { mapping: hints.mappingOf(path), addedNorms: hints.addedNorms };
+    return planMerge(adapter, placesOf(file, own), file.name);
+  });
   const skipped = [...adapter.tensors.keys()].filter((name) => !plans.some(({ placed }) => placed.has(name)));
   if (skipped.length > 0 && !skipMissing) {
     const more = skipped.length > 1 ? ` and ${skipped.length - 1} more` : "";

@@ -55,7 +55,8 @@ export function planMerge(adapter: Adapter, find: FindPlaces, file: string): Mer
   for (const [name, whole] of adapter.tensors) {
     const part = parseName(name)?.part;
     if (part !== "weight" && part !== "bias") continue;
-    const [rows, columns = 1] = whole.shape as [number, number?];
+    const [rows, ...rest] = whole.shape as [number, ...number[]];
+    const columns = rest.reduce((product, dim) => product * dim, 1);
     change([name], rows, columns, (place) => (values) => put(values, place, floats(whole)));
   }
   for (const { module, a, b, kind } of factorPairs(adapter.tensors.keys())) {
@@ -89,9 +90,10 @@ function changed(weight: Weight, type: FloatDType, changes: readonly Change[]): 
 }
 
 function put(values: Float64Array, place: Place, whole: Float32Array | Float64Array): void {
-  const { start, rows, columns, rowStep, columnStep } = place;
+  const { start, rows, columns, rowStep, columnStep, offset = 0 } = place;
   for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) values[start + i * rowStep + j * columnStep] = whole[i * columns + j]!;
+    for (let j = 0; j < columns; j++)
+      values[start + i * rowStep + j * columnStep] = whole[i * columns + j]! + offset;
   }
 }
 

@@ -3,13 +3,14 @@
  */
 import { parseName } from "../../adapters/tensor-names.ts";
 import { FedloomError } from "../../base/errors.ts";
-import type { GraphFile, LinearModule, ModuleLocation } from "../onnx/engine.ts";
-import { floatOf, type Graph, type GraphNode, intOf } from "../onnx/graph.ts";
+import type { AddedNorms, GraphFile, LinearModule, ModuleLocation } from "../onnx/engine.ts";
+import { floatOf, type Graph, type GraphNode } from "../onnx/graph.ts";
 import { loadGraph } from "../onnx/load.ts";
 import { resolveBranches } from "../onnx/lower/branches.ts";
 import { inlineFunctions } from "../onnx/lower/functions.ts";
 import { findModules } from "../onnx/targets/find.ts";
 import { matchModule } from "../onnx/targets/match.ts";
+import { matchNamed, type NamedModule, namedModules } from "../onnx/targets/named.ts";
 import { type Weight, weightOf } from "../onnx/weight.ts";
 
 /** A parameter in PyTorch's layout, element (row, column), lies at `start + row * rowStep + column * columnStep`. */
@@ -21,25 +22,31 @@ export interface Place {
   readonly start: number;
   readonly rowStep: number;
   readonly columnStep: number;
+  /** What the graph's number is more than PyTorch's (onnx/targets/named.ts). */
+  readonly offset?: number;
 }
 
 /**
  * Places of the parameter that an adapter's tensor belongs to, in every branch of the graph; none where the graph
- * has no such module. A weight [out, in] has `out` rows, a bias or a norm one column, an embedding `vocabulary` rows.
+ * has no such module. A weight [out, in] has `out` rows, a bias or a norm one column, an embedding `vocabulary` rows, a
+ * convolution a row for each channel it makes.
  */
 export type FindPlaces = (tensorName: string) => readonly Place[];
 
+/** What a model directory says about a graph beside the graph itself. */
+export interface PlaceHints {
+  readonly mapping?: Readonly<Record<string, ModuleLocation>> | undefined;
+  readonly addedNorms?: AddedNorms | undefined;
+}
+
 /** @throws FedloomError F2110 where the file cannot be read */
-export function placesOf(
-  file: GraphFile,
-  mapping: Readonly<Record<string, ModuleLocation>> = {},
-): FindPlaces {
+export function placesOf(file: GraphFile, { mapping = {}, addedNorms }: PlaceHints = {}): FindPlaces {
   const loaded = inlineFunctions(loadGraph(file));
   // A merged decoder computes with a cache or without: both ways must be changed.
   const ways = [0, 1].map((cached) =>
     resolveBranches(loaded, new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(cached))]])),
   );
-  const finders = ways.map((graph) => finderOf(graph, mapping, file.name));
+  const finders = ways.map((graph) => finderOf(graph, { mapping, addedNorms }, file.name));
   return (tensorName) => {
     const found = finders.flatMap((find) => find(tensorName));
     return found.filter((place, i) => found.findIndex((other) => samePlace(other, place)) === i);
@@ -50,53 +57,34 @@ function samePlace(a: Place, b: Place): boolean {
   return a.weightName === b.weightName && a.start === b.start && a.rows === b.rows;
 }
 
-function finderOf(graph: Graph, mapping: Readonly<Record<string, ModuleLocation>>, file: string): FindPlaces {
+function finderOf(graph: Graph, { mapping, addedNorms }: PlaceHints, file: string): FindPlaces {
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   const linears = findModules(graph, mapping);
-  const tables = embeddingTables(graph);
+  const named = namedModules(graph, linears, addedNorms);
   return (tensorName) => {
     const name = parseName(tensorName);
     if (name === undefined) return [];
+    const module = matchNamed(name.module, named, isEncoder);
+    if (module !== undefined) return namedPlace(graph, module, name.part, file);
     const linear = matchModule(name.module, linears, isEncoder);
-    if (name.part === "bias") return biasPlace(graph, name.module, linear, isEncoder);
-    if (linear !== undefined) return [productPlace(graph, linear, file)];
-    const table = matchModule(name.module, tables, isEncoder);
-    return table === undefined ? [] : [tablePlace(graph, table, file)];
+    if (linear === undefined) return [];
+    return name.part === "bias" ? biasPlace(graph, linear) : [productPlace(graph, linear, file)];
   };
 }
 
-/** Tables that a Gather reads rows from, as modules: matchModule knows which of them a path means. */
-function embeddingTables(graph: Graph): LinearModule[] {
-  return graph.nodes.flatMap((node): LinearModule[] => {
-    const weight = graph.weights.get(node.inputs[0] ?? "");
-    if (node.op !== "Gather" || weight?.shape.length !== 2 || intOf(node, "axis", 0) !== 0) return [];
-    const ownName = /^(.*)\.weight$/.exec(node.inputs[0]!)?.[1];
-    const path = ownName ?? node.name.split("/").filter(Boolean).slice(0, -1).join(".");
-    const [rows, width] = weight.shape as [number, number];
-    return [moduleOf(path, node.inputs[0]!, rows, width)];
-  });
-}
-
-/** What matchModule compares is the path; a table and a bias have no product. */
-function moduleOf(path: string, weight: string, rows: number, columns: number): LinearModule {
-  return { path, weight, in: rows, out: columns, node: "", layout: "in_out", nodeOut: columns };
-}
-
-function tablePlace(
-  graph: Graph,
-  { weight: weightName, in: rows, out: columns }: LinearModule,
-  file: string,
-): Place {
+/** A bias or the weight of a module that is no linear layer: as PyTorch has it, but for what a norm adds to its own. */
+function namedPlace(graph: Graph, module: NamedModule, part: string, file: string): readonly Place[] {
+  const weightName = part === "bias" ? module.bias : module.weight;
+  if (weightName === undefined) return [];
   requireOneReader(graph, weightName, file);
-  return {
-    weightName,
-    weight: graph.weights.get(weightName)!,
-    rows,
-    columns,
-    start: 0,
-    rowStep: columns,
-    columnStep: 1,
-  };
+  const weight = graph.weights.get(weightName)!;
+  const [first, ...rest] = weight.shape as [number, ...number[]];
+  const last = rest.reduce((product, dim) => product * dim, 1);
+  const offset = part === "bias" ? 0 : module.offset;
+  const layout = module.turned
+    ? { rows: last, columns: first, rowStep: 1, columnStep: last }
+    : { rows: first, columns: last, rowStep: last, columnStep: 1 };
+  return [{ weightName, weight, ...layout, start: 0, offset }];
 }
 
 function productPlace(graph: Graph, module: LinearModule, file: string): Place {
@@ -130,24 +118,11 @@ function requireOneReader(graph: Graph, value: string, file: string): void {
   throw cannot(file, `weight "${value}" must be read by one node, got ${names}; keep the adapter apart`);
 }
 
-function biasPlace(
-  graph: Graph,
-  path: string,
-  linear: LinearModule | undefined,
-  isEncoder: boolean,
-): readonly Place[] {
-  if (linear !== undefined) {
-    const node = graph.nodes.find(({ name }) => name === linear.node)!;
-    const weightName = node.op === "Gemm" || node.op === "Attention" ? node.inputs[2] : addedTo(graph, node);
-    return vectorPlace(graph, weightName, linear.columns?.[0] ?? 0, linear.out);
-  }
-  // A norm: no product to walk from, but its name is kept.
-  const named = [...graph.weights.keys()].flatMap((weight): LinearModule[] => {
-    const module = /^(.*)\.bias$/.exec(weight)?.[1];
-    return module === undefined ? [] : [moduleOf(module, weight, 0, 0)];
-  });
-  const found = matchModule(path, named, isEncoder);
-  return found === undefined ? [] : vectorPlace(graph, found.weight, 0);
+function biasPlace(graph: Graph, linear: LinearModule): readonly Place[] {
+  const node = graph.nodes.find(({ name }) => name === linear.node)!;
+  const inside = node.op === "Gemm" || node.op === "FusedGemm" || node.op === "Attention";
+  const weightName = inside ? node.inputs[2] : addedTo(graph, node);
+  return vectorPlace(graph, weightName, linear.columns?.[0] ?? 0, linear.out);
 }
 
 function addedTo(graph: Graph, node: GraphNode): string | undefined {
@@ -160,13 +135,11 @@ function vectorPlace(
   graph: Graph,
   weightName: string | undefined,
   start: number,
-  rows?: number,
+  rows: number,
 ): readonly Place[] {
   const weight = graph.weights.get(weightName ?? "");
   if (weightName === undefined || weight?.shape.length !== 1) return [];
-  return [
-    { weightName, weight, rows: rows ?? weight.shape[0]!, columns: 1, start, rowStep: 1, columnStep: 1 },
-  ];
+  return [{ weightName, weight, rows, columns: 1, start, rowStep: 1, columnStep: 1 }];
 }
 
 export function cannot(file: string, why: string): FedloomError {

@@ -1,6 +1,7 @@
 /** What training reads of a model's config.json; the rest of the file passes by. */
 import { join } from "node:path";
 import { z } from "zod";
+import type { AddedNorms } from "../onnx/engine.ts";
 import { readJson } from "./json-file.ts";
 import type { MediaKind } from "./media-kind.ts";
 
@@ -29,6 +30,7 @@ const schema = z.object({
   id2label: z.record(z.string(), z.string()).nullish(),
   text_config: z
     .object({
+      model_type: z.string().default(""),
       max_position_embeddings: z.int().positive().nullish(),
       eos_token_id: tokenIds,
       pad_token_id: z.int().nullish(),
@@ -65,6 +67,24 @@ export function contextLength(config: ModelConfig): number | undefined {
 export function headSize(config: ModelConfig): number | undefined {
   const { head_dim: stated, hidden_size: width, num_attention_heads: count } = config.text_config ?? config;
   return stated ?? (width && count ? width / count : undefined);
+}
+
+/** Model types whose norms scale with 1 + weight, by what the Python library's modeling files do. */
+const ADDED_NORMS: Readonly<Record<string, AddedNorms>> = {
+  gemma: "without bias",
+  gemma2: "without bias",
+  gemma3: "without bias",
+  gemma3_text: "without bias",
+  nemotron: "all",
+  recurrent_gemma: "without bias",
+  vaultgemma: "without bias",
+};
+
+export function addedNorms(config: {
+  readonly model_type: string;
+  readonly text_config?: { readonly model_type: string } | null | undefined;
+}): AddedNorms | undefined {
+  return ADDED_NORMS[config.model_type] ?? ADDED_NORMS[config.text_config?.model_type ?? ""];
 }
 
 /** The token whose embedding gives way to a feature vector of the kind. */

@@ -36,17 +36,23 @@ export interface ModuleName {
   readonly part: Part;
 }
 
-/** @param graph "whole" for a model in one graph, whose paths are the model's own */
+/** Builders of fused graphs write "attn" where every model with layers of that name has "self_attn". */
+const selfAttention = (path: string): string =>
+  path.replace(/^(model\.layers\.\d+)\.attn\.([qkvo]_proj)$/, "$1.self_attn.$2");
+
+/** @param graph "whole" for a model in one graph, whose paths are the model's own; "embed" for the token embeddings' */
 export function moduleName(
   config: Pick<ModelConfig, "model_type">,
-  graph: "whole" | "decoder" | "vision" | "audio",
+  graph: "whole" | "decoder" | "vision" | "audio" | "embed",
   path: string,
 ): ModuleName {
-  if (graph === "whole") return { path, part: "decoder" };
+  if (graph === "whole") return { path: selfAttention(path), part: "decoder" };
   const roots = ROOTS[config.model_type] ?? OTHERS;
+  // An export of the embeddings alone has lost what they belong to.
+  if (graph === "embed") return { path: `${roots.decoder}.${path.split(".").at(-1)}`, part: "decoder" };
   if (graph === "decoder") {
     return {
-      path: path.startsWith("model.") ? roots.decoder + path.slice("model".length) : path,
+      path: path.startsWith("model.") ? roots.decoder + selfAttention(path).slice("model".length) : path,
       part: "decoder",
     };
   }

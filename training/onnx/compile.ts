@@ -20,6 +20,7 @@ import { pickRows } from "./rows.ts";
 import type { Kernels } from "./runtime.ts";
 import { scheduled } from "./schedule.ts";
 import { specialize } from "./specialize.ts";
+import { picksByIds } from "./token-ids.ts";
 import { turnProducts } from "./turned-products.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
@@ -157,11 +158,7 @@ function embeddings(
   values: ReadonlyMap<string, Value>,
 ): Value | undefined {
   if (given.has("inputs_embeds")) return given.get("inputs_embeds");
-  const ids = new Set(["input_ids"]);
-  for (const { op, inputs, outputs } of graph.nodes)
-    if (PASSING.has(op) && ids.has(inputs[0]!)) ids.add(outputs[0]!);
-  const pick = graph.nodes.find(({ op, inputs }) => op === "Gather" && ids.has(inputs[1]!));
-  return values.get(pick?.outputs[0] ?? "");
+  return values.get(picksByIds(graph.nodes)[0]?.outputs[0] ?? "");
 }
 
 function wantedEmbeddings(name: string, ...graph: Parameters<typeof embeddings>): Value {
@@ -171,6 +168,3 @@ function wantedEmbeddings(name: string, ...graph: Parameters<typeof embeddings>)
     input: name,
   });
 }
-
-/** What ids may go through before they pick. */
-const PASSING = new Set(["Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"]);

@@ -50,29 +50,34 @@ export async function openComposite(options: CompositeOptions): Promise<Composit
       objective: "none",
       inputGradients: [],
     }));
-  const trainsEncoder = encoder !== undefined && encoder.parameters.length > 0;
-  const inputGradients = trainsEncoder || wantsEmbeddings ? ["inputs_embeds"] : [];
-  const decoder = await openEngine({ ...shared, file, inputGradients });
-  refuseNothing(options, decoder, encoder);
   const embed =
     embedFile &&
-    (await openEngine({ ...shared, file: embedFile, lora: [], saved: [], trainable: [], objective: "none" }));
-  return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, trainsEncoder, wantsEmbeddings });
+    (await openEngine({
+      ...shared,
+      file: embedFile,
+      lora: [],
+      trainable: [],
+      objective: "none",
+      inputGradients: [],
+    }));
+  const trainsBefore = [encoder, embed].some(
+    (engine) => engine !== undefined && engine.parameters.length > 0,
+  );
+  const inputGradients = trainsBefore || wantsEmbeddings ? ["inputs_embeds"] : [];
+  const decoder = await openEngine({ ...shared, file, inputGradients });
+  refuseNothing(options, [decoder, encoder, embed]);
+  return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, wantsEmbeddings });
 }
 
 /** An adapter may have modules that an export left out, but not only such. @throws FedloomError F2113 */
 function refuseNothing(
   { lora, saved = [] }: CompositeOptions,
-  decoder: Engine,
-  encoder: Engine | undefined,
+  engines: readonly (Engine | undefined)[],
 ): void {
   const wanted = [...lora.map(({ path }) => path), ...saved];
-  if (
-    wanted.length === 0 ||
-    [decoder, encoder].some((engine) => engine && engine.absent.length < wanted.length)
-  )
-    return;
-  const modules = [...decoder.modules, ...(encoder?.modules ?? [])].map(({ path }) => path);
+  const known = engines.filter((engine) => engine !== undefined);
+  if (wanted.length === 0 || known.some(({ parameters }) => parameters.length > 0)) return;
+  const modules = known.flatMap((engine) => engine.modules).map(({ path }) => path);
   throw new FedloomError(
     "F2113",
     `Cannot place the adapter: no graph has "${wanted[0]}" or any other of its modules; the graphs have ${
@@ -85,12 +90,14 @@ function refuseNothing(
   );
 }
 
+/** Before the module's path in the name of a parameter. */
+const ROOT = "base_model.model.";
+
 interface Parts {
   readonly decoder: Engine;
   readonly embed: Engine | undefined;
   readonly encoder: Engine | undefined;
   readonly mediaTokenId: number | undefined;
-  readonly trainsEncoder: boolean;
   readonly wantsEmbeddings: boolean;
 }
 
@@ -100,29 +107,37 @@ class ThreeGraphs implements Composite {
   readonly #parts: Parts;
 
   constructor(parts: Parts) {
-    const { decoder, encoder } = parts;
+    const { decoder, embed, encoder } = parts;
     this.#parts = parts;
-    this.parameters = [...decoder.parameters, ...(encoder?.parameters ?? [])];
-    this.absent = decoder.absent.filter((path) => encoder === undefined || encoder.absent.includes(path));
+    const before = [encoder, embed].filter((engine) => engine !== undefined);
+    this.parameters = [decoder, ...before].flatMap(({ parameters }) => parameters);
+    this.absent = decoder.absent.filter(
+      (path) =>
+        !before.some(({ parameters }) => parameters.some(({ name }) => name.startsWith(`${ROOT}${path}.`))),
+    );
   }
 
   initialValues(): TensorSet {
-    const { decoder, encoder } = this.#parts;
-    return tensorSet([...decoder.initialValues(), ...(encoder?.initialValues() ?? [])]);
+    const { decoder, embed, encoder } = this.#parts;
+    return tensorSet([decoder, encoder, embed].flatMap((engine) => [...(engine?.initialValues() ?? [])]));
   }
 
   async step(batch: Batch, parameters: TensorSet): Promise<StepResult> {
-    const { decoder, encoder, trainsEncoder, wantsEmbeddings } = this.#parts;
+    const { decoder, embed, encoder, wantsEmbeddings } = this.#parts;
     const { inputs, places, features } = await this.#embedded(batch, parameters);
     const result = await decoder.step({ ...batch, inputs }, parameters);
     const inputGradients = wantsEmbeddings ? result.inputGradients : new Map();
     const dEmbeddings = result.inputGradients.get("inputs_embeds");
-    if (!trainsEncoder || features === undefined || dEmbeddings === undefined)
-      return { ...result, inputGradients };
-    const dFeatures = pickedRows(dEmbeddings, places, features.shape);
-    const own = { ...batch, inputs: only(batch.inputs, encoder!) };
-    const { gradients } = await encoder!.backward(own, parameters, dFeatures);
-    return { ...result, inputGradients, gradients: tensorSet([...result.gradients, ...gradients]) };
+    const gradients = [...result.gradients];
+    const through = async (engine: Engine, slope: Tensor): Promise<void> => {
+      const own = { ...batch, inputs: only(batch.inputs, engine) };
+      gradients.push(...(await engine.backward(own, parameters, slope)).gradients);
+    };
+    if (dEmbeddings !== undefined && encoder && encoder.parameters.length > 0 && features !== undefined)
+      await through(encoder, pickedRows(dEmbeddings, places, features.shape));
+    if (dEmbeddings !== undefined && embed && embed.parameters.length > 0 && batch.inputs.has("input_ids"))
+      await through(embed, withoutRows(dEmbeddings, places));
+    return { ...result, inputGradients, gradients: tensorSet(gradients) };
   }
 
   async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
@@ -146,7 +161,7 @@ class ThreeGraphs implements Composite {
     const hasMedia = encoder !== undefined && only(batch.inputs, encoder).size > 0;
     if (!wanted || embed === undefined || ids === undefined)
       return { inputs: only(batch.inputs, decoder), places: [], features: undefined };
-    const tokens = await embed.forward({ inputs: only(batch.inputs, embed) }, new Map());
+    const tokens = await embed.forward({ inputs: only(batch.inputs, embed) }, parameters);
     const data = (tokens.data as Float32Array).slice(); // embeddings are float32
     const places: number[] = [];
     let features: Tensor | undefined;
@@ -187,6 +202,14 @@ function without(inputs: TensorSet, name: string): TensorSet {
 function only(inputs: TensorSet, engine: Engine): TensorSet {
   const names = new Set(engine.inputs.map(({ name }) => name));
   return new Map([...inputs].filter(([name]) => names.has(name)));
+}
+
+/** [B, S, H] with zeros at flat places. */
+function withoutRows(source: Tensor, places: readonly number[]): Tensor {
+  const width = source.shape.at(-1)!;
+  const data = (source.data as Float32Array).slice();
+  for (const at of places) data.fill(0, at * width, (at + 1) * width);
+  return tensor("F32", source.shape, data);
 }
 
 /** Rows of [B, S, H] at flat places, in the shape of the features. */

@@ -42,6 +42,8 @@ export interface LinearModule {
   readonly columns?: readonly [number, number];
   /** Path of the packed projection that it is a part of. */
   readonly packed?: string;
+  /** Whether the model itself has the packed projection, and not an optimizer's graph alone. */
+  readonly isWhole?: boolean;
   /** All output columns of the node, those of other modules included. */
   readonly nodeOut: number;
 }
@@ -83,6 +85,8 @@ export interface EngineOptions {
   readonly recompute?: boolean | "cheap";
   /** LoRA targets by module path where the graph's names do not tell (mapping file of the model directory). */
   readonly mapping?: Readonly<Record<string, ModuleLocation>>;
+  /** Which norms of the model scale with 1 + weight; none where absent. A graph does not tell: it holds the sum. */
+  readonly addedNorms?: AddedNorms | undefined;
   /** What runs the programs; onnxruntime where absent. */
   readonly runtime?: Runtime;
   readonly device?: Device;
@@ -93,6 +97,9 @@ export interface EngineOptions {
   /** Sessions kept open at most, one per combination of shapes. */
   readonly maxSessions?: number;
 }
+
+/** Norms that scale with 1 + weight: those without a bias (Gemma's root mean squares), or all (Nemotron's). */
+export type AddedNorms = "without bias" | "all";
 
 /** Where a module lies in a graph; an entry of the mapping file. */
 export interface ModuleLocation {
@@ -111,7 +118,7 @@ export interface ParameterSpec {
 export interface Batch {
   /**
    * The graph's own inputs by name. Missing ones are made where they follow from the others:
-   * position_ids from attention_mask, past_key_values.* with length 0, use_cache_branch false.
+   * position_ids from attention_mask, past_key_values.* with length 0.
    */
   readonly inputs: TensorSet;
   /** I64: [B, S] with -100 where there is no label ("tokens"), [B] ("classes"). */

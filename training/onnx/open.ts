@@ -27,6 +27,7 @@ import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
 import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
+import { type MetRows, metRows } from "./table-rows.ts";
 import {
   type Block,
   ofClient,
@@ -36,6 +37,7 @@ import {
   stackMasks,
   stackParameters,
 } from "./together.ts";
+import { placesName } from "./token-ids.ts";
 import { initialValue } from "./trained.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
@@ -64,6 +66,8 @@ class GraphEngine implements Engine {
   readonly #placed: PlacedGraph;
   readonly #graph: Graph;
   readonly #output: string;
+  /** Inputs of the graph that are no inputs of the batch. */
+  readonly #own: ReadonlySet<string>;
   readonly #graphs = new Map<string, Graph>();
   readonly #widths: ReadonlyMap<string, number>;
   /** By shapes and plan, the longest unused first. */
@@ -78,8 +82,8 @@ class GraphEngine implements Engine {
     this.#graph = placed.graph;
     this.#widths = new Map(placed.pairs.map((pair) => [branchName(pair), pair.module.in]));
     this.#output = placed.output;
-    const names = new Set(placed.parameters.map(({ name }) => name));
-    this.inputs = placed.graph.inputs.filter(({ name }) => !names.has(name));
+    this.#own = new Set(placed.parameters.flatMap(({ name }) => [name, placesName(name)]));
+    this.inputs = placed.graph.inputs.filter(({ name }) => !this.#own.has(name));
     this.modules = placed.modules;
     this.named = placed.named.map(({ path }) => path);
     this.parameters = placed.parameters;
@@ -172,7 +176,9 @@ class GraphEngine implements Engine {
   }
 
   async estimate(batch: Batch): Promise<MemoryEstimate> {
-    const inputs = this.#inputs(batch);
+    const given = this.#inputs(batch);
+    const met = this.#metRows({ inputs: given, parameters: new Map() });
+    const inputs = new Map([...given, ...met.feeds]);
     const labelled = labelledRows(batch, this.#options.objective === "classes" ? "classes" : "tokens");
     const { plan } = this.#lossPlan(stackBlocks([{ inputs, labelled, labelShape: batch.labels!.shape }])!);
     const graph = this.#graphFor(1, (this.#options.dropout ?? 0) > 0);
@@ -224,8 +230,7 @@ class GraphEngine implements Engine {
   }
 
   #inputs(batch: Batch): TensorSet {
-    const names = new Set(this.parameters.map(({ name }) => name));
-    return completeInputs(this.#graph, batch, (name) => names.has(name));
+    return completeInputs(this.#graph, batch, (name) => this.#own.has(name));
   }
 
   #gradients(results: TensorSet): Pick<StepResult, "gradients" | "inputGradients"> {
@@ -251,11 +256,18 @@ class GraphEngine implements Engine {
     return { clients: 1, inputs, parameters: this.#checked(parameters), maskOf };
   }
 
-  async #run(plan: Plan, pass: Pass, extra: readonly (readonly [string, Tensor])[]): Promise<TensorSet> {
-    const feeds = new Map([...pass.inputs, ...pass.parameters, ...extra]);
+  async #run(plan: Plan, whole: Pass, extra: readonly (readonly [string, Tensor])[]): Promise<TensorSet> {
+    const met = this.#metRows(whole);
+    const pass = { ...whole, inputs: new Map([...whole.inputs, ...met.feeds]) };
+    const feeds = new Map([...pass.parameters, ...pass.inputs, ...extra]);
     const session = await this.#sessionFor(plan, pass, feeds);
     for (const { name, shape } of this.#masks.get(session) ?? []) feeds.set(name, pass.maskOf!(name, shape));
-    return this.#lossScale.run(session, feeds);
+    return met.whole(await this.#lossScale.run(session, feeds));
+  }
+
+  #metRows({ inputs, parameters }: Pick<Pass, "inputs" | "parameters">): MetRows {
+    const tables = this.#placed.trained.flatMap(({ parameter, byIds }) => (byIds ? [parameter] : []));
+    return metRows(tables, inputs, parameters);
   }
 
   /** With the factors of so many clients, and with dropout on its LoRA branches or without. */

@@ -8,7 +8,9 @@ import { factorName, type LoraPair, withLora } from "./lora.ts";
 import { splitAttention } from "./lower/attention.ts";
 import { resolveBranches } from "./lower/branches.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
+import { fixedInputs } from "./lower/fixed-inputs.ts";
 import { inlineFunctions } from "./lower/functions.ts";
+import { splitProducts } from "./lower/products.ts";
 import { withoutSequences } from "./lower/sequences.ts";
 import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
@@ -17,10 +19,7 @@ import { matchModule } from "./targets/match.ts";
 import { matchNamed, type NamedModule, namedModules } from "./targets/named.ts";
 import { allCalls } from "./targets/twins.ts";
 import { savedModule, savedNamed, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
-import { type Weight, weightOf } from "./weight.ts";
-
-/** Training always takes the branch without a cache. */
-const FIXED_INPUTS = new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(0))]]);
+import type { Weight } from "./weight.ts";
 
 /** A graph of a file, ready for LoRA: functions inlined, branches taken, only what the output needs. */
 export interface PreparedGraph {
@@ -33,19 +32,22 @@ export interface PreparedGraph {
   readonly isEncoder: boolean;
 }
 
-export function prepareGraph(options: Pick<EngineOptions, "file" | "output" | "mapping">): PreparedGraph {
+export function prepareGraph(
+  options: Pick<EngineOptions, "file" | "output" | "mapping" | "addedNorms">,
+): PreparedGraph {
   const loaded = inlineFunctions(loadGraph(options.file));
-  const resolved = resolveBranches(loaded, FIXED_INPUTS);
+  const resolved = resolveBranches(loaded, fixedInputs(loaded.inputs));
   const output = options.output ?? resolved.outputs[0]!;
   if (!resolved.outputs.includes(output))
     throw new FedloomError(
       "F2110",
       `Cannot use "${options.file.name}": it must have output "${output}", got ${resolved.outputs.map((o) => `"${o}"`).join(", ")}`,
     );
-  const graph = upgrade(splitAttention(withoutSequences(withoutDeadNodes(resolved, [output]))), NEWEST_OPSET);
+  const alive = withoutSequences(withoutDeadNodes(resolved, [output]));
+  const graph = upgrade(splitProducts(splitAttention(alive)), NEWEST_OPSET);
   const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   const modules = findModules(graph, options.mapping);
-  return { graph, output, modules, named: namedModules(graph, modules), isEncoder };
+  return { graph, output, modules, named: namedModules(graph, modules, options.addedNorms), isEncoder };
 }
 
 /** A graph with parameters. */

@@ -136,6 +136,8 @@ test.each([
   ],
   ["llava", "vision", "multi_modal_projector.linear_2", "model.multi_modal_projector.linear_2", "connector"],
   ["llama", "whole", "model.layers.0.mlp.up_proj", "model.layers.0.mlp.up_proj", "decoder"],
+  ["llama", "whole", "model.layers.0.attn.q_proj", "model.layers.0.self_attn.q_proj", "decoder"],
+  ["smolvlm", "embed", "embed_tokens", "model.text_model.embed_tokens", "decoder"],
 ] as const)("%s names %s module %s from the whole model's root", (model_type, graph, path, named, part) => {
   expect(moduleName({ model_type }, graph, path)).toEqual({ path: named, part });
 });

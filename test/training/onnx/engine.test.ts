@@ -10,14 +10,19 @@ import { loraSpecs } from "../../../training/lora-specs.ts";
 import { openGraphFile } from "../../../training/onnx/edge/files.ts";
 import type { EngineOptions, GraphFile } from "../../../training/onnx/engine.ts";
 import { encodeModel } from "../../../training/onnx/format/codec.ts";
-import type { NodeProto, TensorProto } from "../../../training/onnx/format/schema.ts";
+import type { NodeProto, TensorProto, ValueInfoProto } from "../../../training/onnx/format/schema.ts";
 import { openEngine } from "../../../training/onnx/open.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fedloom-engine-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** A graph from input_ids [B, S] to logits [B, S, 4]. */
-function graphFile(nodes: NodeProto[], initializer: TensorProto[], opset = 18): GraphFile {
+function graphFile(
+  nodes: NodeProto[],
+  initializer: TensorProto[],
+  opset = 18,
+  more: ValueInfoProto[] = [],
+): GraphFile {
   const ids = { elemType: 7, shape: { dim: [{ dimParam: "batch" }, { dimParam: "length" }] } };
   const bytes = encodeModel({
     irVersion: 8,
@@ -26,7 +31,7 @@ function graphFile(nodes: NodeProto[], initializer: TensorProto[], opset = 18): 
       name: "test",
       node: nodes,
       initializer,
-      input: [{ name: "input_ids", type: { tensorType: ids } }],
+      input: [{ name: "input_ids", type: { tensorType: ids } }, ...more],
       output: [{ name: "logits", type: { tensorType: { elemType: 1 } } }],
     },
   });
@@ -107,18 +112,19 @@ describe("refuses before anything runs", () => {
   });
 
   test("an operator without a rule on the way of a gradient", async () => {
-    const maxPool: NodeProto[] = [
-      {
-        opType: "MaxPool",
-        name: "/odd/MaxPool",
-        input: ["p"],
-        output: ["y"],
-        attribute: [{ name: "kernel_shape", type: 7, ints: [1] }],
-      },
-    ];
-    const engine = await openWith(maxPool);
+    const engine = await openWith([
+      { opType: "LpNormalization", name: "/odd/LpNormalization", input: ["p"], output: ["y"] },
+    ]);
     await expect(engine.step(batch, factors())).rejects.toThrow(
-      'Cannot differentiate MaxPool of node "/odd/MaxPool": it has no gradient rule',
+      'Cannot differentiate LpNormalization of node "/odd/LpNormalization": it has no gradient rule',
+    );
+  });
+
+  test("an attribute that its rule does not read, by name and node", async () => {
+    const odd: NodeProto[] = [{ ...tanh, attribute: [{ name: "steepness", type: 1, f: 2 }] }];
+    const engine = await openWith(odd);
+    await expect(engine.step(batch, factors())).rejects.toThrow(
+      'Cannot differentiate Tanh of node "/act/Tanh": its attributes may be none, got "steepness"',
     );
   });
 
@@ -261,6 +267,34 @@ describe("on a whole model", () => {
     });
     await engine.close();
   });
+});
+
+test("of the logits that a decoder would leave out all are there: num_logits_to_keep is 0", async () => {
+  const nodes: NodeProto[] = [
+    gather,
+    project,
+    { opType: "Neg", name: "/keep/Neg", input: ["num_logits_to_keep"], output: ["negative"] },
+    { opType: "Reshape", name: "/keep/Reshape", input: ["negative", "one"], output: ["start"] },
+    {
+      opType: "Slice",
+      name: "/keep/Slice",
+      input: ["p", "start", "end", "one"],
+      output: ["y"],
+    },
+    head,
+  ];
+  const one: TensorProto = { name: "one", dataType: 7, dims: [1], int64Data: [1n] };
+  const end: TensorProto = { name: "end", dataType: 7, dims: [1], int64Data: [2n ** 62n] };
+  const file = graphFile(nodes, [...BASE, one, end], 18, [
+    { name: "num_logits_to_keep", type: { tensorType: { elemType: 7, shape: { dim: [] } } } },
+  ]);
+  const engine = await openEngine({ file, lora, objective: "tokens", threads: 1 });
+  expect(engine.inputs.map(({ name }) => name)).toEqual(["input_ids"]);
+  const whole = await openWith([{ opType: "Identity", name: "/all/Identity", input: ["p"], output: ["y"] }]);
+  const [kept, all] = [await engine.step(batch, factors()), await whole.step(batch, factors())];
+  expect(kept.lossSum).toBe(all.lossSum);
+  await engine.close();
+  await whole.close();
 });
 
 describe("rows of a classifier's output [B, C]", () => {

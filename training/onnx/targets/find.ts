@@ -48,14 +48,14 @@ function sizesOf(
   graph: Graph,
   producers: ReadonlyMap<string, GraphNode>,
 ): Sizes | undefined {
-  if (node.op === "MatMulNBits")
+  if (node.op === "MatMulNBits" || node.op === "MatMulBnb4")
     return {
       weightName: node.inputs[1]!,
       in: intOf(node, "K", 0),
       out: intOf(node, "N", 0),
       layout: "nbits",
     };
-  const products = ["MatMul", "Gemm", "FusedMatMul"];
+  const products = ["MatMul", "Gemm", "FusedMatMul", "FusedGemm"];
   if (!products.includes(node.op)) return undefined;
   const matrix = matrixOf(node.inputs[1] ?? "", graph, producers);
   if (matrix === undefined) return undefined;

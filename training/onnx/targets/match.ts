@@ -12,6 +12,9 @@ export const LAYER = /(?:^|\.)(?:encoder\.|decoder\.)?(?:layers|layer|blocks|blo
 const ENCODER_WORDS = /vision|visual|image|audio|speech|connector|projector|tower/;
 const TEXT_ROOTS = new Set(["model", "language_model", "text_model", "lm_head", "transformer"]);
 
+/** Last names of embeddings and norms, which stand outside of the blocks as a head does. */
+const NOT_LINEAR = /(?:^|\.)(?:embed[a-z_]*|w[tp]e|[a-z_]*norm|ln_[a-z]+)$/i;
+
 interface Place {
   readonly layer: string;
   /** The likeliest first. */
@@ -48,7 +51,7 @@ export function matchModule(
  * "linear_2", "mlp.0" and "mlp.2").
  */
 function leftOver(path: string, modules: readonly LinearModule[]): LinearModule | undefined {
-  if (LAYER.test(path)) return undefined;
+  if (LAYER.test(path) || (NOT_LINEAR.test(path) && !HEADS.test(path))) return undefined;
   const left = modules.filter((module) => module.path.startsWith(LEFT_OVER));
   if (HEADS.test(path)) return left.at(-1);
   if (left.length === 1) return left[0];

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { LinearModule } from "../../../../training/onnx/engine.ts";
 import { matchModule } from "../../../../training/onnx/targets/match.ts";
+import { asTheModelHas } from "../../../../training/onnx/targets/packed.ts";
 
 const modules = (...paths: string[]): LinearModule[] =>
   paths.map((path) => ({ path, in: 4, out: 6, node: path, weight: path, layout: "in_out", nodeOut: 6 }));
@@ -53,6 +54,33 @@ test("an adapter for the whole packed matrix takes all its columns, not those of
   for (const name of ["gate_up_proj", "Wi"])
     expect(matchModule(`model.layers.1.mlp.${name}`, parts, false)).toMatchObject({ out: 8, node: "p" });
   expect(matchModule("model.layers.1.mlp.up_proj", parts, false)).toMatchObject({ columns: [4, 8] });
+});
+
+test("a projection that the model has in one matrix is one target, one that an optimizer packed is three", () => {
+  const part = (name: string, columns: [number, number], isWhole: boolean): LinearModule => ({
+    ...modules(`${LAYER}.attn.${name}`)[0]!,
+    ...{
+      node: "p",
+      nodeOut: 12,
+      out: 4,
+      columns,
+      packed: `${LAYER}.attn.c_attn`,
+      ...(isWhole && { isWhole }),
+    },
+  });
+  const parts = (isWhole: boolean): LinearModule[] => [
+    part("q_proj", [0, 4], isWhole),
+    part("k_proj", [4, 8], isWhole),
+    part("v_proj", [8, 12], isWhole),
+  ];
+  expect(asTheModelHas(parts(true))).toEqual([
+    expect.objectContaining({ path: `${LAYER}.attn.c_attn`, in: 4, out: 12 }),
+  ]);
+  expect(asTheModelHas(parts(false)).map(({ path }) => path.split(".").at(-1))).toEqual([
+    "q_proj",
+    "k_proj",
+    "v_proj",
+  ]);
 });
 
 test("attention over another sequence and numbered experts are never mistaken for the block's own layers", () => {
