@@ -1,12 +1,15 @@
 /** `fedloom model inspect DIR`: graphs, inputs, LoRA targets, and operators that cannot be differentiated. */
 
 import type { Command } from "commander";
+import { FedloomError } from "../../base/errors.ts";
 import { writeTargets } from "../../training/onnx/edge/targets-file.ts";
 import type { GraphFile, LinearModule } from "../../training/onnx/engine.ts";
 import { estimateTraining } from "../../training/onnx/estimate-training.ts";
 import type { Graph } from "../../training/onnx/graph.ts";
-import { prepareGraph } from "../../training/onnx/prepare.ts";
+import { type PreparedGraph, prepareGraph } from "../../training/onnx/prepare.ts";
+import { DataNeeded } from "../../training/onnx/specialize.ts";
 import { supportOf } from "../../training/onnx/support.ts";
+import { asTheModelHas } from "../../training/onnx/targets/packed.ts";
 import { byteSize } from "../../training/onnx/weight.ts";
 import type { Cli, CommonOptions } from "../cli.ts";
 import { table } from "../table.ts";
@@ -25,7 +28,7 @@ export function registerInspect(cli: Cli, parent: Command): void {
     .option("--write-targets", "write fedloom.targets.json, to correct where targets lie")
     .action(async (directory: string, options: InspectOptions) => {
       const graphs = await openGraphs(directory, options.graph);
-      const reports = [graphs.encoder, graphs.embed, graphs.decoder]
+      const reports = [graphs.encoder, graphs.audio, graphs.embed, graphs.decoder]
         .filter((file) => file !== undefined)
         .map((file) => reportOf(graphs, file));
       const written = options.writeTargets
@@ -36,14 +39,28 @@ export function registerInspect(cli: Cli, parent: Command): void {
     });
 }
 
-/** What the estimate of memory is made for. */
+/** What the estimate of memory is made for, where the model's positions reach so far. */
 const TRAINING = { batch: 1, length: 256, labels: 32, rank: 8 } as const;
+
+function memoryOf(prepared: PreparedGraph, contextLength: number | undefined) {
+  const length = Math.min(TRAINING.length, contextLength ?? Infinity);
+  const shape = { ...TRAINING, length, labels: Math.min(TRAINING.labels, length - 1) };
+  try {
+    const estimate = estimateTraining(prepared, shape);
+    return estimate && { ...shape, ...estimate };
+  } catch (error) {
+    // What the rest of the report says is worth having all the same.
+    if (error instanceof FedloomError || error instanceof DataNeeded) return { unknown: error.message };
+    throw error;
+  }
+}
 
 type Report = ReturnType<typeof reportOf>;
 
 function reportOf(graphs: ModelGraphs, file: GraphFile) {
   const mapping = graphs.mappingOf(file);
-  const prepared = prepareGraph({ file, ...(mapping && { mapping }) });
+  const { addedNorms } = graphs;
+  const prepared = prepareGraph({ file, addedNorms, ...(mapping && { mapping }) });
   const { graph, output, modules } = prepared;
   const isTrained = file === graphs.decoder && graphs.objective === "tokens" && modules.length > 0;
   const operators = histogram(graph);
@@ -60,8 +77,10 @@ function reportOf(graphs: ModelGraphs, file: GraphFile) {
     operators,
     withoutRule: Object.keys(operators).filter((name) => supportOf(name) === undefined),
     /** Of a step with LoRA on all layers. */
-    memory: isTrained ? estimateTraining(prepared, TRAINING) : undefined,
-    modules: modules satisfies readonly LinearModule[],
+    memory: isTrained ? memoryOf(prepared, graphs.contextLength) : undefined,
+    modules: asTheModelHas(modules) satisfies readonly LinearModule[],
+    /** Embeddings, norms and convolutions, which can be trained whole. */
+    named: prepared.named.map(({ path }) => path),
   };
 }
 
@@ -75,9 +94,20 @@ function histogram(graph: Graph): Record<string, number> {
   return Object.fromEntries([...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)));
 }
 
+function memoryLine(memory: NonNullable<Report["memory"]>): string {
+  if ("unknown" in memory) return `what a step would hold is not known: ${memory.unknown}`;
+  const { batch, length, labels, rank, peakBytes, activationBytes } = memory;
+  return `a step of ${batch} x ${length} tokens, ${labels} labelled, LoRA of rank ${rank} on all layers: about ${bytes(peakBytes)}, of which ${bytes(activationBytes)} activations`;
+}
+
+/** "input_layernorm" of all layers is one name. */
+const lastNames = (paths: readonly string[]): readonly string[] => [
+  ...new Set(paths.map((path) => path.split(".").at(-1)!)),
+];
+
 function linesOf(report: Report): string[] {
-  const { file, opset, inputs, output, parameters, weightBytes, operators, withoutRule, memory, modules } =
-    report;
+  const { file, opset, inputs, output, parameters, weightBytes, operators } = report;
+  const { withoutRule, memory, modules, named } = report;
   const shapes = inputs.map(({ name, type, shape }) => `${name} ${type} [${shape.join(", ")}]`);
   const targets = table(
     [
@@ -103,11 +133,10 @@ function linesOf(report: Report): string[] {
     withoutRule.length === 0
       ? "  every operator has a rule, a lowering or needs no gradient"
       : `  without a gradient rule: ${withoutRule.join(", ")}`,
-    ...(memory === undefined
+    ...(memory === undefined ? [] : [`  ${memoryLine(memory)}`]),
+    ...(named.length === 0
       ? []
-      : [
-          `  a step of ${TRAINING.batch} x ${TRAINING.length} tokens, ${TRAINING.labels} labelled, LoRA of rank ${TRAINING.rank} on all layers: about ${bytes(memory.peakBytes)}, of which ${bytes(memory.activationBytes)} activations`,
-        ]),
+      : [`  modulesToSave may name, beside the targets: ${lastNames(named).join(", ")}`]),
     ...(modules.length === 0 ? ["  no LoRA targets"] : targets.map((line) => `  ${line}`)),
     "",
   ];
