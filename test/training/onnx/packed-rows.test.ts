@@ -101,6 +101,12 @@ describe("a padded batch", () => {
       more: {},
       labels: 1,
     },
+    {
+      name: "a trained embedding",
+      file: model("smollm-tiny"),
+      more: { saved: ["model.embed_tokens"] },
+      labels: 3,
+    },
     { name: "a quantized base", file: model("smollm-tiny-q4", "model_q4.onnx"), more: {}, labels: 3 },
   ])("gives the gradients of all its positions: $name", async ({ file, more, labels }) => {
     const { engine, parameters } = await opened(file, more);
