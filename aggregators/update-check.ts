@@ -187,6 +187,8 @@ function checkExtra({ info, tensors, extras }: UpdateEntry, kind: string): void 
 
 /** Values looked at at once: a part in the processor's cache, and no copy of the tensor for each client of a round. */
 const PART_VALUES = 16_384;
+/** Scratch of this thread: fresh ones for every tensor of every client would be most of a round's garbage. */
+const scratch = new Float32Array(PART_VALUES);
 
 function requireFinite(client: string, name: string, source: TensorSource, called = name): void {
   if (finiteInParts(name, source)) return;
@@ -205,9 +207,8 @@ function finiteInParts(name: string, source: TensorSource): boolean {
   const { dtype, begin, end } = source.info(name);
   if (source.readInto === undefined || dtype !== "F32") return false;
   const count = (end - begin) / 4;
-  const part = new Float32Array(Math.min(PART_VALUES, count));
-  for (let from = 0; from < count; from += part.length) {
-    const values = part.subarray(0, Math.min(part.length, count - from));
+  for (let from = 0; from < count; from += PART_VALUES) {
+    const values = scratch.subarray(0, Math.min(PART_VALUES, count - from));
     source.readInto(name, 4 * from, new Uint8Array(values.buffer, 0, values.byteLength));
     if (!allFinite({ dtype, shape: [values.length], data: values })) return false;
   }

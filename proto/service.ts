@@ -85,10 +85,13 @@ export const FLEET_METHODS = {
   renew: methodOf(method.renew),
 } satisfies Record<MethodName, Codec>;
 
+const GONE = "the call is over";
+
 /** Aborts when the peer cancels the call or its connection is gone. */
 function signalOf(call: ServerCall): AbortSignal {
   const controller = new AbortController();
-  call.once("cancelled", () => controller.abort());
+  // Of every call, when it is over; without a reason each abort would make an error with a stack of its own.
+  call.once("cancelled", () => controller.abort(GONE));
   return controller.signal;
 }
 
