@@ -16,7 +16,13 @@ import { withoutCore } from "./core.ts";
 import { replaceFile } from "./durable-file.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
 import { formatPeftConfig, MAX_CONFIG_BYTES, parsePeftConfig } from "./peft-config.ts";
-import { PYTORCH_METADATA, viewSafetensors, writeSafetensors } from "./safetensors.ts";
+import {
+  layoutOf,
+  PYTORCH_METADATA,
+  saveSafetensors,
+  viewSafetensors,
+  writeSafetensors,
+} from "./safetensors.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
 export const MODEL_FILE = "adapter_model.safetensors";
@@ -27,14 +33,20 @@ export interface AdapterFiles {
   readonly model: Uint8Array;
 }
 
-const BASE_KEY = "fedloom.base";
+/** Under this key of its metadata an adapter's safetensors file names the base model. */
+export const BASE_KEY = "fedloom.base";
 
 /** Equal adapters give equal bytes. */
 export function encodeAdapter({ config, tensors }: Adapter): AdapterFiles {
   return {
     config: formatPeftConfig(config),
-    model: writeSafetensors(tensors, { ...PYTORCH_METADATA, ...baseMetadata(config) }),
+    model: writeSafetensors(tensors, metadataOf(config)),
   };
+}
+
+/** What an adapter's safetensors file says beside its tensors. */
+export function metadataOf(config: AdapterConfig): Record<string, string> {
+  return { ...PYTORCH_METADATA, ...baseMetadata(config) };
 }
 
 /** What the metadata of an adapter's safetensors file say of the base model. */
@@ -77,8 +89,13 @@ export function readPeft(directory: string): Adapter {
   );
 }
 
-/** Makes the directory where it is missing; each file replaces its predecessor as a whole. @throws FedloomError F3005 */
-export function writePeft(directory: string, adapter: Adapter, facts: CardFacts = {}): void {
+/**
+ * Makes the directory where it is missing; each file replaces its predecessor as a whole. One tensor is looked at at a time.
+ *
+ * @returns the SHA-256 of the tensors' file
+ * @throws FedloomError F3005
+ */
+export function writePeft(directory: string, adapter: Adapter, facts: CardFacts = {}): string {
   try {
     mkdirSync(directory, { recursive: true });
   } catch (cause) {
@@ -90,10 +107,12 @@ export function writePeft(directory: string, adapter: Adapter, facts: CardFacts 
     );
   }
   // PEFT knows factors alone: what lies on disk is the adapter with its cores folded in.
-  const { config, model } = encodeAdapter(withoutCore(adapter));
+  const { config, tensors } = withoutCore(adapter);
+  const text = formatPeftConfig(config);
   replaceFile(join(directory, "README.md"), (write) => write(Buffer.from(modelCard(adapter, facts))));
-  replaceFile(join(directory, CONFIG_FILE), (write) => write(config));
-  replaceFile(join(directory, MODEL_FILE), (write) => write(model));
+  replaceFile(join(directory, CONFIG_FILE), (write) => write(text));
+  const read = (name: string) => tensors.get(name)!;
+  return saveSafetensors(join(directory, MODEL_FILE), layoutOf(tensors), read, metadataOf(config)).sha256;
 }
 
 function readFile(path: string, limitBytes = Number.POSITIVE_INFINITY): Uint8Array {

@@ -9,7 +9,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { byteLength, type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { factorPairs } from "../adapters/tensor-names.ts";
 import { FedloomError, isCode } from "../base/errors.ts";
-import { reportOf } from "./diagnostics.ts";
+import { type Measured, reportOf } from "./diagnostics.ts";
 import type { RoundInput } from "./round.ts";
 import type { Answer, Share } from "./round-thread.ts";
 import { createBoard } from "./shared-tensors.ts";
@@ -19,8 +19,16 @@ import { inOrder } from "./updates.ts";
 export interface Aggregator {
   /** As aggregateRound, elsewhere. @throws FedloomError as it does */
   aggregate(input: RoundInput): Promise<AggregateResult>;
+  /** The same without what is measured of the whole, for rounds that are put together from several (pieces.ts). */
+  aggregatePart(input: RoundInput): Promise<Part>;
   /** Ends the threads; rounds that are still running fail. */
   close(): Promise<void>;
+}
+
+export interface Part {
+  readonly result: AggregateResult;
+  /** Sums for `reportOf`; none where diagnostics are not wanted. */
+  readonly measured: readonly Measured[];
 }
 
 type Done = Extract<Answer, { result: unknown }>;
@@ -74,36 +82,41 @@ export function openAggregator({ threads }: { readonly threads: number }): Aggre
     }).finally(() => worker.unref());
   };
 
+  const aggregatePart = async (input: RoundInput): Promise<Part> => {
+    start();
+    const { built, hashes = [], ...rest } = input;
+    const checks = [...hashes];
+    const parts = split(input.global, built.needs.separable, threads);
+    const { strategy, wrappers } = built.resolved;
+    const shared = board.lay(input.global.tensors);
+    const asked = parts.map((names, i) =>
+      ask(workers[i]!, {
+        ...rest,
+        hashes: checks.filter((_, k) => k % parts.length === i),
+        diagnostics: rest.diagnostics !== false,
+        strategy,
+        wrappers,
+        global: { config: input.global.config, tensors: only(shared.tensors, names) },
+        state: onlyState(input.state, names),
+      }),
+    );
+    void Promise.allSettled(asked).then(() => shared.release());
+    const answers = await Promise.all(asked);
+    const result = joined(
+      input.global,
+      answers.map((answer) => answer.result),
+    );
+    const measured = answers.flatMap((answer) => (answer.measured === undefined ? [] : [answer.measured]));
+    return { result, measured };
+  };
+
   return {
+    aggregatePart,
     async aggregate(input) {
-      start();
-      const { built, hashes = [], ...rest } = input;
-      const checks = [...hashes];
-      const parts = split(input.global, built.needs.separable, threads);
-      const { strategy, wrappers } = built.resolved;
-      const shared = board.lay(input.global.tensors);
-      const asked = parts.map((names, i) =>
-        ask(workers[i]!, {
-          ...rest,
-          hashes: checks.filter((_, k) => k % parts.length === i),
-          diagnostics: rest.diagnostics !== false,
-          strategy,
-          wrappers,
-          global: { config: input.global.config, tensors: only(shared.tensors, names) },
-          state: onlyState(input.state, names),
-        }),
-      );
-      void Promise.allSettled(asked).then(() => shared.release());
-      const answers = await Promise.all(asked);
-      const result = joined(
-        input.global,
-        answers.map((answer) => answer.result),
-      );
-      const measured = answers.flatMap((answer) => (answer.measured === undefined ? [] : [answer.measured]));
+      const { result, measured } = await aggregatePart(input);
+      if (measured.length === 0) return result;
       const infos = inOrder(input.updates.map(({ info }) => info));
-      return measured.length === 0
-        ? result
-        : { ...result, report: { ...reportOf(infos, measured), ...result.report } };
+      return { ...result, report: { ...reportOf(infos, measured), ...result.report } };
     },
     async close() {
       await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
@@ -142,7 +155,8 @@ function only(tensors: TensorSet, names: ReadonlySet<string>): TensorSet {
   return new Map([...tensors].filter(([name]) => names.has(name)));
 }
 
-function onlyState({ scalars, tensors }: StrategyState, names: ReadonlySet<string>): StrategyState {
+/** Of each set the members of these names. */
+export function onlyState({ scalars, tensors }: StrategyState, names: ReadonlySet<string>): StrategyState {
   return {
     scalars,
     tensors: Object.fromEntries(Object.entries(tensors).map(([set, members]) => [set, only(members, names)])),
@@ -152,17 +166,24 @@ function onlyState({ scalars, tensors }: StrategyState, names: ReadonlySet<strin
 function joined(global: Adapter, results: readonly AggregateResult[]): AggregateResult {
   const [first] = results;
   if (first === undefined || results.length === 1) return first!;
-  const sets = new Set(results.flatMap(({ state }) => Object.keys(state.tensors)));
-  const join = (pick: (result: AggregateResult) => TensorSet | undefined) =>
-    tensorSet(results.flatMap((result) => [...(pick(result) ?? [])]));
   const kept = results.reduce((sum, { report }) => sum + (report.kept ?? 0), 0);
   return {
-    global: { config: global.config, tensors: join((result) => result.global.tensors) },
-    state: {
-      scalars: first.state.scalars,
-      tensors: Object.fromEntries([...sets].map((set) => [set, join((result) => result.state.tensors[set])])),
+    global: {
+      config: global.config,
+      tensors: tensorSet(results.flatMap((result) => [...result.global.tensors])),
     },
+    state: joinedState(results.map(({ state }) => state)),
     report: { ...first.report, kept },
+  };
+}
+
+/** One state of those of parts, at least one. */
+export function joinedState(states: readonly StrategyState[]): StrategyState {
+  const sets = new Set(states.flatMap(({ tensors }) => Object.keys(tensors)));
+  const joinedSet = (set: string) => tensorSet(states.flatMap(({ tensors }) => [...(tensors[set] ?? [])]));
+  return {
+    scalars: states[0]!.scalars,
+    tensors: Object.fromEntries([...sets].map((set) => [set, joinedSet(set)])),
   };
 }
 

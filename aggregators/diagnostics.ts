@@ -47,11 +47,13 @@ const PRODUCT_ERROR_BUDGET = 1e9;
 /**
  * @param result of the round; the product error is measured on as many modules as the budget allows, evenly chosen,
  *   and left out for rules that put the rest into the base
+ * @param part of the round that is measured here; its share of the budget
  */
 export function measure(
   global: Adapter,
   { global: next, baseDelta }: Pick<AggregateResult, "global" | "baseDelta">,
   updates: Updates,
+  part = 1,
 ): Measured {
   const n = updates.clients.length;
   const squared = new Array<number>(n).fill(0);
@@ -90,7 +92,7 @@ export function measure(
     modules[module] = { ...sums, conflict: sums.conflict + conflict / present.length, coordinates };
   }
   const examples = updates.clients.map((info) => info.examples);
-  const pairs = baseDelta === undefined ? affordable(global, n) : [];
+  const pairs = baseDelta === undefined ? affordable(global, n, PRODUCT_ERROR_BUDGET * part) : [];
   for (const [module, { error, size }] of productErrors(next, updates, examples, pairs)) {
     modules[module] = { ...(modules[module] ?? NO_SUMS), error, size };
   }
@@ -98,14 +100,14 @@ export function measure(
 }
 
 /** Every n-th module, so that Gram matrices of the clients' stacked factors stay within the budget. */
-function affordable(global: Adapter, clients: number): FactorPair[] {
+function affordable(global: Adapter, clients: number, budget: number): FactorPair[] {
   const { pairs } = modulesOf(global.tensors.keys());
   const cost = pairs.reduce((sum, { a, b }) => {
     const [rank, width] = global.tensors.get(a)!.shape as [number, number];
     const stacked = (clients + 2) * rank;
     return sum + 2 * stacked * stacked * (width + global.tensors.get(b)!.shape[0]!);
   }, 0);
-  const every = Math.max(1, Math.ceil(cost / PRODUCT_ERROR_BUDGET));
+  const every = Math.max(1, Math.ceil(cost / budget));
   return every > pairs.length ? [] : pairs.filter((_, at) => at % every === 0);
 }
 

@@ -26,6 +26,8 @@ export interface Share {
   /** Files that this share hashes; the others' shares hash the rest, and the round's result wants all of them sound. */
   readonly hashes: readonly (readonly [path: string, sha256: string])[];
   readonly diagnostics: boolean;
+  /** How much of the whole round the shares of this piece are. */
+  readonly part?: number;
 }
 
 export type Answer =
@@ -47,7 +49,7 @@ function work(share: Share): { result: AggregateResult; measured?: Measured } {
     const updates = onlyTensors(collectUpdates(entries), (name) => share.global.tensors.has(name));
     const result = aggregateUpdates(built, share.state, contextOf({ ...share, built }), updates);
     if (!share.diagnostics) return { result };
-    return { result, measured: measure(share.global, result, updates) };
+    return { result, measured: measure(share.global, result, updates, share.part) };
   } finally {
     close();
   }

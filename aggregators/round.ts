@@ -24,6 +24,8 @@ export interface RoundInput {
   readonly hashes?: ReadonlyMap<string, string>;
   /** Measures the updates as well (diagnostics.ts); true where absent. */
   readonly diagnostics?: boolean;
+  /** How much of the whole round this is, where it is done piece by piece (pieces.ts); 1 where absent. */
+  readonly part?: number;
 }
 
 /**

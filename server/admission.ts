@@ -7,6 +7,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { assertSameKind } from "../adapters/compatibility.ts";
 import { openSet } from "../adapters/encoded-set.ts";
 import { openUpdate as openEncoded } from "../adapters/encoded-update.ts";
+import { BASE_KEY } from "../adapters/peft.ts";
 import { parsePeftConfig } from "../adapters/peft-config.ts";
 import type { SafetensorsFile } from "../adapters/safetensors.ts";
 import type { BuiltStrategy } from "../aggregators/build.ts";
@@ -16,9 +17,6 @@ import type { UpdateEntry } from "../aggregators/updates.ts";
 import type { Blobs } from "./blobs/blobs.ts";
 import type { BlobRef, UpdateRecord } from "./records.ts";
 import type { Contribution } from "./round.ts";
-
-/** Under this key of its metadata an adapter's safetensors file names the base model (adapters/peft.ts). */
-const BASE_KEY = "fedloom.base";
 
 /** The file that was handed out: what codecs count from. */
 export interface Origin {

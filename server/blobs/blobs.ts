@@ -1,7 +1,7 @@
 /**
  * Bytes by their SHA-256: adapters, updates, strategy states.
  *
- *  1. A blob that `size` knows is whole and was hashed; it is on disk before `put` and `receive` resolve.
+ *  1. A blob that `size` knows is whole and was hashed; it is on disk before `put`, `write` and `receive` resolve.
  *  2. What `bytes` and `tensors` give was hashed again: a bit that flipped on disk throws (F4005) and reaches nobody.
  *  3. An unfinished upload belongs to one owner; nobody else's bytes are mixed with it.
  */
@@ -12,6 +12,8 @@ export interface Blobs {
   /** Bytes of a whole blob; undefined where it is not there. */
   size(sha256: string): Promise<number | undefined>;
   put(bytes: Uint8Array): Promise<BlobRef>;
+  /** As `put`, of bytes that are never all in memory. What `fill` throws is thrown, and nothing remains. */
+  write(fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>): Promise<BlobRef>;
   /** Bytes that an unfinished upload holds. */
   held(owner: string, sha256: string): Promise<number>;
   /**

@@ -139,6 +139,27 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       }
       return blob;
     },
+    async write(fill) {
+      const temporary = partialOf(`_write${puts++}`, "0".repeat(64));
+      const hash = createHash("sha256");
+      let size = 0;
+      try {
+        await withFile(temporary, "w", async (file) => {
+          await fill(async (bytes) => {
+            await onDisk(temporary, () => file.writeFile(bytes));
+            hash.update(bytes);
+            size += bytes.length;
+          });
+          await sync(temporary, file);
+        });
+        const blob = { sha256: hash.digest("hex"), size };
+        await publish(temporary, blob);
+        return blob;
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+    },
     held: async (owner, hash) => partSizes.get(partialOf(owner, hash)) ?? 0,
     async receive(owner, blob, offset, chunks) {
       const key = partialOf(owner, blob.sha256);

@@ -24,6 +24,14 @@ export function createMemoryBlobs(whole = new Map<string, Uint8Array>()): Blobs 
       whole.set(hash, given.slice());
       return { sha256: hash, size: given.length };
     },
+    async write(fill) {
+      const parts: Uint8Array[] = [];
+      await fill(async (bytes) => void parts.push(bytes.slice()));
+      const all = Buffer.concat(parts);
+      const hash = sha256(all);
+      whole.set(hash, all);
+      return { sha256: hash, size: all.length };
+    },
     held: async (owner, hash) => heldBy(keyOf(owner, hash)),
     async receive(owner, blob, offset, chunks) {
       const key = keyOf(owner, blob.sha256);

@@ -4,17 +4,21 @@
  */
 
 import type { Adapter } from "../../adapters/adapter.ts";
+import { adapterOnDisk } from "../../adapters/adapter-on-disk.ts";
 import { withoutCore } from "../../adapters/core.ts";
 import { bytesByGroup } from "../../adapters/encoded-update.ts";
-import { decodeAdapter, encodeAdapter } from "../../adapters/peft.ts";
-import { viewSafetensors } from "../../adapters/safetensors.ts";
+import { decodeAdapter, encodeAdapter, metadataOf } from "../../adapters/peft.ts";
+import { formatPeftConfig } from "../../adapters/peft-config.ts";
+import { layoutOf, viewSafetensors } from "../../adapters/safetensors.ts";
+import { writeHeader } from "../../adapters/safetensors-header.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import type { Aggregator } from "../../aggregators/aggregator.ts";
 import { diagnose } from "../../aggregators/diagnostics.ts";
 import { groupOf } from "../../aggregators/groups.ts";
+import { aggregateInPieces } from "../../aggregators/pieces.ts";
 import { aggregateUpdates, contextOf, type RoundInput } from "../../aggregators/round.ts";
 import { decodeState, encodeState } from "../../aggregators/state-file.ts";
-import type { AggregateResult, UpdateInfo } from "../../aggregators/strategy.ts";
+import type { AggregateResult, Needs, UpdateInfo } from "../../aggregators/strategy.ts";
 import { collectUpdates, type UpdateEntry, type UpdateFiles } from "../../aggregators/updates.ts";
 import type { RunConfig } from "../../config/run.ts";
 import { infoOf, type Origin, openUpdate } from "../admission.ts";
@@ -36,12 +40,32 @@ export async function readAdapter(blobs: Blobs, ref: AdapterRef, what: string): 
   return (await readGlobal(blobs, ref, what)).global;
 }
 
-/** An adapter that was handed out, in memory and as the file that updates may count from. */
-export async function readGlobal(
-  blobs: Blobs,
-  ref: AdapterRef,
-  what: string,
-): Promise<{ readonly global: Adapter; readonly origin: Origin }> {
+/**
+ * Adapters above this are read from their file tensor by tensor, and averaged some modules at a time: memory then does not
+ * grow with them.
+ */
+export const LARGE_BYTES = 64 * 2 ** 20;
+
+function isLarge({ path }: Blobs, { model }: AdapterRef): boolean {
+  return path !== undefined && model.size > LARGE_BYTES;
+}
+
+interface Global {
+  readonly global: Adapter;
+  /** Its file, which updates may count from. */
+  readonly origin: Origin;
+}
+
+/** An adapter that was handed out; in memory unless it is large. */
+export async function readGlobal(blobs: Blobs, ref: AdapterRef, what: string): Promise<Global> {
+  if (!isLarge(blobs, ref)) return readInMemory(blobs, ref, what);
+  (await blobs.tensors(ref.model, what)).close(); // hashed
+  const config = await blobs.bytes(ref.config);
+  const { adapter, file } = adapterOnDisk(config, blobs.path!(ref.model), what);
+  return { global: adapter, origin: { file, sha256: ref.model.sha256 } };
+}
+
+async function readInMemory(blobs: Blobs, ref: AdapterRef, what: string): Promise<Global> {
   const files = { config: await blobs.bytes(ref.config), model: await blobs.bytes(ref.model) };
   const origin = { file: viewSafetensors(files.model, what), sha256: ref.model.sha256 };
   return { global: decodeAdapter(files, what), origin };
@@ -76,24 +100,69 @@ export async function aggregate(
   aggregator?: Aggregator,
 ): Promise<Outcome> {
   const built = strategyOf(input.config);
-  const { global, origin } = await readGlobal(blobs, input.global, `round ${input.round}`);
+  const { path } = blobs;
+  const bytes = input.updates.reduce((sum, { update }) => sum + update.adapter.model.size, 0);
+  const threads = path === undefined || bytes < INLINE_BYTES ? undefined : aggregator;
+  const inPieces = threads !== undefined && isLarge(blobs, input.global) && isPiecewise(built.needs);
+  const read = inPieces ? readGlobal : readInMemory;
+  const { global, origin } = await read(blobs, input.global, `round ${input.round}`);
   const state = decodeState(await blobs.bytes(input.state));
   const { round, totalClients, config } = input;
   const { seed, diagnostics } = config;
   const common = { built, state, round, global, seed, totalClients, diagnostics };
-  const bytes = input.updates.reduce((sum, { update }) => sum + update.adapter.model.size, 0);
-  const { path } = blobs;
-  const result =
-    aggregator === undefined || path === undefined || bytes < INLINE_BYTES
-      ? await aggregateHere(blobs, input, common, origin)
-      : await aggregator.aggregate({ ...common, ...(await filesOf(blobs, input, path)) });
-  const outcome: Outcome = {
-    global: await writeAdapter(blobs, result.global),
-    state: await blobs.put(encodeState(result.state)),
-    report: { ...finiteOf(result.report), ...(await bytesUp(blobs, input.updates)) },
+  const make = async (): Promise<Made> => {
+    if (threads === undefined) return writeResult(blobs, await aggregateHere(blobs, input, common, origin));
+    const files = { ...common, ...(await filesOf(blobs, input, path!)) };
+    if (inPieces) return aggregateLarge(blobs, files, threads, origin);
+    return writeResult(blobs, await threads.aggregate(files));
   };
-  if (result.baseDelta === undefined) return outcome;
-  return { ...outcome, baseDelta: await writeAdapter(blobs, result.baseDelta) };
+  const { report, ...made } = await make();
+  return {
+    ...made,
+    state: await blobs.put(encodeState(made.state)),
+    report: { ...finiteOf(report), ...(await bytesUp(blobs, input.updates)) },
+  };
+}
+
+/** A round's result with its adapters on disk. */
+type Made = Pick<AggregateResult, "state" | "report"> & Pick<Outcome, "global" | "baseDelta">;
+
+async function writeResult(
+  blobs: Blobs,
+  { global, baseDelta, state, report }: AggregateResult,
+): Promise<Made> {
+  const made = { state, report, global: await writeAdapter(blobs, global) };
+  return baseDelta === undefined ? made : { ...made, baseDelta: await writeAdapter(blobs, baseDelta) };
+}
+
+/** Whether a rule makes each tensor of the new global adapter from that tensor alone, like the old one. */
+function isPiecewise({ separable, changesBase, prunesRanks }: Needs): boolean {
+  return separable === "tensor" && changesBase !== true && prunesRanks !== true;
+}
+
+/** The new global adapter goes to disk as it is made. */
+async function aggregateLarge(
+  blobs: Blobs,
+  input: RoundInput,
+  aggregator: Aggregator,
+  { file }: Origin,
+): Promise<Made> {
+  const { config, tensors } = input.global;
+  const header = writeHeader(layoutOf(tensors), metadataOf(config));
+  let result: Pick<AggregateResult, "state" | "report"> | undefined;
+  const model = await blobs.write(async (write) => {
+    await write(header.bytes);
+    result = await aggregateInPieces(input, {
+      aggregator,
+      order: header.order,
+      read: (name) => file.read(name),
+      async emit(piece) {
+        for (const { data } of piece)
+          await write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      },
+    });
+  });
+  return { ...result!, global: { config: await blobs.put(formatPeftConfig(config)), model } };
 }
 
 async function aggregateHere(

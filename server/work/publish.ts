@@ -5,8 +5,7 @@
 import { appendFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { replaceFile } from "../../adapters/durable-file.ts";
-import { encodeAdapter, writePeft } from "../../adapters/peft.ts";
-import { sha256 } from "../../base/hash.ts";
+import { writePeft } from "../../adapters/peft.ts";
 import { SOFTWARE } from "../../proto/version.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { RoundRecord } from "../history.ts";
@@ -72,7 +71,7 @@ export async function finishFiles(
     { global: run.global!, baseDelta: run.baseDelta },
     `run "${run.id}"`,
   );
-  writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
+  const sha256 = writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
   const best = bestOf(run);
   const summary = {
     schema: "fedloom.summary/1",
@@ -80,7 +79,7 @@ export async function finishFiles(
     name: run.config.name,
     rounds: run.config.rounds,
     base: run.base,
-    adapter: { directory: ADAPTER_DIRECTORY, sha256: sha256(encodeAdapter(adapter).model) },
+    adapter: { directory: ADAPTER_DIRECTORY, sha256 },
     last: rounds.at(-1),
     ...(best !== undefined && {
       best: { round: best.round, [run.config.keep.best!]: best.score, adapter: best.global.model.sha256 },

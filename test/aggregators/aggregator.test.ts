@@ -5,11 +5,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { floats } from "../../adapters/cast.ts";
-import { writeSafetensors } from "../../adapters/safetensors.ts";
-import { float32, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
+import { layoutOf, writeSafetensors } from "../../adapters/safetensors.ts";
+import { writeHeader } from "../../adapters/safetensors-header.ts";
+import { float32, type Tensor, type TensorSet, tensorSet } from "../../adapters/tensor.ts";
+import { factorPairs } from "../../adapters/tensor-names.ts";
 import { type Aggregator, openAggregator, split } from "../../aggregators/aggregator.ts";
 import { buildStrategy } from "../../aggregators/build.ts";
 import { STRATEGIES } from "../../aggregators/index.ts";
+import { aggregateInPieces, piecesOf } from "../../aggregators/pieces.ts";
 import { aggregateRound, aggregateUpdates, contextOf, type RoundInput } from "../../aggregators/round.ts";
 import { encodeState } from "../../aggregators/state-file.ts";
 import type { AggregateResult, UpdateInfo } from "../../aggregators/strategy.ts";
@@ -150,6 +153,49 @@ test("long sums of products give the same bits in one thread, in two, and after 
   const alone = bits(await aggregateRound(input)); // stacks of 56 rows
   expect(bits(await aggregator.aggregate(input))).toEqual(alone);
   expect(bits(await aggregateRound(input))).toEqual(alone);
+});
+
+const byTensor = STRATEGIES.flatMap(({ name, needs }) =>
+  typeof needs !== "function" && needs.separable === "tensor" ? [name] : [],
+);
+
+test.each(byTensor)("%s gives the same bits piece by piece as in one", async (name) => {
+  const { sets: _sets, ...input } = inputOf(name);
+  const order = writeHeader(layoutOf(global.tensors), {}).order;
+  const whole = await aggregateRound(input);
+  const emitted: Tensor[] = [];
+  const pieces: number[] = [];
+  const made = await aggregateInPieces(input, {
+    aggregator,
+    order,
+    pieceBytes: 100,
+    read: (tensor) => structuredClone(global.tensors.get(tensor)!),
+    async emit(tensors) {
+      pieces.push(tensors.length);
+      emitted.push(...structuredClone(tensors));
+    },
+  });
+  expect(pieces.length).toBeGreaterThan(2);
+  const next = { config, tensors: tensorSet(order.map((tensor, i) => [tensor, emitted[i]!])) };
+  expect(bits({ ...whole, state: made.state, global: next })).toEqual(bits(whole));
+  expect(Object.keys(made.report).sort()).toEqual(Object.keys(whole.report).sort());
+  for (const [key, value] of Object.entries(whole.report)) {
+    // Sums of the diagnostics are added up piece by piece: another order of float64 terms.
+    expect(made.report[key], key).toBeCloseTo(value, 9);
+  }
+});
+
+test("pieces keep the order and the factors of a module together, and are as large as may be", () => {
+  const { order } = writeHeader(layoutOf(global.tensors), {});
+  for (const limit of [1, 100, 300, 1e9]) {
+    const pieces = piecesOf(global, order, limit);
+    expect(pieces.flat()).toEqual(order);
+    for (const { a, b } of factorPairs(order))
+      expect(pieces.findIndex((piece) => piece.includes(a))).toBe(
+        pieces.findIndex((piece) => piece.includes(b)),
+      );
+  }
+  expect(piecesOf(global, order, 1e9)).toHaveLength(1);
 });
 
 test("files that are not what was written are named, and nothing is aggregated from them", async () => {

@@ -174,11 +174,11 @@ test("threads aggregate older starts to the same bits", async () => {
   later(() => aggregator.close());
   const stale: number[] = [];
   const watched: Aggregator = {
+    ...aggregator,
     aggregate(input) {
       stale.push(input.updates.filter(({ base }) => base !== undefined).length);
       return aggregator.aggregate(input);
     },
-    close: () => aggregator.close(),
   };
   const model: ModelPort = { createAdapter: async () => wide };
   const coordinator = await coordinatorIn(temporaryDirectory(), { model, aggregator: watched });

@@ -40,6 +40,25 @@ describe.each(IMPLEMENTATIONS)("blobs: $name", ({ open }) => {
     expect(await blobs.list()).toEqual([blob.sha256]);
   });
 
+  test("takes bytes that are never all there, and keeps nothing of what ends early", async () => {
+    const blobs = await open();
+    const broken = blobs.write(async (write) => {
+      await write(bytes.subarray(0, 1_000));
+      throw new Error("no more");
+    });
+    await expect(broken).rejects.toThrow("no more");
+    expect(await blobs.list()).toEqual([]);
+    const block = new Uint8Array(70_000); // used again by the writer
+    const written = await blobs.write(async (write) => {
+      for await (const piece of inPieces(0)) {
+        block.set(piece);
+        await write(block.subarray(0, piece.length));
+      }
+    });
+    expect(written).toEqual(blob);
+    expect(sha256(await blobs.bytes(blob))).toBe(blob.sha256);
+  });
+
   test("reads a safetensors blob tensor by tensor", async () => {
     const blobs = await open();
     const set = tensorSet([

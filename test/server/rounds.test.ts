@@ -107,11 +107,11 @@ test("a large round is aggregated in threads, to the same adapter", async () => 
   later(() => aggregator.close());
   const rounds: number[] = [];
   const watched: Aggregator = {
+    ...aggregator,
     aggregate: (input) => {
       rounds.push(input.round);
       return aggregator.aggregate(input);
     },
-    close: () => aggregator.close(),
   };
   expect(await adapterOf({ aggregator: watched })).toBe(await adapterOf({}));
   expect(rounds).toEqual([1]);
