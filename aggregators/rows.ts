@@ -129,6 +129,9 @@ export function createRowSpace(): RowSpace {
   };
 }
 
+/** Scratch of this thread. Rules are synchronous, so that no two use it at once; whoever does clears it. */
+export const scratchRows = createRowSpace();
+
 function roundedUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
 }

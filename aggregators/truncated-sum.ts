@@ -11,15 +11,12 @@ import { type Factors, stackFactors, truncate } from "../adapters/lora-algebra.t
 import { type Matrix, matrix, transpose } from "../adapters/matrix.ts";
 import { qrOfTranspose } from "../adapters/qr.ts";
 import { leadingSpace } from "./leading-space.ts";
-import { createRowSpace, type RowSpace, type Rows } from "./rows.ts";
+import { type RowSpace, type Rows, scratchRows } from "./rows.ts";
 
 /** Below this the QR is as fast. */
 const LEAST_STACK = 48;
 /** The kernels address 4 GiB: both stacks and as much again beside them. */
 const MOST_BYTES = 1.5 * 2 ** 30;
-
-/** Scratch of this thread. Rules are synchronous, so that no two use it at once. */
-const space = createRowSpace();
 
 /** The same as `truncate` of the stack, to rounding. */
 export function truncatedSum(
@@ -30,21 +27,22 @@ export function truncatedSum(
   const stacked = parts.reduce((sum, { a }) => sum + a.rows, 0);
   const bytes = 8 * stacked * (parts[0]!.a.cols + parts[0]!.b.rows);
   if (stacked >= LEAST_STACK && stacked >= 3 * rank && bytes < MOST_BYTES) {
-    const leading = leadingPart(space, parts, coefficients, rank);
-    space.clear();
+    const leading = leadingPart(scratchRows, parts, coefficients, rank);
+    scratchRows.clear();
     if (leading !== undefined) return truncate(leading, rank);
   }
   return truncate(stackFactors(parts, coefficients), rank);
 }
 
 function leadingPart(
-  { rows, inner, addCombinations }: RowSpace,
+  space: RowSpace,
   parts: readonly Factors[],
   coefficients: readonly number[],
   rank: number,
 ): Factors | undefined {
   const stacked = parts.reduce((sum, { a }) => sum + a.rows, 0);
   const [out, width] = [parts[0]!.b.rows, parts[0]!.a.cols];
+  const { rows, inner, addCombinations } = space;
   const a = rows(stacked, width);
   const b = rows(stacked, out); // columns of B
   let at = 0;

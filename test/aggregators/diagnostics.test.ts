@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { diagnose } from "../../aggregators/diagnostics.ts";
 import { collectUpdates } from "../../aggregators/updates.ts";
-import { adapter, update } from "./small.ts";
+import { createRng } from "../../base/rng.ts";
+import { adapter, CONFIG, dense, update } from "./small.ts";
 
 const A = "base_model.model.layers.0.q_proj.lora_A.weight";
 const B = "base_model.model.layers.0.q_proj.lora_B.weight";
@@ -58,6 +59,34 @@ test("product error of the new factors, and none where nobody sent factors", () 
   expect(report["productError.layers.0.q_proj"]).toBeCloseTo(0.5 / Math.SQRT1_2, 12);
   const heads = collectUpdates([update("c1", 1, { [HEAD]: [1, 1, 1] })]);
   expect(diagnose(global, { global }, heads)).not.toHaveProperty("productError");
+});
+
+test("product error of many clients, by vector instructions, is that of dense products", () => {
+  const [rank, width, out] = [3, 40, 31];
+  const rng = createRng("many");
+  const drawn = (rows: number, cols: number) =>
+    Array.from({ length: rows }, () => Array.from({ length: cols }, () => rng.normal()));
+  const config = { rank, alpha: rank };
+  const sent = Array.from({ length: 30 }, (_, k) =>
+    update(
+      `c${k}`,
+      1 + k,
+      { [A]: drawn(rank, width), [B]: drawn(out, rank) },
+      { adapter: { ...CONFIG, ...config } },
+    ),
+  );
+  const next = adapter({ [A]: drawn(rank, width), [B]: drawn(out, rank) }, config);
+  const report = diagnose(next, { global: next }, collectUpdates(sent));
+  const total = sent.reduce((sum, { info }) => sum + info.examples, 0);
+  const exact = new Array<number>(out * width).fill(0);
+  for (const { info, tensors } of sent) {
+    for (const [i, value] of dense(tensors.read(B), tensors.read(A), info.examples / total).entries()) {
+      exact[i]! += value;
+    }
+  }
+  const ours = dense(next.tensors.get(B)!, next.tensors.get(A)!);
+  const missed = Math.hypot(...exact.map((value, i) => value - ours[i]!)) / Math.hypot(...exact);
+  expect(report.productError! / missed).toBeCloseTo(1, 10);
 });
 
 test("clients that did not move have no cosine and no drift, not NaN", () => {
