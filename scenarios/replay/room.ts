@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { FedloomError } from "../../base/errors.ts";
 import { STANDINS } from "../../data/standins/index.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
+import { keptBytes } from "../../training/onnx/sessions.ts";
 import type { ReplayProfile } from "./profiles.ts";
 
 export interface Room {
@@ -19,8 +20,10 @@ const CELL_BYTES = 64 * 2 ** 10;
 const REPORT_BYTES = 64 * 2 ** 20;
 /** The process with data, fleet and gradients: 288 MiB were measured with the smallest model. */
 const PROCESS_BYTES = 400 * 2 ** 20;
-/** A session that trains and one that scores, each with the weights. */
-const SESSIONS = 2;
+/** Engines that are open at once, with the weights and their sessions each: of the decoder alone, and of the encoder too. */
+const ENGINES = 2;
+/** What sessions hold beside the estimate that bounds them: the runtime's arenas double as they grow. */
+const ARENA_FACTOR = 2;
 
 export interface ReplaySize {
   readonly profile: ReplayProfile;
@@ -38,7 +41,7 @@ export function freeRoom(directory: string): Room {
   return { memoryBytes: process.availableMemory(), diskBytes: bavail * bsize };
 }
 
-/** An estimate from below for the memory: activations grow with the batch and the pictures. */
+/** An estimate for the memory: a step of a large batch may take more than all sessions that are kept. */
 export async function roomFor({ profile, cells, model, drawn, jobs }: ReplaySize): Promise<Room> {
   const rows = STANDINS.reduce((sum, { sizes }) => {
     const { train, test } = sizes[profile.data];
@@ -53,7 +56,8 @@ export async function roomFor({ profile, cells, model, drawn, jobs }: ReplaySize
 /** Of a job's process with its sessions. */
 export async function jobBytes(model: string): Promise<number> {
   const { graphs } = await openModelDirectory(model);
-  return PROCESS_BYTES + SESSIONS * Object.values(graphs).reduce((sum, path) => sum + graphBytes(path), 0);
+  const weights = Object.values(graphs).reduce((sum, path) => sum + graphBytes(path), 0);
+  return PROCESS_BYTES + ENGINES * (weights + ARENA_FACTOR * keptBytes(weights));
 }
 
 /** @throws FedloomError F6024 with what is wanted and what is there */

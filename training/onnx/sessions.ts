@@ -8,9 +8,16 @@ import { estimateMemory } from "./estimate.ts";
 import type { Program } from "./program.ts";
 import type { Session } from "./runtime.ts";
 
-/** Activations of all open sessions together, but for the one in use. */
-const KEPT_BYTES = 1.5 * 2 ** 30;
+/** Activations of all open sessions together, but for the one in use: with a model of some size a few times its weights. */
+const KEPT_WEIGHTS = 3;
+const FEWEST_KEPT_BYTES = 512 * 2 ** 20;
+const MOST_KEPT_BYTES = 1.5 * 2 ** 30;
 const MOST_SESSIONS = 32;
+
+/** @param weightBytes of the model */
+export function keptBytes(weightBytes: number): number {
+  return Math.min(Math.max(FEWEST_KEPT_BYTES, KEPT_WEIGHTS * weightBytes), MOST_KEPT_BYTES);
+}
 
 interface Kept {
   readonly session: Session;
@@ -35,14 +42,16 @@ export class Sessions {
 
   /** @param program what the session runs */
   async keep(key: string, session: Session, program: Program): Promise<Session> {
+    const { activationBytes, weightBytes } = estimateMemory(program);
+    const most = keptBytes(weightBytes);
     let bytes = [...this.#kept.values()].reduce((sum, kept) => sum + kept.bytes, 0);
     for (const [old, kept] of this.#kept) {
-      if (this.#kept.size < this.#most && bytes <= KEPT_BYTES) break;
+      if (this.#kept.size < this.#most && bytes <= most) break;
       this.#kept.delete(old);
       bytes -= kept.bytes;
       await kept.session.close();
     }
-    this.#kept.set(key, { session, bytes: estimateMemory(program).activationBytes });
+    this.#kept.set(key, { session, bytes: activationBytes });
     return session;
   }
 

@@ -3,7 +3,7 @@ import { Builder } from "../../../training/onnx/builder.ts";
 import { rowBucket } from "../../../training/onnx/inputs.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import type { Session } from "../../../training/onnx/runtime.ts";
-import { Sessions } from "../../../training/onnx/sessions.ts";
+import { keptBytes, Sessions } from "../../../training/onnx/sessions.ts";
 
 /** A session that says when it is closed, and a program whose one value has so many MiB. */
 function made(name: string, mib: number, closed: string[]): [Session, Program] {
@@ -35,9 +35,14 @@ test("the session that was unused for longest goes where there are too many", as
 });
 
 test("sessions that need much memory go before their number is reached", async () => {
-  // Input and result: 1200 MiB each; two of them are beyond 1.5 GiB once a third comes.
-  const { closed } = await kept({ a: 600, b: 600, c: 600 });
+  // Input and result: 300 MiB each; two of them are beyond 512 MiB once a third comes.
+  const { closed } = await kept({ a: 150, b: 150, c: 150 });
   expect(closed).toEqual(["a"]);
+});
+
+test("sessions keep three times the weights, within bounds", () => {
+  const mib = 2 ** 20;
+  expect([5, 300, 5000].map((weights) => keptBytes(weights * mib) / mib)).toEqual([512, 900, 1536]);
 });
 
 test("rows are computed in shares of the batch: half, a quarter, down to a sixteenth", () => {
