@@ -89,7 +89,7 @@ function matrixOf(
  */
 function pathOf(node: GraphNode, weightName: string, graph: Graph): string | undefined {
   for (const name of [node.name, node.outputs[0]!]) {
-    const parts = withoutContainers(name.split("/").filter((part) => part !== ""));
+    const parts = withoutContainers(name.split("/").filter((part) => part !== "" && !FUSION.test(part)));
     const from = parts.findIndex((part) => !/^(else|then|if)/i.test(part));
     const path = parts.slice(Math.max(from, 0), -1).join(".");
     if (/[a-z]/i.test(path)) return path;
@@ -98,6 +98,9 @@ function pathOf(node: GraphNode, weightName: string, graph: Graph): string | und
   const named = /^(.*?)(\.MatMul)?\.(weight|weight_Q\d|weight_quant|qweight)(_.*)?$/.exec(weightName);
   return named?.[1] ?? /^(.*)\.bias$/.exec(biasOf(graph, node) ?? "")?.[1];
 }
+
+/** What the runtime's optimizer puts behind the name of a node that it joined with another: "MatMulScaleFusion". */
+const FUSION = /Fusion$/;
 
 /** A Sequential is called by its own name before its members: "mlp/mlp.0" is module "mlp.0". */
 function withoutContainers(parts: readonly string[]): readonly string[] {

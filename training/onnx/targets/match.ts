@@ -42,7 +42,27 @@ export function matchModule(
   const exact = modules.find((module) => module.path === path);
   if (exact !== undefined) return exact;
   if (!belongsTo(path, isEncoder)) return undefined;
-  return closest(path, [...modules, ...packedWholes(modules)]) ?? leftOver(path, modules);
+  return (
+    closest(path, [...modules, ...packedWholes(modules)]) ??
+    ofMethod(path, modules) ??
+    leftOver(path, modules)
+  );
+}
+
+/**
+ * A module that its parent calls from a method of its own stands in the graph without the parent's name: Gemma 3n's
+ * "altup.modality_router" is "modality_router" of the layer. So its last name counts, where it is no word for a role and the
+ * layer has it once (twins.ts knows further calls).
+ */
+function ofMethod(path: string, modules: readonly LinearModule[]): LinearModule | undefined {
+  const wanted = LAYER.exec(path);
+  if (wanted === null) return undefined;
+  const name = wanted[2]!.split(".").at(-1)!;
+  if (rolesOf(name)[0] !== name) return undefined;
+  return modules.find((module) => {
+    const own = LAYER.exec(module.path);
+    return own !== null && own[1] === wanted[1] && own[2] === name;
+  });
 }
 
 /**

@@ -83,6 +83,13 @@ test("a projection that the model has in one matrix is one target, one that an o
   ]);
 });
 
+test("a module that its parent calls from a method is found without the parent's name, words for roles are not", () => {
+  const inner = modules("model.layers.1.modality_router", "model.layers.1.up_proj");
+  expect(matchModule("model.layers.1.altup.modality_router", inner, false)).toBe(inner[0]);
+  expect(matchModule("model.layers.1.mlp.experts.3.up_proj", inner, false)).toBeUndefined();
+  expect(matchModule("model.layers.2.altup.modality_router", inner, false)).toBeUndefined();
+});
+
 test("attention over another sequence and numbered experts are never mistaken for the block's own layers", () => {
   for (const path of [
     "decoder.block.1.layer.1.EncDecAttention.q",
