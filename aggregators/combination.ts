@@ -21,6 +21,8 @@ export interface Coefficients {
   readonly clients: readonly number[];
   /** Of the old global adapter. Where it is 0, the others are normalized over the clients that have the tensor. */
   readonly global: number;
+  /** Products end as factors in the order of their singular values, also where one client is taken whole. */
+  readonly ordered?: boolean;
 }
 
 /** @returns the new global adapter; a tensor that no counted client sent keeps its value */
@@ -86,6 +88,7 @@ function combineModule(
   if (
     parts.length === 1 &&
     coefficients.global === 0 &&
+    coefficients.ordered !== true &&
     first!.share === 1 &&
     first!.factors.a.rows === rank
   ) {

@@ -33,6 +33,8 @@ const FAR = 1e-6;
 const LEAST_SHARE = 1e-10;
 /** Vectors that are given up as combinations of the others. */
 const DEPENDENT = 1e-22;
+/** Of ⟨w, w⟩, as a share of what A and w could make it: below it w is a combination of rows that A has several times. */
+const NOTHING = 1e-13;
 /** A square that lost more than this to subtraction is made anew. */
 const CANCELLED = 1e-6;
 
@@ -56,6 +58,8 @@ export function leadingSpace(space: RowSpace, a: Rows, b: Rows, rank: number): R
   const single = rows(1, size);
   const shares = rows(block, most);
   const kept = rows(block, size);
+  let sizeOfA = 0;
+  for (let i = 0; i < size; i++) sizeOfA += dot(a.row(i), a.row(i));
   let count = 0;
   /** Of the vectors that the operator was applied to: coefficients of what came out. */
   let columns: Float64Array[] = [];
@@ -92,7 +96,8 @@ export function leadingSpace(space: RowSpace, a: Rows, b: Rows, rank: number): R
         images.row(i).set(single.row(0));
         squared = dot(work.row(i), images.row(i));
       }
-      if (!(squared > DEPENDENT * (squared + dot(of, of)))) continue;
+      const possible = sizeOfA * dot(work.row(i), work.row(i));
+      if (!(squared > DEPENDENT * (squared + dot(of, of)) && squared > NOTHING * possible)) continue;
       const norm = Math.sqrt(squared);
       of[count] = norm;
       setScaled(vectors.row(count), work.row(i), 1 / norm);

@@ -31,7 +31,7 @@ export const flexLora = defineStrategy({
     init: () => EMPTY_STATE,
     aggregate(state, { global }, updates) {
       const weights = weightsOf(axis, updates.clients);
-      const next = combine(global, updates, { clients: weights, global: 0 }, "products");
+      const next = combine(global, updates, { clients: weights, global: 0, ordered: true }, "products");
       return { state, global: next, report: {} };
     },
   }),

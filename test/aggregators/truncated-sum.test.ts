@@ -103,6 +103,29 @@ test.each([
   expect(distance(ours, exact)).toBeLessThan(ROUNDING * exact.singularValues[0]!);
 });
 
+test.each([28, 33, 40, 47, 55, 64])(
+  "rows of A that are combinations of others (%i clients, 71 columns) bring no vectors of rounding alone into the space",
+  (n) => {
+    const parts = clients(n, 2, 1, 126, 71).map(({ a, b }, k) => ({
+      a: scale(a, 10 ** -(k % 4)),
+      b: scale(b, 10 ** (k % 3)),
+    }));
+    const shares = parts.map((_, k) => ((7 * k) % 11) + 1);
+    const [ours, exact] = [truncatedSum(parts, shares, 8), truncate(stackFactors(parts, shares), 8)];
+    expect(distance(ours, exact)).toBeLessThan(ROUNDING * exact.singularValues[0]!);
+    const first = (x: Factors) => ({ a: firstRow(x.a), b: firstColumn(x.b) });
+    expect(distance(first(ours), first(exact))).toBeLessThan(ROUNDING * exact.singularValues[0]!);
+  },
+);
+
+const firstRow = ({ cols, data }: Matrix) => matrix(1, cols, data.slice(0, cols));
+const firstColumn = ({ rows, cols, data }: Matrix) =>
+  matrix(
+    rows,
+    1,
+    Float64Array.from({ length: rows }, (_, i) => data[i * cols]!),
+  );
+
 test("equal parts give equal bits, whatever was computed before in the same memory", () => {
   const parts = clients(24, 5, 1);
   const shares = parts.map(() => 1 / parts.length);
