@@ -151,13 +151,13 @@ async function main(): Promise<void> {
   await first.line(/^ +2 +2\/2/);
   news(first);
 
+  await clients.archive!.line(/"round":3.*"msg":"Task received"/);
+  // Held still meanwhile: a round of the demo may take less time than a command.
+  clients.archive!.child.kill("SIGSTOP");
   section("Who is there:");
   await tell(`clients${at}`);
 
   section("A site is revoked while it trains in round 3. Its own screen ends with the reason:");
-  await clients.archive!.line(/"round":3.*"msg":"Task received"/);
-  // Held still meanwhile: a round of the demo may take less time than a command.
-  clients.archive!.child.kill("SIGSTOP");
   await tell(`clients revoke archive${at}`);
   clients.archive!.child.kill("SIGCONT");
   const code = await clients.archive!.ended;
