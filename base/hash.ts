@@ -1,9 +1,15 @@
 /** SHA-256, the one hash of the project: names of blobs, seeds, hashes of configurations. */
 import { createHash } from "node:crypto";
 
+/** Node's hash takes less than 2 GiB at once. */
+const PART_BYTES = 2 ** 30;
+
 /** @returns 64 lower-case hexadecimal digits */
 export function sha256(bytes: Uint8Array | string): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  const hash = createHash("sha256");
+  if (typeof bytes === "string") return hash.update(bytes).digest("hex");
+  for (let at = 0; at < bytes.length; at += PART_BYTES) hash.update(bytes.subarray(at, at + PART_BYTES));
+  return hash.digest("hex");
 }
 
 export const SHA256_HEX = /^[0-9a-f]{64}$/;
