@@ -11,6 +11,7 @@
 import { sizeOf } from "../../adapters/tensor.ts";
 import type { Maths } from "./maths.ts";
 import { type Operation, readersOf, type Value } from "./program.ts";
+import { behind } from "./recompute.ts";
 
 /**
  * @param operations of a whole step, in order
@@ -88,8 +89,7 @@ function again(
   const gradient = shapes.flatMap(read).flatMap((reader) => arriving(reader, isForward, read))[0];
   if (gradient === undefined) return; // nothing on the way back multiplies with them
   const start = operations[0]!.inputs[0]!;
-  const element = g.slice(g.reshape(gradient, [sizeOf(gradient.shape)]), 0, 0, 1);
-  const known = new Map([[start, g.add(start, g.cast(g.mul(element, 0), start.type))]]);
+  const known = new Map([[start, behind(start, gradient, g)]]);
   for (const { op, domain, name, inputs, attributes, outputs } of operations) {
     const anew = inputs.map((input) => (input && known.get(input)) ?? input);
     known.set(outputs[0]!, g.builder.emit(op, anew, attributes, { domain, name })[0]!);

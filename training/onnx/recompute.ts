@@ -95,9 +95,7 @@ function rebuilt(
   dy: Value,
   g: Maths,
 ): { readonly operations: readonly Operation[]; readonly values: ReadonlyMap<Value, Value> } {
-  const element = g.slice(g.reshape(dy, [sizeOf(dy.shape)]), 0, 0, 1);
-  const later = g.add(first, g.cast(g.mul(element, 0), first.type));
-  const values = new Map([[first, later]]);
+  const values = new Map([[first, behind(first, dy, g)]]);
   const before = g.builder.operations.length;
   for (const operation of operations) {
     if (!operation.inputs.some((input) => input && values.has(input))) continue;
@@ -111,4 +109,10 @@ function rebuilt(
   // What does not depend on `first` (joined factors, say) is read where it stands, and may lead to something wanted.
   const kept = operations.filter(({ inputs }) => !inputs.some((input) => input && values.has(input)));
   return { operations: [...kept, ...g.builder.operations.slice(before)], values };
+}
+
+/** A value that is there once a gradient is: x + 0 · dy. */
+export function behind(value: Value, dy: Value, g: Maths): Value {
+  const element = g.slice(g.reshape(dy, [sizeOf(dy.shape)]), 0, 0, 1);
+  return g.add(value, g.cast(g.mul(element, 0), value.type));
 }
