@@ -3,7 +3,6 @@ import http2 from "node:http2";
 import { createConnection } from "node:net";
 import { gzipSync } from "node:zlib";
 import { create } from "@bufbuild/protobuf";
-import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { float32, type Tensor, tensorSet } from "../../adapters/tensor.ts";
@@ -19,13 +18,13 @@ import {
   type Task,
   Verdict,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
-import { connectFleet } from "../../proto/service.ts";
 import { MessageQueue } from "../../proto/streams.ts";
 import { ownVersion } from "../../proto/version.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
 import { MAX_WAITING_MESSAGES } from "../../server/limits.ts";
 import { readAdapter } from "../../server/work/aggregate.ts";
-import { FakeClient, type FakeOptions, pieces } from "./fake-client.ts";
+import { type FakeClient, type FakeOptions, pieces } from "./fake-client.ts";
+import { overGrpc } from "./over-grpc.ts";
 import {
   config,
   coordinatorIn,
@@ -38,21 +37,7 @@ import {
 
 async function serve(over: Record<string, unknown> = {}) {
   const coordinator = await coordinatorIn(temporaryDirectory());
-  const edge = await serveGrpc(coordinator, "127.0.0.1:0");
-  later(async () => {
-    edge.close();
-    await coordinator.close();
-  });
-  const join = (id: string, options: FakeOptions = {}): FakeClient => {
-    const fleet = connectFleet(edge.address, credentials.createInsecure());
-    const client = new FakeClient(fleet, id, options);
-    client.ended.catch(() => undefined);
-    later(() => {
-      client.close();
-      fleet.close();
-    });
-    return client;
-  };
+  const { edge, join } = await overGrpc(coordinator);
   const engine = await coordinator.submitRun({
     config: config({ rounds: 1, cohort: { perRound: 2, quorum: 1 }, ...over }),
   });

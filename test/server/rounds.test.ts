@@ -12,10 +12,11 @@ import {
   HealthCheckRequestSchema,
   HealthCheckResponse_ServingStatus,
 } from "../../proto/gen/grpc/health/v1/health_pb.ts";
-import { connectFleet, methodsOf } from "../../proto/service.ts";
+import { methodsOf } from "../../proto/service.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
 import type { ModelPort } from "../../server/ports.ts";
-import { FakeClient, type FakeOptions } from "./fake-client.ts";
+import { FakeClient } from "./fake-client.ts";
+import { overGrpc } from "./over-grpc.ts";
 import {
   config,
   coordinatorIn,
@@ -28,21 +29,7 @@ import {
 
 async function serve(directory: string) {
   const coordinator = await coordinatorIn(directory);
-  const edge = await serveGrpc(coordinator, "127.0.0.1:0");
-  later(async () => {
-    edge.close();
-    await coordinator.close();
-  });
-  const join = (id: string, options: FakeOptions = {}): FakeClient => {
-    const fleet = connectFleet(edge.address, credentials.createInsecure());
-    const client = new FakeClient(fleet, id, options);
-    client.ended.catch(() => undefined);
-    later(() => {
-      client.close();
-      fleet.close();
-    });
-    return client;
-  };
+  const { join } = await overGrpc(coordinator);
   return { coordinator, join };
 }
 

@@ -3,7 +3,6 @@ import { readdirSync } from "node:fs";
 import http2 from "node:http2";
 import { join as joinPath } from "node:path";
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { float32, tensorSet } from "../../adapters/tensor.ts";
@@ -15,9 +14,8 @@ import {
   type Task,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { BLOCK_BYTES } from "../../proto/push-reader.ts";
-import { connectFleet, FLEET_METHODS } from "../../proto/service.ts";
-import { serveGrpc } from "../../server/grpc/server.ts";
-import { FakeClient, type FakeOptions } from "./fake-client.ts";
+import { FLEET_METHODS } from "../../proto/service.ts";
+import { overGrpc } from "./over-grpc.ts";
 import {
   config,
   coordinatorIn,
@@ -55,20 +53,7 @@ async function round() {
   const clock = new ManualClock();
   const model = { createAdapter: async () => wideAdapter() };
   const coordinator = await coordinatorIn(directory, { clock, model });
-  const edge = await serveGrpc(coordinator, "127.0.0.1:0");
-  later(async () => {
-    edge.close();
-    await coordinator.close();
-  });
-  const join = (id: string, options: FakeOptions = {}): void => {
-    const fleet = connectFleet(edge.address, credentials.createInsecure());
-    const client = new FakeClient(fleet, id, options);
-    client.ended.catch(() => undefined);
-    later(() => {
-      client.close();
-      fleet.close();
-    });
-  };
+  const { edge, join } = await overGrpc(coordinator);
   const engine = await coordinator.submitRun({
     config: config({ rounds: 1, cohort: { perRound: 2, quorum: 1, idle: `${IDLE_MS / 1000}s` } }),
   });
