@@ -11,7 +11,7 @@ import type { Rng } from "../base/rng.ts";
 import { floats, floatTensor, isFloat } from "./cast.ts";
 import { addTo, type Codec, differenceTo, malformed } from "./codecs/codec.ts";
 import { codecOf } from "./codecs/index.ts";
-import { PYTORCH_METADATA, type SafetensorsFile, writeSafetensors } from "./safetensors.ts";
+import { PYTORCH_METADATA, type SafetensorsFile, safetensorsPieces } from "./safetensors.ts";
 import { float32, sameLayout, sameShape, type Tensor, type TensorSet, tensor, tensorSet } from "./tensor.ts";
 
 /** What was handed out, and the SHA-256 of its file. */
@@ -21,7 +21,8 @@ export interface Reference {
 }
 
 export interface EncodedUpdate {
-  readonly bytes: Uint8Array;
+  /** The file, one piece after the other; they may be the memory of the tensors that were sent. */
+  readonly pieces: readonly Uint8Array[];
   /** What was changed and not sent, for the next call; empty for codecs without error feedback. */
   readonly memory: TensorSet;
 }
@@ -46,7 +47,7 @@ export function encodeUpdate(
   { memory = new Map(), metadata = {} }: EncodeOptions = {},
 ): EncodedUpdate {
   if (codec.name === "fp32") {
-    return { bytes: writeSafetensors(update, { ...PYTORCH_METADATA, ...metadata }), memory: new Map() };
+    return { pieces: safetensorsPieces(update, { ...PYTORCH_METADATA, ...metadata }), memory: new Map() };
   }
   const encoded: [string, Tensor][] = [];
   const left: [string, Tensor][] = [];
@@ -74,7 +75,7 @@ export function encodeUpdate(
   }
   const described = { "fedloom.codec": codec.name, "fedloom.reference": reference.sha256 };
   return {
-    bytes: writeSafetensors(tensorSet(encoded), { ...PYTORCH_METADATA, ...metadata, ...described }),
+    pieces: safetensorsPieces(tensorSet(encoded), { ...PYTORCH_METADATA, ...metadata, ...described }),
     memory: tensorSet(left),
   };
 }

@@ -56,12 +56,25 @@ const WITHOUT_EFFECT = new Set([
 /** Ways to begin that leave the base model's weights alone; the others subtract the start from them. */
 const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
 
+/** Files that were read last, newest first: the clients of a round mostly send the same bytes. */
+const recent: { readonly bytes: Uint8Array; readonly base: string; readonly config: AdapterConfig }[] = [];
+const RECENT = 8;
+
 /**
  * @param what what messages call this configuration: a path, or "update of client …"
  * @param base see AdapterConfig.base; adapter_config.json has no key for it
  * @throws FedloomError F3006 for what is no LoRA configuration, F3007 for what we do not support
  */
 export function parsePeftConfig(bytes: Uint8Array, what: string, base = ""): AdapterConfig {
+  const same = recent.find((read) => read.base === base && Buffer.compare(read.bytes, bytes) === 0);
+  if (same !== undefined) return same.config;
+  const config = parse(bytes, what, base);
+  recent.unshift({ bytes: bytes.slice(), base, config });
+  recent.length = Math.min(recent.length, RECENT);
+  return config;
+}
+
+function parse(bytes: Uint8Array, what: string, base: string): AdapterConfig {
   const raw = parseJson(bytes, what);
   const peftType = typeof raw === "object" && raw !== null && "peft_type" in raw ? raw.peft_type : undefined;
   if (typeof peftType === "string" && peftType !== "LORA") {
@@ -103,12 +116,23 @@ export function parsePeftConfig(bytes: Uint8Array, what: string, base = ""): Ada
   };
 }
 
+/** What became of a configuration that clients of a round share. */
+const formatted = new WeakMap<AdapterConfig, Uint8Array>();
+
 /**
  * Equal configurations give equal bytes: keys in order, two blanks of indentation, as PEFT writes them.
  *
  * Keys of `config.peft` stay as they were read wherever the configuration still says the same.
+ *
+ * @returns not to be changed
  */
 export function formatPeftConfig(config: AdapterConfig): Uint8Array {
+  const bytes = formatted.get(config) ?? format(config);
+  formatted.set(config, bytes);
+  return bytes;
+}
+
+function format(config: AdapterConfig): Uint8Array {
   const now = keysOf(config);
   if (config.peft === undefined) return encode({ ...DEFAULTS, ...now });
   const before = keysOf(parsePeftConfig(encode(config.peft), "this adapter"));

@@ -46,9 +46,10 @@ export function readSafetensors(bytes: Uint8Array, file = "update"): TensorSet {
   return new Map(source.names.map((name) => [name, source.read(name)]));
 }
 
-/** Bytes in memory, read tensor by tensor. */
-export function viewSafetensors(bytes: Uint8Array, file = "update"): SafetensorsFile {
-  const header = readHeader(bytes, bytes.length, file);
+/** Bytes in memory, read tensor by tensor. @param headerOf as in `openSafetensors` */
+export function viewSafetensors(bytes: Uint8Array, file = "update", headerOf = readHeader): SafetensorsFile {
+  const headerBytes = 8 + headerLength(bytes, bytes.length, file);
+  const header = headerOf(bytes.subarray(0, headerBytes), bytes.length, file);
   return reader(
     header,
     (target, position) => target.set(bytes.subarray(position, position + target.length)),
@@ -84,15 +85,26 @@ export function openSafetensors(path: string, headerOf = readHeader): Safetensor
   };
   try {
     const fileBytes = onDisk(() => fstatSync(fd).size);
-    const length = new Uint8Array(8);
-    if (fileBytes >= 8) fill(length, 0);
-    const head = headOf(8 + headerLength(length, fileBytes, path));
-    fill(head, 0);
-    return reader(headerOf(head, fileBytes, path), fill, () => closeSync(fd));
+    return readerAt(fileBytes, fill, path, headerOf, () => closeSync(fd));
   } catch (error) {
     closeSync(fd);
     throw error;
   }
+}
+
+/** @param fill fills its first argument with bytes from a position on, however they are kept */
+export function readerAt(
+  fileBytes: number,
+  fill: (target: Uint8Array, position: number) => void,
+  file: string,
+  headerOf = readHeader,
+  close = () => {},
+): SafetensorsFile {
+  const length = new Uint8Array(8);
+  if (fileBytes >= 8) fill(length, 0);
+  const head = headOf(8 + headerLength(length, fileBytes, file));
+  fill(head, 0);
+  return reader(headerOf(head, fileBytes, file), fill, close);
 }
 
 /** Files are opened one after the other, and nothing keeps these bytes. */
@@ -153,8 +165,16 @@ export function writeSafetensors(
   tensors: TensorSet,
   metadata: Readonly<Record<string, string>> = PYTORCH_METADATA,
 ): Uint8Array {
+  return Buffer.concat(safetensorsPieces(tensors, metadata));
+}
+
+/** A file in pieces: its header, and the bytes of each tensor, which are the tensor's own. */
+export function safetensorsPieces(
+  tensors: TensorSet,
+  metadata: Readonly<Record<string, string>> = PYTORCH_METADATA,
+): readonly Uint8Array[] {
   const header = writeHeader(layoutOf(tensors), metadata);
-  return Buffer.concat([header.bytes, ...header.order.map((name) => bytesOf(tensors.get(name)!))]);
+  return [header.bytes, ...header.order.map((name) => bytesOf(tensors.get(name)!))];
 }
 
 /**

@@ -4,11 +4,18 @@ import { createHash } from "node:crypto";
 /** Node's hash takes less than 2 GiB at once. */
 const PART_BYTES = 2 ** 30;
 
-/** @returns 64 lower-case hexadecimal digits */
-export function sha256(bytes: Uint8Array | string): string {
+/**
+ * @param pieces of what is hashed, one after the other
+ * @returns 64 lower-case hexadecimal digits
+ */
+export function sha256(...pieces: readonly (Uint8Array | string)[]): string {
   const hash = createHash("sha256");
-  if (typeof bytes === "string") return hash.update(bytes).digest("hex");
-  for (let at = 0; at < bytes.length; at += PART_BYTES) hash.update(bytes.subarray(at, at + PART_BYTES));
+  for (const piece of pieces) {
+    if (typeof piece === "string") hash.update(piece);
+    else {
+      for (let at = 0; at < piece.length; at += PART_BYTES) hash.update(piece.subarray(at, at + PART_BYTES));
+    }
+  }
   return hash.digest("hex");
 }
 

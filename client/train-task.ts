@@ -111,13 +111,15 @@ function keepUpdate(
   if (encoded.memory.size > 0) {
     state.local.save("codec-memory", task.runId, task.round, encoded.memory);
   }
-  const store = (bytes: Uint8Array): BlobRef => {
-    const { sha256, size } = state.blobs.write((write) => write(bytes));
+  const store = (...pieces: readonly Uint8Array[]): BlobRef => {
+    const { sha256, size } = state.blobs.write((write) => {
+      for (const piece of pieces) write(piece);
+    });
     return create(BlobRefSchema, { sha256, size: BigInt(size) });
   };
   const result: Result = {
     adapterConfig: store(formatPeftConfig(trained.adapter.config)),
-    adapterModel: store(encoded.bytes),
+    adapterModel: store(...encoded.pieces),
     extras: Object.fromEntries(
       Object.entries(trained.extras).map(([name, set]) => [name, store(encodeSet(extrasCodec, set))]),
     ),

@@ -46,7 +46,9 @@ export class RunEngine implements Place {
   #closed = false;
   #refusal: FedloomError | undefined;
   #materials: { readonly of: string; readonly value: Promise<Materials> } | undefined;
-  readonly #work = new Map<string, AbortController>();
+  readonly #work = new Map<string, { readonly controller: AbortController; wantedAtSeq: number }>();
+  /** Keys of the offers of one place, by client. */
+  readonly #offerKeys = { of: "", keys: new Map<string, string>() };
   readonly #listeners = new Set<(event: StoredEvent) => void>();
 
   constructor(row: RunRow, parts: EngineParts) {
@@ -59,7 +61,8 @@ export class RunEngine implements Place {
 
   /** Reads the journal and takes up the work. */
   async start(): Promise<void> {
-    for (const stored of await this.parts.store.read(this.row.id)) this.#follow(stored);
+    for (const stored of await this.parts.store.read(this.row.id))
+      this.#follow(stored, apply(this.run, stored.event));
     for (const client of this.run.population) this.parts.presence.expectBack(client);
     if (this.parts.directory !== undefined) await startFiles(this.parts.directory, this);
     this.#reconcile();
@@ -121,7 +124,7 @@ export class RunEngine implements Place {
     this.#closed = true;
     this.#refusal = refusal;
     for (const { reject } of this.#waiting.splice(0)) reject(refusal);
-    for (const controller of this.#work.values()) controller.abort(GONE);
+    for (const { controller } of this.#work.values()) controller.abort(GONE);
     this.#work.clear();
   }
 
@@ -132,6 +135,8 @@ export class RunEngine implements Place {
       const batch = this.#waiting.splice(0);
       const decided: { readonly waiting: Waiting; readonly events: readonly RunEvent[] }[] = [];
       const stored: StoredEvent[] = [];
+      /** The run after each of them. */
+      const states: Run[] = [];
       const atMs = this.parts.clock.now();
       let run = this.run;
       for (const waiting of batch) {
@@ -139,6 +144,7 @@ export class RunEngine implements Place {
           const events = decide(run, waiting.command);
           for (const event of events) {
             run = apply(run, event);
+            states.push(run);
             stored.push({ seq: this.#seq + stored.length + 1, atMs, event });
           }
           decided.push({ waiting, events });
@@ -155,8 +161,8 @@ export class RunEngine implements Place {
         this.parts.onBroken(error);
         return;
       }
-      for (const event of stored) {
-        const changed = this.#follow(event);
+      for (const [i, event] of stored.entries()) {
+        const changed = this.#follow(event, states[i]!);
         if (changed === undefined) continue;
         const fields = { run: this.row.id, round: this.run.number, client: changed };
         this.parts.log.warn("The data of a client is not what it was in an earlier round", fields);
@@ -169,7 +175,7 @@ export class RunEngine implements Place {
   }
 
   /** @returns the client whose data changed with this event */
-  #follow(stored: StoredEvent): string | undefined {
+  #follow(stored: StoredEvent, after: Run): string | undefined {
     // A published round's record is made from the state that it is about to leave.
     if (stored.event.type === "published") {
       const record = recordOf(this.run, this.#times);
@@ -178,24 +184,30 @@ export class RunEngine implements Place {
     }
     this.#times = timesAfter(this.#times, stored);
     const changed = noteData(this.dataUsed, this.run, stored.event);
-    this.run = apply(this.run, stored.event);
+    this.run = after;
     this.#seq = stored.seq;
     return changed;
   }
 
-  /** Begins the work that is new and calls off the work that is gone. */
+  /** Begins the work that is new and calls off the work that is gone: after every update, in a round of thousands. */
   #reconcile(): void {
     if (this.#closed) return;
-    const wanted = new Map(todo(this.run).map((work) => [this.#keyOf(work), work]));
-    for (const [key, controller] of this.#work) {
-      if (wanted.has(key)) continue;
-      this.#work.delete(key);
-      controller.abort(GONE);
+    const wantedAtSeq = this.#seq;
+    const fresh: (readonly [key: string, work: RunWork])[] = [];
+    for (const work of todo(this.run)) {
+      const key = this.#keyOf(work);
+      const under = this.#work.get(key);
+      if (under === undefined) fresh.push([key, work]);
+      else under.wantedAtSeq = wantedAtSeq;
     }
-    for (const [key, work] of wanted) {
-      if (this.#work.has(key)) continue;
+    for (const [key, under] of this.#work) {
+      if (under.wantedAtSeq === wantedAtSeq) continue;
+      this.#work.delete(key);
+      under.controller.abort(GONE);
+    }
+    for (const [key, work] of fresh) {
       const controller = new AbortController();
-      this.#work.set(key, controller);
+      this.#work.set(key, { controller, wantedAtSeq });
       this.#begin(work, controller.signal);
     }
   }
@@ -227,9 +239,7 @@ export class RunEngine implements Place {
         return `${work.kind} ${place} ${work.draw ?? ""} ${work.keep.join(" ")}`;
       case "offer":
         // An asynchronous run's task goes on while rounds come and go.
-        return work.draw === undefined
-          ? `${work.kind} ${place} ${work.client}`
-          : `${work.kind} #${work.draw}`;
+        return work.draw === undefined ? this.#offerKey(place, work.client) : `${work.kind} #${work.draw}`;
       case "offer evaluation":
         return `${work.kind} ${place} ${work.client}`;
       case "wake":
@@ -237,6 +247,15 @@ export class RunEngine implements Place {
       default:
         return `${work.kind} ${place}`;
     }
+  }
+
+  /** The same string each time: a map finds it without looking at its characters. */
+  #offerKey(place: string, client: string): string {
+    if (this.#offerKeys.of !== place) Object.assign(this.#offerKeys, { of: place, keys: new Map() });
+    const { keys } = this.#offerKeys;
+    const key = keys.get(client) ?? `offer ${place} ${client}`;
+    keys.set(client, key);
+    return key;
   }
 }
 

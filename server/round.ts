@@ -192,19 +192,24 @@ export function todoRound(round: Round<CohortPolicy>): readonly RoundWork[] {
   return work;
 }
 
-/** The events, and the end of the round where they bring it. */
+/**
+ * The events, and the end of the round where they bring it.
+ *
+ * @param events each says what became of one member that was waited for
+ */
 function withClosing(
   round: Round<CohortPolicy>,
   events: readonly RoundEvent[],
   over?: "deadline",
 ): readonly RoundEvent[] {
-  const after = events.reduce(applyRound, round);
-  const received = count(after, "received");
-  const waiting = count(after, "waiting");
+  // Counted, not applied: every update of a round of thousands comes by here.
+  const received = count(round, "received") + events.filter(({ type }) => type === "update received").length;
+  const waiting = count(round, "waiting") - events.length;
   const { wanted, quorum } = round.policy;
   const end = { type: "round closed", round: round.number } as const;
   if (waiting > 0) return received >= wanted ? [...events, { ...end, by: "enough" }] : events;
   if (received >= quorum) return [...events, { ...end, by: over ?? "complete" }];
+  const after = events.reduce(applyRound, round);
   const least = `at least ${quorum} ${quorum === 1 ? "update is" : "updates are"} wanted`;
   const why = topReason(after, `${least}, got ${received} of ${after.members.size}`);
   return [...events, { type: "round failed", round: round.number, ...why }];
@@ -255,12 +260,13 @@ export function keyOf(client: string, draw?: number): string {
 }
 
 export function clientOf(key: string): string {
-  return key.split("#")[0]!;
+  const end = key.indexOf("#");
+  return end < 0 ? key : key.slice(0, end);
 }
 
 export function drawOf(key: string): number | undefined {
-  const [, draw] = key.split("#");
-  return draw === undefined ? undefined : Number(draw);
+  const end = key.indexOf("#");
+  return end < 0 ? undefined : Number(key.slice(end + 1));
 }
 
 export function ofMember(client: string, draw: number | undefined): { client: string; draw?: number } {
@@ -279,7 +285,9 @@ export function missed(limit: string, deadlineMs: number): Failure {
 
 /** Clients of this status, in the members' order. */
 export function clients(round: Round, status: Member["status"]): string[] {
-  return [...round.members].flatMap(([key, member]) => (member.status === status ? [clientOf(key)] : []));
+  const found: string[] = [];
+  for (const [key, member] of round.members) if (member.status === status) found.push(clientOf(key));
+  return found;
 }
 
 export function count(round: Round, status: Member["status"]): number {

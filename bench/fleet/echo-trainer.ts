@@ -31,9 +31,7 @@ export function echoTrainer(mib: number): Trainer {
       const step = 1e-3 * createRng(seed).normal();
       const tensors = tensorSet(
         [...adapter.tensors].map(([name, { shape, data }]) => {
-          const moved = (data as Float32Array).slice(); // F32: it made them itself
-          for (let i = 0; i < moved.length; i++) moved[i]! += step;
-          return [name, float32(shape, moved)];
+          return [name, float32(shape, movedBy(data as Float32Array, step))]; // as: it made them itself
         }),
       );
       return {
@@ -49,4 +47,10 @@ export function echoTrainer(mib: number): Trainer {
     predict: async () => [],
     close: async () => {},
   };
+}
+
+function movedBy(values: Float32Array, step: number): Float32Array {
+  const moved = new Float32Array(values.length);
+  for (let i = 0; i < moved.length; i++) moved[i] = values[i]! + step;
+  return moved;
 }

@@ -12,6 +12,7 @@ import { systemClock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { createRng } from "../../base/rng.ts";
+import { Spool } from "../../base/spool.ts";
 import { createMemoryTensors, type LocalTensors, openDiskTensors } from "../../client/local-tensors.ts";
 import { runNode } from "../../client/node.ts";
 import { holdConnection } from "../../client/standing.ts";
@@ -20,6 +21,7 @@ import { bytesOf } from "../../config/byte-size.ts";
 import { isAsync, type RunConfig } from "../../config/run.ts";
 import { fingerprintOf } from "../../data/fingerprint.ts";
 import { createMemoryBlobs } from "../../server/blobs/memory.ts";
+import { Shelf } from "../../server/blobs/shelf.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
 import { keepHeapSmall } from "../../server/heap.ts";
@@ -96,9 +98,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     : undefined;
   const gathering = gatherFor(options, trainer, arrivals?.wanted ?? (() => waitedFor(engine?.run.round)));
   const samplers = samplersFor(clients, traits);
-  const memory = new Map<string, Uint8Array>();
-  const coordinator = await openCoordinator(options, memory, modelOf(trainer, options), samplers);
-  const clientBlobs = sharedBlobs(memory, { clearedByCoordinator: options.state === undefined });
+  const shelf = new Shelf(new Spool());
+  const coordinator = await openCoordinator(options, shelf, modelOf(trainer, options), samplers);
+  const clientBlobs = sharedBlobs(shelf, { clearedByCoordinator: options.state === undefined });
   const ending = new AbortController();
   // What stays with a client must outlive the process wherever the run does.
   const localTensors = (id: string): LocalTensors =>
@@ -126,6 +128,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     ending.abort();
     await Promise.allSettled(nodes);
     await coordinator.close();
+    shelf.close();
   };
   try {
     engine = await coordinator.submitRun({
@@ -221,7 +224,7 @@ function samplersFor(clients: readonly FleetClient[], { isAway }: FleetTraits): 
 
 function openCoordinator(
   { config, state, log }: FleetOptions,
-  memory: Map<string, Uint8Array>,
+  shelf: Shelf,
   model: ModelPort,
   samplers: Readonly<Record<string, Sampler>>,
 ): Promise<Coordinator> {
@@ -229,7 +232,7 @@ function openCoordinator(
     return startCoordinator({ state, log, model, samplers }).then(({ coordinator }) => coordinator);
   }
   const store = createMemoryStore();
-  const blobs = createMemoryBlobs(memory);
+  const blobs = createMemoryBlobs(shelf);
   const parts = { store, blobs, clock: systemClock, log, model, samplers };
   // A round may take a second, and memory has no room for those of some minutes; but in an asynchronous run a client
   // may hold its update for rounds before it is its turn to come.

@@ -8,6 +8,7 @@ import { createRng } from "../../base/rng.ts";
 import { type BlobName, type ClientBlobs, createMemoryBlobs, openDiskBlobs } from "../../client/blobs.ts";
 import { createTransfer, type Transfer, type TransferControl } from "../../client/transfer.ts";
 import { sharedBlobs } from "../../scenarios/fleet/shared-blobs.ts";
+import { Shelf } from "../../server/blobs/shelf.ts";
 import { createFakeFleet, type FakeFleet } from "./fake-fleet.ts";
 
 const payload = Uint8Array.from({ length: 1234 }, (_, i) => (i * 7) % 251);
@@ -21,7 +22,7 @@ function temporary(): string {
 const STORES: [string, () => ClientBlobs][] = [
   ["on disk", () => openDiskBlobs(join(temporary(), "blobs"))],
   ["in memory", createMemoryBlobs],
-  ["in a fleet's memory", () => sharedBlobs(new Map(), { clearedByCoordinator: false })()],
+  ["in a fleet's memory", () => sharedBlobs(new Shelf(), { clearedByCoordinator: false })()],
 ];
 
 /** Waits are skipped: the delay is drawn but the clock is the test's own. */

@@ -41,10 +41,10 @@ test("a round reports the bytes of its updates as they came, by modality", async
   const global = await writeAdapter(blobs, handedOut);
   const record = async (codec: string) => {
     const reference = { tensors: handedOut.tensors, sha256: global.model.sha256 };
-    const { bytes } = encodeUpdate(codecOf(codec), adapter(1).tensors, reference, createRng(codec));
+    const { pieces } = encodeUpdate(codecOf(codec), adapter(1).tensors, reference, createRng(codec));
     const files = {
       config: await blobs.put(formatPeftConfig(handedOut.config)),
-      model: await blobs.put(bytes),
+      model: await blobs.put(Buffer.concat(pieces)),
     };
     return {
       adapter: files,

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { sha256 } from "../../../base/hash.ts";
 import type { ClientBlobs } from "../../../client/blobs.ts";
 import { sharedBlobs } from "../../../scenarios/fleet/shared-blobs.ts";
+import { Shelf } from "../../../server/blobs/shelf.ts";
 
 const BYTES = Uint8Array.of(1, 2, 3);
 const NAME = { sha256: sha256(BYTES), size: 3 };
@@ -9,19 +10,19 @@ const NAME = { sha256: sha256(BYTES), size: 3 };
 const write = (blobs: ClientBlobs) => blobs.write((put) => put(BYTES));
 
 test("what one client has, every other one has, in one place", () => {
-  const whole = new Map<string, Uint8Array>();
-  const of = sharedBlobs(whole, { clearedByCoordinator: false });
+  const shelf = new Shelf();
+  const of = sharedBlobs(shelf, { clearedByCoordinator: false });
   const [a, b] = [of(), of()];
   expect(write(a)).toEqual(NAME);
   expect(write(b)).toEqual(NAME);
   expect(b.has(NAME)).toBe(true);
   expect(b.read(NAME)).toBe(a.read(NAME));
-  expect(whole.size).toBe(1);
+  expect(shelf.hashes()).toHaveLength(1);
 });
 
 test("a blob goes when the last client that uses it has no need of it", () => {
-  const whole = new Map<string, Uint8Array>();
-  const of = sharedBlobs(whole, { clearedByCoordinator: false });
+  const shelf = new Shelf();
+  const of = sharedBlobs(shelf, { clearedByCoordinator: false });
   const [a, b, stranger] = [of(), of(), of()];
   write(a);
   b.read(NAME);
@@ -30,19 +31,19 @@ test("a blob goes when the last client that uses it has no need of it", () => {
   b.prune(new Set());
   expect(a.has(NAME)).toBe(true);
   a.prune(new Set());
-  expect(whole.size).toBe(0);
+  expect(shelf.hashes()).toEqual([]);
 });
 
 test("in the coordinator's memory clients clear nothing", () => {
-  const whole = new Map<string, Uint8Array>();
-  const a = sharedBlobs(whole, { clearedByCoordinator: true })();
+  const shelf = new Shelf();
+  const a = sharedBlobs(shelf, { clearedByCoordinator: true })();
   write(a);
   a.prune(new Set());
-  expect(whole.size).toBe(1);
+  expect(shelf.hashes()).toHaveLength(1);
 });
 
 test("pieces that are fetched or written become one blob", async () => {
-  const of = sharedBlobs(new Map(), { clearedByCoordinator: false });
+  const of = sharedBlobs(new Shelf(), { clearedByCoordinator: false });
   const a = of();
   const receiver = await a.receive(NAME);
   expect(receiver.offset).toBe(0);
