@@ -3,6 +3,7 @@ import { Option } from "commander";
 import { systemClock } from "../base/clock.ts";
 import { canonicalJson, sha256 } from "../base/hash.ts";
 import type { Coordinator } from "../server/coordinator.ts";
+import { LOCAL_COMMAND } from "../server/journal/trail.ts";
 import { parseAddress } from "./address.ts";
 import { type Cli, type CommonOptions, collect, wholeNumber } from "./cli.ts";
 import { runDirectory, serve } from "./coordinator/serve.ts";
@@ -70,6 +71,7 @@ async function runCoordinator(options: CoordinatorOptions, output: Output): Prom
       const { row } = await coordinator.submitRun({
         config: file.config,
         key: sha256(canonicalJson(file.config)),
+        by: LOCAL_COMMAND,
       });
       output.line(
         `Run ${row.id} "${row.config.name}": ${row.config.rounds} rounds, files in ${runDirectory(state, row.id)}`,

@@ -8,6 +8,7 @@ import { join, relative } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { RunConfig } from "../config/run.ts";
+import { LOCAL_COMMAND } from "../server/journal/trail.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "./cli.ts";
 import { runDirectory, type Serving, serve } from "./coordinator/serve.ts";
 import { watchRun } from "./coordinator/watch.ts";
@@ -89,7 +90,7 @@ async function trainTogether(
 ): Promise<ExitCode> {
   const before =
     (await model.evaluate?.(config, await model.createAdapter(config, ending.signal), ending.signal)) ?? {};
-  const { row } = await coordinator.submitRun({ config });
+  const { row } = await coordinator.submitRun({ config, by: LOCAL_COMMAND });
   output.line(
     `Run ${row.id}: ${config.rounds} rounds, coordinator on ${address}, logs in ${shown(join(out, "logs"))}`,
   );

@@ -18,6 +18,7 @@ import { RunEngine } from "./engine.ts";
 import { fleetFor } from "./fleet.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import type { RunRow, Store } from "./journal/store.ts";
+import type { AuditEntry } from "./journal/trail.ts";
 import type { ModelPort, Sampler } from "./ports.ts";
 import { Presence } from "./presence.ts";
 import type { Failure } from "./records.ts";
@@ -53,6 +54,15 @@ export interface Submission {
   readonly config: RunConfig;
   /** The same key again gives the same run; random where it is absent. */
   readonly key?: string | undefined;
+  /** Who begins it, for the audit trail; none is noted where it is absent. */
+  readonly by?: string | undefined;
+}
+
+/** What a run begins with that goes on from another one. */
+interface Beginning {
+  readonly events: readonly RunEvent[];
+  /** What was done, for the audit trail. */
+  told(run: string): string;
 }
 
 export class Coordinator implements FleetHost {
@@ -98,20 +108,22 @@ export class Coordinator implements FleetHost {
   /**
    * Checks a configuration as far as it can be before a model is opened, and begins the run.
    *
-   * @param begun events that the run begins with
    * @throws FedloomError F31xx where the strategy does not fit, F3010 for an unknown codec, F4019 for a key that another configuration has
    */
-  async submitRun(
-    { config: given, key = randomBytes(16).toString("hex") }: Submission,
-    begun: readonly RunEvent[] = [],
-  ): Promise<RunEngine> {
-    const config = runConfig.parse(given);
+  async submitRun(submission: Submission): Promise<RunEngine> {
+    const { name } = submission.config;
+    return this.#begin(submission, { events: [], told: (run) => `submitted run ${run} (${name})` });
+  }
+
+  async #begin(submission: Submission, beginning: Beginning): Promise<RunEngine> {
+    const { key = randomBytes(16).toString("hex"), by } = submission;
+    const config = runConfig.parse(submission.config);
     strategyOf(config);
     codecOf(config.codec);
     // One submission of a key at a time: its repeat finds what the first one made.
     const before = this.#submitting.get(key);
-    const submission = (before ?? Promise.resolve()).then(() => this.#submit(config, key, begun));
-    const settled = submission.then(
+    const submitted = (before ?? Promise.resolve()).then(() => this.#submit({ config, key, by }, beginning));
+    const settled = submitted.then(
       () => undefined,
       () => undefined,
     );
@@ -119,10 +131,13 @@ export class Coordinator implements FleetHost {
     void settled.then(() => {
       if (this.#submitting.get(key) === settled) this.#submitting.delete(key);
     });
-    return submission;
+    return submitted;
   }
 
-  async #submit(config: RunConfig, key: string, begun: readonly RunEvent[]): Promise<RunEngine> {
+  async #submit(
+    { config, key, by }: Submission & { readonly key: string },
+    { events, told }: Beginning,
+  ): Promise<RunEngine> {
     const same = [...this.#engines.values()].find(({ row }) => row.key === key);
     if (same !== undefined) {
       if (canonicalJson(same.row.config) === canonicalJson(config)) return same;
@@ -133,9 +148,11 @@ export class Coordinator implements FleetHost {
       );
     }
     const row = { id: this.#newId(), key, config, createdAtMs: this.parts.clock.now() };
-    const stored = begun.map((event, i) => ({ seq: i + 1, atMs: row.createdAtMs, event }));
-    await this.parts.store.createRun(row, stored);
+    const stored = events.map((event, i) => ({ seq: i + 1, atMs: row.createdAtMs, event }));
+    const entry = by === undefined ? undefined : { atMs: row.createdAtMs, who: by, what: told(row.id) };
+    await this.parts.store.createRun(row, stored, entry);
     this.log.info("Run submitted", { run: row.id, name: config.name, rounds: config.rounds });
+    if (entry !== undefined) this.#tell(entry);
     return this.#take(row);
   }
 
@@ -145,8 +162,9 @@ export class Coordinator implements FleetHost {
    *
    * @throws FedloomError F4021 for a round that is not kept, F4007 where no round is left
    */
-  async fork(id: string, round: number, config: RunConfig, key?: string): Promise<RunEngine> {
+  async fork(id: string, round: number, submission: Submission): Promise<RunEngine> {
     const { run } = this.engine(id);
+    const { rounds } = submission.config;
     const found = run.kept.find((entry) => entry.round === round);
     if (found === undefined) {
       const kept = run.kept.map((entry) => entry.round).join(", ");
@@ -159,17 +177,31 @@ export class Coordinator implements FleetHost {
         },
       );
     }
-    if (config.rounds <= round) {
+    if (rounds <= round) {
       throw new FedloomError(
         "F4007",
-        `Cannot fork run "${id}" at round ${round}: rounds must be above ${round}, got ${config.rounds}`,
-        { run: id, round, rounds: config.rounds },
+        `Cannot fork run "${id}" at round ${round}: rounds must be above ${round}, got ${rounds}`,
+        { run: id, round, rounds },
       );
     }
     const { global, state, baseDelta } = found;
     const side = baseDelta === undefined ? {} : { baseDelta };
     const prepared = { type: "prepared", base: run.base, global, state, ...side, after: round } as const;
-    return this.submitRun({ config, key }, [prepared]);
+    return this.#begin(submission, {
+      events: [prepared],
+      told: (forked) => `forked run ${id} at round ${round} into run ${forked}`,
+    });
+  }
+
+  /** Adds to the audit trail. */
+  async note(who: string, what: string): Promise<void> {
+    const entry = { atMs: this.parts.clock.now(), who, what };
+    await this.parts.store.trail.add(entry);
+    this.#tell(entry);
+  }
+
+  #tell({ who, what }: AuditEntry): void {
+    this.log.info("Audit", { who, what });
   }
 
   /** In order of submission. */

@@ -18,7 +18,7 @@ import { watchRun } from "./events.ts";
 import { openApiDocument } from "./openapi.ts";
 import { prometheusText } from "./prometheus.ts";
 import { forkBody, type Problem, SCHEMA, stopBody, submitBody, verifyBody } from "./schema.ts";
-import { addSites, type Called, type OperatorApp, refuseSites } from "./sites.ts";
+import { addAudit, addSites, type Called, type OperatorApp, refuseSites } from "./sites.ts";
 
 const HTTP_STATUS: Readonly<Partial<Record<Status, number>>> = {
   invalid_argument: 400,
@@ -81,8 +81,8 @@ export function operatorApp(
 
   const show = (engine: RunEngine) => statusOf(coordinator, engine);
   const find = (context: Context) => coordinator.engine(context.req.param("id") ?? "");
-  /** Into the audit trail; what is done to sites and tokens the gate notes itself. */
-  const note = (context: Context<Called>, what: string) => gate?.note(context.get("caller"), what);
+  /** Into the audit trail; what is done to sites and tokens the gate notes itself, a run's beginning is noted with the run. */
+  const note = (context: Context<Called>, what: string) => coordinator.note(context.get("caller"), what);
 
   app.get("/healthz", (context) => context.json({ status: "ok", software: SOFTWARE, schema: SCHEMA }));
   const loop = monitorEventLoopDelay();
@@ -92,8 +92,8 @@ export function operatorApp(
   app.get("/v1/clients", (context) => context.json({ clients: clientsOf(coordinator) }));
   app.get("/v1/runs", (context) => context.json({ runs: coordinator.runs().map(show) }));
   app.post("/v1/runs", async (context) => {
-    const engine = await coordinator.submitRun(await bodyOf(context, submitBody));
-    await note(context, `submitted run ${engine.run.id} (${engine.run.config.name})`);
+    const submission = { ...(await bodyOf(context, submitBody)), by: context.get("caller") };
+    const engine = await coordinator.submitRun(submission);
     return context.json(show(engine), 201);
   });
   app.get("/v1/runs/:id", (context) => context.json(show(find(context))));
@@ -120,8 +120,7 @@ export function operatorApp(
   app.post("/v1/runs/:id/fork", async (context) => {
     const { run } = find(context);
     const { round, config = run.config, key } = await bodyOf(context, forkBody);
-    const forked = await coordinator.fork(run.id, round, config, key);
-    await note(context, `forked run ${run.id} at round ${round} into run ${forked.run.id}`);
+    const forked = await coordinator.fork(run.id, round, { config, key, by: context.get("caller") });
     return context.json(show(forked), 201);
   });
   app.get("/v1/runs/:id/adapter/:file", async (context) => {
@@ -154,6 +153,7 @@ export function operatorApp(
     });
   });
 
+  addAudit(app, coordinator.parts.store.trail);
   if (gate !== undefined) addSites(app, gate);
   else refuseSites(app);
 

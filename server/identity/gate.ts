@@ -16,6 +16,7 @@ import {
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { formatJoinToken, newSecret } from "../../proto/join-token.ts";
 import { provenKey } from "../../proto/key-proof.ts";
+import type { AuditEntry } from "../journal/trail.ts";
 import { type Authority, CLIENT_MS } from "./authority.ts";
 import type { Registry, Role, Site } from "./registry.ts";
 
@@ -63,8 +64,9 @@ export class Gate {
     }
     const secret = newSecret();
     const expiresAtMs = this.#clock.now() + validMs;
-    await this.registry.addToken({ hash: sha256(secret), role: "client", name, expiresAtMs });
-    await this.#note(by, `invited site ${name}`);
+    const entry = this.#entry(by, `invited site ${name}`);
+    await this.registry.addToken({ hash: sha256(secret), role: "client", name, expiresAtMs }, entry);
+    this.#tell(entry);
     return formatJoinToken({ name, fingerprint: this.authority.fingerprint, secret });
   }
 
@@ -75,7 +77,9 @@ export class Gate {
    * @throws FedloomError F4025 where there is none: it was used, it expired, or the name is another one
    */
   async withdraw(name: string, by: string): Promise<number> {
-    const count = await this.registry.withdrawTokens(name, this.#clock.now());
+    const entryOf = (count: number): AuditEntry =>
+      this.#entry(by, `withdrew ${count} join ${count === 1 ? "token" : "tokens"} of site ${name}`);
+    const count = await this.registry.withdrawTokens(name, this.#clock.now(), entryOf);
     if (count === 0) {
       throw new FedloomError(
         "F4025",
@@ -83,7 +87,7 @@ export class Gate {
         { name },
       );
     }
-    await this.#note(by, `withdrew ${count} join ${count === 1 ? "token" : "tokens"} of site ${name}`);
+    this.#tell(entryOf(count));
     return count;
   }
 
@@ -95,13 +99,12 @@ export class Gate {
     by: string,
   ): Promise<string> {
     const secret = Buffer.from(newSecret()).toString("base64url");
-    await this.registry.addToken({
-      hash: sha256(secret),
-      role,
-      name,
-      expiresAtMs: this.#clock.now() + validMs,
-    });
-    await this.#note(by, `gave ${name} a token as ${role}`);
+    const entry = this.#entry(by, `gave ${name} a token as ${role}`);
+    await this.registry.addToken(
+      { hash: sha256(secret), role, name, expiresAtMs: entry.atMs + validMs },
+      entry,
+    );
+    this.#tell(entry);
     return secret;
   }
 
@@ -112,16 +115,17 @@ export class Gate {
     return { name: row.name, role: row.role };
   }
 
-  /** Keeps a site out from now on: its connection ends, its certificate and its unused join tokens stop counting. */
+  /** Keeps a site out from now on: its connection ends, its certificate and its join tokens stop counting. */
   async revoke(name: string, by: string): Promise<void> {
     const site = this.#sites.get(name);
     if (site === undefined) {
       throw new FedloomError("F4023", `Cannot revoke site "${name}": there is none of this name`, { name });
     }
-    const now = this.#clock.now();
-    await this.registry.withdrawTokens(name, now);
-    await this.#put({ ...site, revokedAtMs: now });
-    await this.#note(by, `revoked site ${name}`);
+    const entry = this.#entry(by, `revoked site ${name}`);
+    const revoked = { ...site, revokedAtMs: entry.atMs };
+    await this.registry.revoke(revoked, entry);
+    this.#sites.set(name, revoked);
+    this.#tell(entry);
     this.#onRevoked(name);
   }
 
@@ -172,11 +176,13 @@ export class Gate {
         const sound = token?.role === "client" && token.name === clientId && token.expiresAtMs >= now;
         if (!sound) throw refuse("the join token does not count, or not any more; ask for a new one");
         const publicKey = this.#keyOf(peer, clientId, key);
-        if (!(await this.registry.useToken(hash, now)))
-          throw refuse("the join token was used before; ask for a new one");
         const certificatePem = await this.authority.issueClient(clientId, publicKey);
-        await this.#put({ name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS });
-        await this.#note(clientId, `enrolled from ${peer.address}`);
+        const site = { name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS };
+        const entry = this.#entry(clientId, `enrolled from ${peer.address}`);
+        if (!(await this.registry.enroll(hash, site, entry)))
+          throw refuse("the join token was used before; ask for a new one");
+        this.#sites.set(clientId, site);
+        this.#tell(entry);
         return create(EnrollResponseSchema, { certificatePem, authorityPem: this.authority.pem });
       },
       renew: async ({ clientId, key }) => {
@@ -188,15 +194,14 @@ export class Gate {
           );
         }
         const certificatePem = await this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
-        await this.#put({ ...site, notAfterMs: this.#clock.now() + CLIENT_MS });
-        await this.#note(clientId, `renewed its certificate from ${peer.address}`);
+        const entry = this.#entry(clientId, `renewed its certificate from ${peer.address}`);
+        const renewed = { ...site, notAfterMs: entry.atMs + CLIENT_MS };
+        await this.registry.putSite(renewed, entry);
+        this.#sites.set(clientId, renewed);
+        this.#tell(entry);
         return create(RenewResponseSchema, { certificatePem });
       },
     };
-  }
-
-  async note(who: string, what: string): Promise<void> {
-    await this.#note(who, what);
   }
 
   #keyOf(peer: Peer, clientId: string, key: NewKey | undefined) {
@@ -209,14 +214,12 @@ export class Gate {
     );
   }
 
-  async #put(site: Site): Promise<void> {
-    await this.registry.putSite(site);
-    this.#sites.set(site.name, site);
+  #entry(who: string, what: string): AuditEntry {
+    return { atMs: this.#clock.now(), who, what };
   }
 
-  async #note(who: string, what: string): Promise<void> {
+  #tell({ who, what }: AuditEntry): void {
     this.#log.info("Audit", { who, what });
-    await this.registry.audit({ atMs: this.#clock.now(), who, what });
   }
 }
 

@@ -1,7 +1,5 @@
-/**
- * Who may take part: sites by name, the tokens they joined with, operators' tokens, and who did what.
- * Secrets are kept as hashes only.
- */
+/** Who may take part: sites by name, the tokens they joined with, operators' tokens. Secrets are kept as hashes only. */
+import type { AuditEntry } from "../journal/trail.ts";
 
 export type Role = "client" | "operator" | "viewer";
 
@@ -23,26 +21,18 @@ export interface TokenRow {
   readonly usedAtMs?: number;
 }
 
-export interface AuditEntry {
-  readonly atMs: number;
-  /** "site-7", "operator anna", "127.0.0.1:5000". */
-  readonly who: string;
-  readonly what: string;
-}
-
+/** Each change is kept together with its entry in the audit trail, or neither is. */
 export interface Registry {
-  addToken(row: TokenRow): Promise<void>;
+  addToken(row: TokenRow, entry: AuditEntry): Promise<void>;
   token(hash: string): Promise<TokenRow | undefined>;
-  /** Marks a token used. @returns false where it was used before: of two that come at once, one wins */
-  useToken(hash: string, atMs: number): Promise<boolean>;
-  /** Takes back the unused tokens of a site that count at `nowMs`. @returns how many there were */
-  withdrawTokens(site: string, nowMs: number): Promise<number>;
+  /** Spends a site's token on its enrolment. @returns false where the token was spent before: of two that come at once, one wins */
+  enroll(token: string, site: Site, entry: AuditEntry): Promise<boolean>;
+  /** Takes back the unused tokens of a site that count at `nowMs`. @returns how many there were; none is no change */
+  withdrawTokens(site: string, nowMs: number, entryOf: (count: number) => AuditEntry): Promise<number>;
   /** By name. */
   sites(): Promise<readonly Site[]>;
-  site(name: string): Promise<Site | undefined>;
   /** Replaces the site of that name. */
-  putSite(site: Site): Promise<void>;
-  audit(entry: AuditEntry): Promise<void>;
-  /** The newest `count`, the newest last. */
-  audits(count: number): Promise<readonly AuditEntry[]>;
+  putSite(site: Site, entry: AuditEntry): Promise<void>;
+  /** The same for a site that is kept out: its tokens go too. */
+  revoke(site: Site, entry: AuditEntry): Promise<void>;
 }

@@ -1,62 +1,75 @@
 /** The registry in the journal's database. */
 import type { DatabaseSync } from "node:sqlite";
 import type { Registry, Role, Site, TokenRow } from "../identity/registry.ts";
+import type { AuditEntry } from "./trail.ts";
 
 type Row = Record<string, unknown>;
 
-/** @param write runs a change and brings it to disk */
-export function createSqliteRegistry(db: DatabaseSync, write: (act: () => void) => void): Registry {
+export interface RegistryParts {
+  /** Runs changes as one and brings them to disk. */
+  write(act: () => void): void;
+  /** Writes an entry, as one of those changes. */
+  note(entry: AuditEntry): void;
+}
+
+export function createSqliteRegistry(db: DatabaseSync, { write, note }: RegistryParts): Registry {
   const insertToken = db.prepare("INSERT INTO tokens (hash, role, name, expires_at_ms) VALUES (?, ?, ?, ?)");
   const selectToken = db.prepare("SELECT * FROM tokens WHERE hash = ?");
-  const updateToken = db.prepare("UPDATE tokens SET used_at_ms = ? WHERE hash = ? AND used_at_ms IS NULL");
-  const deleteTokens = db.prepare(
+  const spendToken = db.prepare("UPDATE tokens SET used_at_ms = ? WHERE hash = ? AND used_at_ms IS NULL");
+  const deletePending = db.prepare(
     "DELETE FROM tokens WHERE role = 'client' AND name = ? AND used_at_ms IS NULL AND expires_at_ms >= ?",
   );
+  const deleteTokens = db.prepare("DELETE FROM tokens WHERE role = 'client' AND name = ?");
   const selectSites = db.prepare("SELECT * FROM sites ORDER BY name");
-  const selectSite = db.prepare("SELECT * FROM sites WHERE name = ?");
   const upsertSite = db.prepare(
     "INSERT OR REPLACE INTO sites (name, enrolled_at_ms, not_after_ms, revoked_at_ms) VALUES (?, ?, ?, ?)",
   );
-  const insertAudit = db.prepare("INSERT INTO audit (at_ms, who, what) VALUES (?, ?, ?)");
-  const selectAudit = db.prepare("SELECT at_ms, who, what FROM audit ORDER BY id DESC LIMIT ?");
+  const put = ({ name, enrolledAtMs, notAfterMs, revokedAtMs }: Site): void => {
+    upsertSite.run(name, enrolledAtMs, notAfterMs, revokedAtMs ?? null);
+  };
   return {
-    async addToken({ hash, role, name, expiresAtMs }) {
-      write(() => insertToken.run(hash, role, name, expiresAtMs));
+    async addToken({ hash, role, name, expiresAtMs }, entry) {
+      write(() => {
+        insertToken.run(hash, role, name, expiresAtMs);
+        note(entry);
+      });
     },
     async token(hash) {
       const row = selectToken.get(hash);
       return row === undefined ? undefined : toToken(row);
     },
-    async useToken(hash, atMs) {
-      let changes = 0;
+    async enroll(token, site, entry) {
+      let won = false;
       write(() => {
-        changes = Number(updateToken.run(atMs, hash).changes);
+        won = spendToken.run(site.enrolledAtMs, token).changes === 1;
+        if (!won) return;
+        put(site);
+        note(entry);
       });
-      return changes === 1;
+      return won;
     },
-    async withdrawTokens(site, nowMs) {
-      let changes = 0;
+    async withdrawTokens(site, nowMs, entryOf) {
+      let count = 0;
       write(() => {
-        changes = Number(deleteTokens.run(site, nowMs).changes);
+        count = Number(deletePending.run(site, nowMs).changes);
+        if (count > 0) note(entryOf(count));
       });
-      return changes;
+      return count;
     },
     sites: async () => selectSites.all().map(toSite),
-    async site(name) {
-      const row = selectSite.get(name);
-      return row === undefined ? undefined : toSite(row);
+    async putSite(site, entry) {
+      write(() => {
+        put(site);
+        note(entry);
+      });
     },
-    async putSite({ name, enrolledAtMs, notAfterMs, revokedAtMs }) {
-      write(() => upsertSite.run(name, enrolledAtMs, notAfterMs, revokedAtMs ?? null));
+    async revoke(site, entry) {
+      write(() => {
+        deleteTokens.run(site.name);
+        put(site);
+        note(entry);
+      });
     },
-    async audit({ atMs, who, what }) {
-      write(() => insertAudit.run(atMs, who, what));
-    },
-    audits: async (count) =>
-      selectAudit
-        .all(count)
-        .map((row) => ({ atMs: Number(row.at_ms), who: String(row.who), what: String(row.what) }))
-        .reverse(),
   };
 }
 

@@ -21,6 +21,7 @@ import { groupSync } from "./group-sync.ts";
 import { MIGRATIONS } from "./migrations.ts";
 import { refuseNetworkDisk } from "./network-disk.ts";
 import { createSqliteRegistry } from "./sqlite-registry.ts";
+import { createSqliteTrail } from "./sqlite-trail.ts";
 import type { RunRow, Store, StoredEvent } from "./store.ts";
 
 const FILE = "journal.sqlite";
@@ -51,6 +52,8 @@ export function openSqliteStore(directory: string): SqliteStore {
   const selectSeen = db.prepare("SELECT name, last_seen_at_ms FROM clients");
   const upsertSeen = db.prepare("INSERT OR REPLACE INTO clients (name, last_seen_at_ms) VALUES (?, ?)");
   const selectLast = db.prepare("SELECT seq, hash FROM events WHERE run = ? ORDER BY seq DESC LIMIT 1");
+
+  const trail = createSqliteTrail(db);
 
   const startOf = (run: string): string => {
     const found = selectRun.get(run);
@@ -90,12 +93,15 @@ export function openSqliteStore(directory: string): SqliteStore {
     }
   });
 
+  /** For what is rare and small: it waits for the disk here. */
+  const bring = (act: () => void): void => {
+    transact(act);
+    write(directory, () => fsyncSync(log));
+  };
+
   return {
-    // Rare, and small: they wait for the disk here.
-    registry: createSqliteRegistry(db, (act) => {
-      transact(act);
-      write(directory, () => fsyncSync(log));
-    }),
+    registry: createSqliteRegistry(db, { write: bring, note: trail.insert }),
+    trail: { add: async (entry) => bring(() => trail.insert(entry)), newest: trail.newest },
     sightings: {
       read: async () =>
         new Map(selectSeen.all().map((row) => [String(row.name), Number(row.last_seen_at_ms)])),
@@ -105,10 +111,11 @@ export function openSqliteStore(directory: string): SqliteStore {
           for (const [client, atMs] of seen) upsertSeen.run(client, atMs);
         }),
     },
-    async createRun(row, begun = []) {
+    async createRun(row, begun = [], entry) {
       transact(() => {
         insertRun.run(row.id, row.key, JSON.stringify(row.config), row.createdAtMs);
         insert(row.id, chainStart(row), begun);
+        if (entry !== undefined) trail.insert(entry);
       });
       await onDisk();
     },

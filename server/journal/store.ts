@@ -7,6 +7,7 @@
  */
 import type { RunConfig } from "../../config/run.ts";
 import type { RunEvent } from "../run/state.ts";
+import type { AuditEntry, Trail } from "./trail.ts";
 
 export interface RunRow {
   readonly id: string;
@@ -25,8 +26,9 @@ export interface StoredEvent {
 }
 
 export interface Store {
-  /** @param begun events that the run begins with: both or neither are kept */
-  createRun(row: RunRow, begun?: readonly StoredEvent[]): Promise<void>;
+  readonly trail: Trail;
+  /** Run, events that it begins with and who began it: all of it is kept, or nothing. */
+  createRun(row: RunRow, begun?: readonly StoredEvent[], entry?: AuditEntry): Promise<void>;
   /** In order of creation. */
   runs(): Promise<readonly RunRow[]>;
   /**

@@ -66,7 +66,7 @@ test("sites, tokens and the trail of state-v2 are there", async () => {
   cpSync(join(import.meta.dirname, "state-v2"), directory, { recursive: true });
   const store = openSqliteStore(directory);
   later(() => store.close());
-  const { registry } = store;
+  const { registry, trail } = store;
   const enrolled = { enrolledAtMs: 1_790_000_000_000, notAfterMs: 1_797_000_000_000 };
   expect(await registry.sites()).toEqual([
     { name: "c1", ...enrolled },
@@ -80,7 +80,7 @@ test("sites, tokens and the trail of state-v2 are there", async () => {
     usedAtMs: 1_790_000_000_000,
   });
   expect(await registry.token("c".repeat(64))).toMatchObject({ role: "viewer", name: "anna" });
-  expect(await registry.audits(10)).toEqual([
+  expect(await trail.newest(10)).toEqual([
     { atMs: 1_790_000_000_000, who: "local operator", what: "invited site c1" },
   ]);
 });

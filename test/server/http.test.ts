@@ -162,11 +162,10 @@ test("the OpenAPI document names every path that answers", async () => {
   expect(served).toContain("/v1/runs/{id}/fork");
 });
 
-test("without an authority, sites, tokens and the audit trail are refused with the command that makes one", async () => {
+test("without an authority, sites and tokens are refused with the command that makes one", async () => {
   const { url, join, post } = await serve();
   for (const response of [
     await fetch(`${url}/v1/sites`),
-    await fetch(`${url}/v1/audit`),
     await post("/v1/tokens", { name: "anna", role: "viewer" }),
     await post("/v1/sites/harbor/revoke", {}),
   ]) {

@@ -20,7 +20,7 @@ test("two enrolled sites run a round over mutual TLS, and the trail tells who di
   const { coordinator, admitted, join, call, httpUrl } = await secured();
   join(await admitted("site-1"));
   join(await admitted("site-2"));
-  const engine = await coordinator.submitRun({ config: config({ rounds: 1 }) });
+  const engine = await coordinator.submitRun({ config: config({ rounds: 1 }), by: "local command" });
   await finished(engine);
   expect(engine.rounds[0]).toMatchObject({ ok: 2, failed: 0 });
   const { id } = engine.run;
@@ -39,6 +39,7 @@ test("two enrolled sites run a round over mutual TLS, and the trail tells who di
     { who: "site-1", what: expect.stringMatching(/^enrolled from 127\.0\.0\.1:/) },
     { who: "local operator", what: "invited site site-2" },
     { who: "site-2", what: expect.stringMatching(/^enrolled from/) },
+    { who: "local command", what: `submitted run ${id} (test)` },
     { who: "local operator", what: `verified run ${id}: 1 round equal` },
     { who: "local operator", what: `forked run ${id} at round 0 into run ${fork}` },
     { who: "local operator", what: `submitted run ${third} (test)` },

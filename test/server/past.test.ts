@@ -100,7 +100,7 @@ test("a recorded adapter that its updates do not make is found", async () => {
 
 test("a run forked at a round with the same configuration comes to the same end", async () => {
   const { coordinator, engine } = await finishedRun();
-  const fork = await coordinator.fork(engine.run.id, 2, engine.run.config);
+  const fork = await coordinator.fork(engine.run.id, 2, { config: engine.run.config });
   await finished(fork);
   expect(fork.rounds.map(({ round }) => round)).toEqual([3, 4]);
   expect(fork.run.global!.model.sha256).toBe(engine.run.global!.model.sha256);
@@ -110,9 +110,9 @@ test("a run forked at a round with the same configuration comes to the same end"
 test("a fork needs a round that is kept, and rounds that are left", async () => {
   const { coordinator, engine } = await finishedRun();
   const { id, config: same } = engine.run;
-  await expect(coordinator.fork(id, 1, same)).rejects.toMatchObject({ code: "F4021" });
-  await expect(coordinator.fork(id, 4, same)).rejects.toMatchObject({ code: "F4007" });
-  await expect(coordinator.fork("nobody", 4, same)).rejects.toMatchObject({ code: "F4006" });
+  await expect(coordinator.fork(id, 1, { config: same })).rejects.toMatchObject({ code: "F4021" });
+  await expect(coordinator.fork(id, 4, { config: same })).rejects.toMatchObject({ code: "F4007" });
+  await expect(coordinator.fork("nobody", 4, { config: same })).rejects.toMatchObject({ code: "F4006" });
 });
 
 test("blobs that no run refers to are deleted after a while, and no others", async () => {

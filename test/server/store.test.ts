@@ -51,6 +51,20 @@ describe.each(STORES)("store: $name", ({ make }) => {
     expect(await again.read("r2")).toEqual([]);
   });
 
+  test("keeps who began a run together with it, or neither, beside what else was done", async () => {
+    const { open } = make();
+    const store = open();
+    const entry = (what: string) => ({ atMs: 1_000, who: "anna", what });
+    await store.trail.add(entry("made a token"));
+    await store.createRun(row("r1"), [event(1)], entry("submitted run r1"));
+    await expect(store.createRun(row("r1"), [], entry("submitted run r1 again"))).rejects.toThrow();
+    await store.close();
+    const again = open();
+    later(() => again.close());
+    expect(await again.trail.newest(10)).toEqual([entry("made a token"), entry("submitted run r1")]);
+    expect(await again.trail.newest(1)).toEqual([entry("submitted run r1")]);
+  });
+
   test("refuses events that do not follow the last one, and keeps none of them", async () => {
     const store = make().open();
     later(() => store.close());
