@@ -44,6 +44,7 @@ export function replaceSecret(path: string, text: string): void {
   const temporary = `${path}.${process.pid}.tmp`;
   writeFileSync(temporary, text, { mode: 0o600, flush: true });
   renameSync(temporary, path);
+  syncDirectory(dirname(path));
 }
 
 /** The new name is on disk only when its directory is. Windows cannot open directories and needs no such step. */

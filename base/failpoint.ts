@@ -8,6 +8,8 @@
  * The table is closed, so that the chaos test can visit every name and a misspelt one does not compile.
  */
 export const FAILPOINTS = {
+  "client.key-kept": "the key of a site that joins is on its disk, the coordinator was not asked",
+  "client.certified": "the coordinator certified a site's key, the site's disk does not have the certificate",
   "client.task-noted": "the task is on the client's disk, nothing was fetched",
   "client.state-write": "a note is about to be written to the state directory",
   "client.blob-append": "a fetched chunk is about to be written",
@@ -29,6 +31,7 @@ export const FAILPOINTS = {
   "server.event-appending": "events are decided, the journal does not have them",
   "server.event-syncing": "events are in the journal's log and about to be synced",
   "server.event-appended": "events are in the journal, nobody was told",
+  "server.site-enrolled": "a site's token is spent and the site in the journal, the site was not told",
   "server.result-noted": "a client's result is in the journal, the client was not told",
   "server.aggregated": "the round's result is in the blobs, the journal does not have it",
   "server.evaluated": "the global adapter was evaluated, the journal does not have the metrics",

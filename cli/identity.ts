@@ -1,14 +1,16 @@
 /** A site's certificate in its state directory: traded for a join token once, renewed before it runs out. */
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { replaceSecret } from "../adapters/durable-file.ts";
 import type { Clock } from "../base/clock.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoint.ts";
 import { sha256 } from "../base/hash.ts";
 import { errorFields, type Log } from "../base/log.ts";
 import { enroll, expiryOf, type Identity, renew, renewalDue } from "../proto/enroll.ts";
 import { parseJoinToken } from "../proto/join-token.ts";
+import { newKey } from "../proto/key-proof.ts";
 
 const stored = z.object({
   name: z.string(),
@@ -20,6 +22,9 @@ const stored = z.object({
 });
 
 type Held = z.output<typeof stored>;
+
+/** The key that a join token is being traded for a certificate of: whoever asks again must ask with the same one. */
+const asked = z.object({ joinedWith: z.string(), key: z.string() });
 
 export interface IdentityOptions {
   /** "host:port" of the coordinator. */
@@ -44,15 +49,22 @@ export interface IdentityOptions {
 export async function identityOf(state: string, options: IdentityOptions): Promise<Identity | undefined> {
   const { address, token, log, signal, clock } = options;
   const file = join(state, "identity.json");
-  const held = existsSync(file) ? read(file) : undefined;
+  const joining = join(state, "joining.json");
+  const held = existsSync(file) ? read(file, stored) : undefined;
   if (token !== undefined && isNew(token, held, clock.now())) {
     for (const name of [held?.name, options.name]) requireInvited(token, name);
-    const identity = await enroll(address, token, signal);
-    keep(file, { ...identity, joinedWith: sha256(token.trim()) });
+    const joinedWith = sha256(token.trim());
+    const key = keyFor(joining, joinedWith);
+    failpoint("client.key-kept");
+    const identity = await enroll(address, token, signal, key);
+    failpoint("client.certified");
+    keep(file, { ...identity, joinedWith });
+    rmSync(joining, { force: true });
     log.info(`Enrolled as "${identity.name}"; the join token is spent`);
     return identity;
   }
   if (held === undefined) return undefined;
+  rmSync(joining, { force: true }); // a crash may have come right before it
   const { joinedWith, ...identity } = held;
   const { name } = identity;
   const endsMs = expiryOf(identity.certificate);
@@ -102,9 +114,18 @@ function day(ms: number): string {
   return new Date(ms).toISOString().slice(0, 10);
 }
 
-function read(file: string): Held {
+/** The key that this token was offered with before, or a new one, on disk before anybody is asked. */
+function keyFor(file: string, joinedWith: string): string {
+  const before = existsSync(file) ? read(file, asked) : undefined;
+  if (before?.joinedWith === joinedWith) return before.key;
+  const key = newKey();
+  keep(file, { joinedWith, key });
+  return key;
+}
+
+function read<T>(file: string, schema: z.ZodType<T>): T {
   try {
-    return stored.parse(JSON.parse(readFileSync(file, "utf8")));
+    return schema.parse(JSON.parse(readFileSync(file, "utf8")));
   } catch (cause) {
     throw new FedloomError(
       "F5111",
@@ -115,7 +136,7 @@ function read(file: string): Held {
   }
 }
 
-function keep(file: string, identity: Held): void {
+function keep(file: string, secret: Held | z.output<typeof asked>): void {
   mkdirSync(dirname(file), { recursive: true });
-  replaceSecret(file, `${JSON.stringify(identity, undefined, 2)}\n`);
+  replaceSecret(file, `${JSON.stringify(secret, undefined, 2)}\n`);
 }

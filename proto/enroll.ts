@@ -7,7 +7,7 @@ import { FedloomError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import { EnrollRequestSchema, RenewRequestSchema } from "./gen/fedloom/v1/fleet_pb.ts";
 import { parseJoinToken } from "./join-token.ts";
-import { makeKey } from "./key-proof.ts";
+import { newKey, requestOf } from "./key-proof.ts";
 import { connectFleet } from "./service.ts";
 
 /** PEM texts. */
@@ -22,20 +22,26 @@ export interface Identity {
 const HANDSHAKE_MS = 15_000;
 
 /**
- * Makes a key, and trades the token for a certificate. The token is spent after it.
+ * Trades the token for a certificate of the key. The token is spent after it, on this key: where the answer got lost, the
+ * same token and key get a certificate again, as long as the token counts.
  *
  * @param address "host:port" of the coordinator
+ * @param key PEM; a fresh one where it is absent
  * @throws FedloomError F5012 for a token that is damaged, spent or expired, F5013 where the coordinator is not the token's
  */
-export async function enroll(address: string, tokenText: string, signal: AbortSignal): Promise<Identity> {
+export async function enroll(
+  address: string,
+  tokenText: string,
+  signal: AbortSignal,
+  key = newKey(),
+): Promise<Identity> {
   const { name, fingerprint, secret } = parseJoinToken(tokenText);
   const authority = await authorityAt(address, fingerprint);
   const fleet = connectFleet(address, credentials.createSsl(Buffer.from(authority)));
   try {
-    const { keyPem, request: key } = makeKey(name);
-    const request = create(EnrollRequestSchema, { clientId: name, secret, key });
+    const request = create(EnrollRequestSchema, { clientId: name, secret, key: requestOf(name, key) });
     const { certificatePem } = await fleet.enroll(request, signal);
-    return { name, authority, certificate: certificatePem, key: keyPem };
+    return { name, authority, certificate: certificatePem, key };
   } finally {
     fleet.close();
   }
@@ -47,9 +53,10 @@ export async function renew(address: string, identity: Identity, signal: AbortSi
   const own = credentials.createSsl(Buffer.from(authority), Buffer.from(oldKey), Buffer.from(certificate));
   const fleet = connectFleet(address, own);
   try {
-    const { keyPem, request: key } = makeKey(name);
-    const { certificatePem } = await fleet.renew(create(RenewRequestSchema, { clientId: name, key }), signal);
-    return { name, authority, certificate: certificatePem, key: keyPem };
+    const key = newKey();
+    const request = create(RenewRequestSchema, { clientId: name, key: requestOf(name, key) });
+    const { certificatePem } = await fleet.renew(request, signal);
+    return { name, authority, certificate: certificatePem, key };
   } finally {
     fleet.close();
   }

@@ -1,5 +1,12 @@
 /** A site's key, and what shows that whoever wants a certificate for it has it. */
-import { createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  verify,
+} from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { type NewKey, NewKeySchema } from "./gen/fedloom/v1/fleet_pb.ts";
 
@@ -8,15 +15,17 @@ function proofText(clientId: string, publicKeyDer: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(`fedloom key 1\0${clientId}\0`), publicKeyDer]);
 }
 
-/** A new P-256 key. The private half stays where this runs. */
-export function makeKey(clientId: string): { readonly keyPem: string; readonly request: NewKey } {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const der = publicKey.export({ type: "spki", format: "der" });
-  const proof = sign("sha256", proofText(clientId, der), privateKey);
-  return {
-    keyPem: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
-    request: create(NewKeySchema, { publicKey: der, proof }),
-  };
+/** A new P-256 key as PEM. It stays where this runs. */
+export function newKey(): string {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  return privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+}
+
+/** The public half of a key, with its proof. @throws Error for what is no key */
+export function requestOf(clientId: string, keyPem: string): NewKey {
+  const key = createPrivateKey(keyPem);
+  const publicKey = createPublicKey(key).export({ type: "spki", format: "der" });
+  return create(NewKeySchema, { publicKey, proof: sign("sha256", proofText(clientId, publicKey), key) });
 }
 
 /** @returns the key, or undefined where it is no P-256 key or the proof is not its own */

@@ -5,9 +5,10 @@
  *   DIR/ca/server.pem, server.key         what the coordinator shows to clients; made anew before it ends
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
+import { replaceSecret } from "../../adapters/durable-file.ts";
 import type { Clock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
 import { sha256 } from "../../base/hash.ts";
@@ -51,7 +52,7 @@ export async function openAuthority(state: string, clock: Clock): Promise<Author
     const issuer = { name, key: privateKey };
     const made = { name, publicKey, use: "authority", nowMs: clock.now(), lifetimeMs: AUTHORITY_MS } as const;
     // The key comes last: an authority exists when its key does.
-    writeFileSync(path("authority.pem"), await issueCertificate(issuer, made));
+    replaceSecret(path("authority.pem"), await issueCertificate(issuer, made));
     writeKey(path("authority.key"), privateKey);
   }
   const pem = readFileSync(path("authority.pem"), "utf8");
@@ -76,7 +77,7 @@ export async function openAuthority(state: string, clock: Clock): Promise<Author
         const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
         const use = { name: "fedloom coordinator", publicKey, use: "server", hosts } as const;
         const issued = await issueCertificate(issuer, { ...use, nowMs: clock.now(), lifetimeMs: SERVER_MS });
-        writeFileSync(path("server.pem"), issued);
+        replaceSecret(path("server.pem"), issued);
         writeKey(path("server.key"), privateKey);
       }
       return {
@@ -98,10 +99,17 @@ function serves(
   nowMs: number,
 ): boolean {
   if (!existsSync(certificatePath) || !existsSync(keyPath)) return false;
-  const certificate = new X509Certificate(readFileSync(certificatePath));
+  let certificate: X509Certificate;
+  let key: KeyObject;
+  try {
+    certificate = new X509Certificate(readFileSync(certificatePath));
+    key = createPrivateKey(readFileSync(keyPath));
+  } catch {
+    return false; // damaged: nothing depends on this very one
+  }
   return (
     certificate.verify(authority.publicKey) &&
-    certificate.checkPrivateKey(createPrivateKey(readFileSync(keyPath))) &&
+    certificate.checkPrivateKey(key) &&
     certificate.validToDate.getTime() - nowMs > SERVER_RENEW_MS &&
     hosts.every((host) => {
       const bare = host.replace(/^\[|\]$/g, "");
@@ -113,5 +121,5 @@ function serves(
 }
 
 function writeKey(path: string, key: KeyObject): void {
-  writeFileSync(path, key.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  replaceSecret(path, key.export({ type: "pkcs8", format: "pem" }).toString());
 }

@@ -5,6 +5,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Clock } from "../../base/clock.ts";
 import { FedloomError } from "../../base/errors.ts";
+import { failpoint } from "../../base/failpoint.ts";
 import { sha256 } from "../../base/hash.ts";
 import type { Log } from "../../base/log.ts";
 import { NAME } from "../../config/run.ts";
@@ -54,7 +55,7 @@ export class Gate {
     return gate;
   }
 
-  /** A join token for a site: works once, within `validMs`. A revoked site may be invited anew. */
+  /** A join token for a site: works for one key, within `validMs`. A revoked site may be invited anew. */
   async invite(name: string, validMs: number, by: string): Promise<string> {
     if (!NAME.test(name)) {
       throw new FedloomError(
@@ -177,12 +178,16 @@ export class Gate {
         if (!sound) throw refuse("the join token does not count, or not any more; ask for a new one");
         const publicKey = this.#keyOf(peer, clientId, key);
         const certificatePem = await this.authority.issueClient(clientId, publicKey);
+        const keyHash = sha256(publicKey.export({ type: "spki", format: "der" }));
         const site = { name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS };
-        const entry = this.#entry(clientId, `enrolled from ${peer.address}`);
-        if (!(await this.registry.enroll(hash, site, entry)))
+        // Who was not answered, because one of us died, comes again with the key that the token is spent on.
+        const how = token.usedAtMs === undefined ? "enrolled" : "enrolled again, with the same token and key,";
+        const entry = this.#entry(clientId, `${how} from ${peer.address}`);
+        if (!(await this.registry.enroll({ hash, keyHash }, site, entry)))
           throw refuse("the join token was used before; ask for a new one");
         this.#sites.set(clientId, site);
         this.#tell(entry);
+        failpoint("server.site-enrolled");
         return create(EnrollResponseSchema, { certificatePem, authorityPem: this.authority.pem });
       },
       renew: async ({ clientId, key }) => {
@@ -195,10 +200,7 @@ export class Gate {
         }
         const certificatePem = await this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
         const entry = this.#entry(clientId, `renewed its certificate from ${peer.address}`);
-        const renewed = { ...site, notAfterMs: entry.atMs + CLIENT_MS };
-        await this.registry.putSite(renewed, entry);
-        this.#sites.set(clientId, renewed);
-        this.#tell(entry);
+        await this.#put({ ...site, notAfterMs: entry.atMs + CLIENT_MS }, entry);
         return create(RenewResponseSchema, { certificatePem });
       },
     };
@@ -212,6 +214,12 @@ export class Gate {
       `Cannot certify a key of ${peer.address}: it must be a P-256 key with a proof that the peer holds it`,
       { peer: peer.address },
     );
+  }
+
+  async #put(site: Site, entry: AuditEntry): Promise<void> {
+    await this.registry.putSite(site, entry);
+    this.#sites.set(site.name, site);
+    this.#tell(entry);
   }
 
   #entry(who: string, what: string): AuditEntry {

@@ -19,14 +19,24 @@ export interface TokenRow {
   readonly name: string;
   readonly expiresAtMs: number;
   readonly usedAtMs?: number;
+  /** SHA-256 of the public key that a site spent it on; none for what was spent before keys were noted. */
+  readonly keyHash?: string;
 }
 
 /** Each change is kept together with its entry in the audit trail, or neither is. */
 export interface Registry {
   addToken(row: TokenRow, entry: AuditEntry): Promise<void>;
   token(hash: string): Promise<TokenRow | undefined>;
-  /** Spends a site's token on its enrolment. @returns false where the token was spent before: of two that come at once, one wins */
-  enroll(token: string, site: Site, entry: AuditEntry): Promise<boolean>;
+  /**
+   * Spends a token on a site's key; tokens that the site spent before are forgotten.
+   *
+   * @returns false where the token is spent on another key: of two that come at once, one wins
+   */
+  enroll(
+    spent: { readonly hash: string; readonly keyHash: string },
+    site: Site,
+    entry: AuditEntry,
+  ): Promise<boolean>;
   /** Takes back the unused tokens of a site that count at `nowMs`. @returns how many there were; none is no change */
   withdrawTokens(site: string, nowMs: number, entryOf: (count: number) => AuditEntry): Promise<number>;
   /** By name. */

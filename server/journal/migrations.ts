@@ -37,4 +37,5 @@ export const MIGRATIONS: readonly string[] = [
      name TEXT PRIMARY KEY,
      last_seen_at_ms INTEGER NOT NULL
    ) STRICT, WITHOUT ROWID;`,
+  "ALTER TABLE tokens ADD COLUMN key_hash TEXT;",
 ];

@@ -15,7 +15,12 @@ export interface RegistryParts {
 export function createSqliteRegistry(db: DatabaseSync, { write, note }: RegistryParts): Registry {
   const insertToken = db.prepare("INSERT INTO tokens (hash, role, name, expires_at_ms) VALUES (?, ?, ?, ?)");
   const selectToken = db.prepare("SELECT * FROM tokens WHERE hash = ?");
-  const spendToken = db.prepare("UPDATE tokens SET used_at_ms = ? WHERE hash = ? AND used_at_ms IS NULL");
+  const spendToken = db.prepare(
+    "UPDATE tokens SET used_at_ms = ?1, key_hash = ?2 WHERE hash = ?3 AND (used_at_ms IS NULL OR key_hash = ?2)",
+  );
+  const deleteSpent = db.prepare(
+    "DELETE FROM tokens WHERE role = 'client' AND name = ? AND used_at_ms IS NOT NULL AND hash <> ?",
+  );
   const deletePending = db.prepare(
     "DELETE FROM tokens WHERE role = 'client' AND name = ? AND used_at_ms IS NULL AND expires_at_ms >= ?",
   );
@@ -38,11 +43,12 @@ export function createSqliteRegistry(db: DatabaseSync, { write, note }: Registry
       const row = selectToken.get(hash);
       return row === undefined ? undefined : toToken(row);
     },
-    async enroll(token, site, entry) {
+    async enroll({ hash, keyHash }, site, entry) {
       let won = false;
       write(() => {
-        won = spendToken.run(site.enrolledAtMs, token).changes === 1;
+        won = spendToken.run(site.enrolledAtMs, keyHash, hash).changes === 1;
         if (!won) return;
+        deleteSpent.run(site.name, hash);
         put(site);
         note(entry);
       });
@@ -81,7 +87,11 @@ function toToken(row: Row): TokenRow {
     name: String(row.name),
     expiresAtMs: Number(row.expires_at_ms),
   };
-  return row.used_at_ms === null ? token : { ...token, usedAtMs: Number(row.used_at_ms) };
+  return {
+    ...token,
+    ...(row.used_at_ms !== null && { usedAtMs: Number(row.used_at_ms) }),
+    ...(row.key_hash !== null && { keyHash: String(row.key_hash) }),
+  };
 }
 
 function toSite(row: Row): Site {

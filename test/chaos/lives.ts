@@ -11,7 +11,17 @@ const WIDTH = 160_000;
 /** Longest mean time of a round, on a loaded machine. */
 const ROUND_MS = 10_000;
 
+/** Before a site has a certificate: enroll.test.ts passes them. */
+export const OF_ENROLMENT: readonly Failpoint[] = [
+  "client.key-kept",
+  "server.site-enrolled",
+  "client.certified",
+];
+
 export const ALL_FAILPOINTS = Object.keys(FAILPOINTS) as Failpoint[];
+
+/** Those that every round comes by. */
+export const OF_RUNS = ALL_FAILPOINTS.filter((name) => !OF_ENROLMENT.includes(name));
 
 /** How a process is to die: one entry a life; after the last it lives on. */
 export type Deaths = readonly ((child: Child) => Promise<unknown>)[];

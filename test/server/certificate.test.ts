@@ -2,7 +2,7 @@ import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { connect, createServer, type TLSSocket } from "node:tls";
 import { expect, test } from "vitest";
 import { systemClock } from "../../base/clock.ts";
-import { makeKey, provenKey } from "../../proto/key-proof.ts";
+import { newKey, provenKey, requestOf } from "../../proto/key-proof.ts";
 import { issueCertificate } from "../../server/identity/certificate.ts";
 import { later } from "./setting.ts";
 
@@ -102,12 +102,12 @@ test("both sides of a real handshake accept the certificates", async () => {
 });
 
 test("only who holds a key gets a certificate for it", () => {
-  const { request } = makeKey("c1");
+  const request = requestOf("c1", newKey());
   const { publicKey, proof } = request;
   const known = provenKey("c1", request)?.export({ type: "spki", format: "der" });
   expect(known?.equals(publicKey)).toBe(true);
   expect(provenKey("c2", request)).toBeUndefined();
-  expect(provenKey("c1", { ...request, proof: makeKey("c1").request.proof })).toBeUndefined();
+  expect(provenKey("c1", { ...request, proof: requestOf("c1", newKey()).proof })).toBeUndefined();
   expect(provenKey("c1", { ...request, publicKey: Buffer.from("no key") })).toBeUndefined();
   const weak = generateKeyPairSync("ec", { namedCurve: "secp256k1" }).publicKey;
   const weakDer = weak.export({ type: "spki", format: "der" });

@@ -22,7 +22,7 @@ import {
   type Task,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { parseJoinToken } from "../../proto/join-token.ts";
-import { makeKey } from "../../proto/key-proof.ts";
+import { newKey, requestOf } from "../../proto/key-proof.ts";
 import { FLEET_METHODS } from "../../proto/service.ts";
 import type { Coordinator } from "../../server/coordinator.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
@@ -208,7 +208,7 @@ test("enrolments and renewals: none of it makes a site or spends a token", async
   const parts = { registry, clock: systemClock, log: silentLog, onRevoked: () => undefined };
   const gate = await Gate.open({ ...parts, authority: await openAuthority(directory, systemClock) });
   const invited = parseJoinToken(await gate.invite("site-1", 3_600_000, "test"));
-  const { request: key } = makeKey("site-1");
+  const key = requestOf("site-1", newKey());
   const strangers = gate.enrolment({ address: "10.0.0.1:1" });
   const name = fc.oneof(word, fc.constant("site-1"));
   const secret = fc.oneof(bytes, fc.constant(invited.secret));

@@ -3,10 +3,11 @@ import { get } from "node:https";
 import { connect } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import { expect, test } from "vitest";
-import { systemClock } from "../../base/clock.ts";
+import { ManualClock, systemClock } from "../../base/clock.ts";
 import { silentLog } from "../../base/log.ts";
 import { enroll, renew, renewalDue } from "../../proto/enroll.ts";
 import { formatJoinToken, parseJoinToken } from "../../proto/join-token.ts";
+import { newKey } from "../../proto/key-proof.ts";
 import { connectFleet } from "../../proto/service.ts";
 import { openAuthority } from "../../server/identity/authority.ts";
 import { startCoordinator } from "../../server/start.ts";
@@ -65,6 +66,44 @@ test("a join token works once, for its site only, and only at its coordinator", 
     message: expect.not.stringContaining(token.slice(-20)),
   });
 });
+
+test("a site that was not answered gets its certificate with the same token and key, and no other key does", async () => {
+  const { address, invite, join, call } = await secured();
+  const [token, key] = [await invite("site-1"), newKey()];
+  const first = await enroll(address, token, never, key);
+  const second = await enroll(address, token, never, key);
+  expect([second.key, second.certificate === first.certificate]).toEqual([key, false]);
+  await join(second).welcome;
+  await expect(enroll(address, token, never)).rejects.toMatchObject({ code: "F5012" });
+  await expect(enroll(address, await invite("site-2"), never, key)).resolves.toMatchObject({ name: "site-2" });
+  const { audit } = await call("GET", "/v1/audit");
+  expect(audit).toMatchObject([
+    { what: "invited site site-1" },
+    { who: "site-1", what: expect.stringMatching(/^enrolled from 127/) },
+    { who: "site-1", what: expect.stringMatching(/^enrolled again, with the same token and key, from 127/) },
+    { what: "invited site site-2" },
+    { who: "site-2", what: expect.stringMatching(/^enrolled from 127/) },
+  ]);
+});
+
+test.each([
+  ["expired", async ({ clock }: Again) => clock.advance(3_600_001)],
+  ["been revoked since", async ({ call }: Again) => call("POST", "/v1/sites/site-1/revoke")],
+  [
+    "been enrolled with another token since",
+    async ({ address, invite }: Again) => enroll(address, await invite("site-1"), never),
+  ],
+])("a spent token is no use to its own key either once it has %s", async (_what, meanwhile) => {
+  const clock = new ManualClock(systemClock.now());
+  const setting = { clock, ...(await secured(undefined, clock)) };
+  const { address, invite } = setting;
+  const [token, key] = [await invite("site-1"), newKey()];
+  await enroll(address, token, never, key);
+  await meanwhile(setting);
+  await expect(enroll(address, token, never, key)).rejects.toMatchObject({ code: "F5012" });
+});
+
+type Again = Awaited<ReturnType<typeof secured>> & { readonly clock: ManualClock };
 
 test("a withdrawn join token does not count any more, and the trail says who took it back", async () => {
   const { address, invite, call } = await secured();

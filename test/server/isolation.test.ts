@@ -18,7 +18,7 @@ import {
   type Task,
   Verdict,
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
-import { makeKey } from "../../proto/key-proof.ts";
+import { newKey, requestOf } from "../../proto/key-proof.ts";
 import { connectFleet, FLEET_METHODS, type FleetClient } from "../../proto/service.ts";
 import { ownVersion } from "../../proto/version.ts";
 import { openAuthority } from "../../server/identity/authority.ts";
@@ -33,7 +33,7 @@ const never = new AbortController().signal;
 /** One call of each kind, for a task and a blob, in the name of `as`. */
 function callsOf(fleet: FleetClient, as: string, { taskId, runId, round }: Task, sha256: string) {
   const blob = { sha256, size: 5n };
-  const key = makeKey(as).request;
+  const key = requestOf(as, newKey());
   const drained = async (source: AsyncIterable<unknown>): Promise<void> => {
     for await (const _ of source);
   };
