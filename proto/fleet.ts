@@ -30,7 +30,7 @@ export interface Fleet {
    * The standing connection: `requests` begins with Hello, the answers with Welcome. The coordinator sends
    * every unfinished task of the client anew on each connection. Ends when either side does.
    */
-  connect(requests: AsyncIterable<ConnectRequest>, signal: AbortSignal): AsyncIterable<ConnectResponse>;
+  connect(requests: AsyncIterable<ConnectRequest>, signal: AbortSignal): Cuttable<ConnectResponse>;
   fetchBlob(request: FetchBlobRequest, signal: AbortSignal): Cuttable<FetchBlobResponse>;
   statBlob(request: StatBlobRequest, signal: AbortSignal): Promise<StatBlobResponse>;
   /** `requests` is a header and then chunks, the data of each there until the next is asked for; resolves when the whole blob is on disk under its hash. */

@@ -3,7 +3,7 @@
  * gRPC calls into the interface of fleet.ts; slow readers hold back writers on both sides (streams.ts).
  */
 
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import {
   type DescMessage,
   type DescMethod,
@@ -22,13 +22,20 @@ import {
   type requestCallback,
   type Server,
 } from "@grpc/grpc-js";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { CLIENT_OPTIONS, type TakeStream } from "./channel.ts";
 import { pushChunkBytes } from "./chunk-bytes.ts";
 import type { Enrolment, Fleet, Peer } from "./fleet.ts";
-import { FleetService, type PushBlobRequest } from "./gen/fedloom/v1/fleet_pb.ts";
+import {
+  type ConnectRequest,
+  type ConnectResponse,
+  FleetService,
+  type PushBlobRequest,
+} from "./gen/fedloom/v1/fleet_pb.ts";
 import { type Caller, payloadCalls } from "./payload-calls.ts";
 import { fromStatus, toStatus } from "./status.ts";
-import { readAll, writeAll } from "./streams.ts";
+import { readAll, writeAll, writeEach } from "./streams.ts";
+import { endStuckCalls } from "./stuck-calls.ts";
 
 type MethodName = keyof (Fleet & Enrolment);
 type Codec = MethodDefinition<Message, Message>;
@@ -100,6 +107,7 @@ function signalOf(call: ServerCall): AbortSignal {
  * status.ts tells.
  *
  * @param enrolmentOf absent where sites cannot enroll
+ * @param clock times calls that should have ended
  * @returns takes the streams of the calls that carry payload (bindWide)
  */
 export function addFleet(
@@ -107,7 +115,9 @@ export function addFleet(
   fleetOf: (caller: Caller) => Fleet,
   onError: (error: unknown, peer: Peer, method: MethodName) => void,
   enrolmentOf?: (caller: Caller) => Enrolment,
+  clock: Pick<Clock, "after"> = systemClock,
 ): TakeStream {
+  const stuck = endStuckCalls(clock);
   const fail = (error: unknown, call: Caller & { readonly cancelled: boolean }, method: MethodName) => {
     if (!call.cancelled) onError(error, { address: call.getPeer() }, method);
     return toStatus(error);
@@ -124,20 +134,14 @@ export function addFleet(
         (error: unknown) => callback(fail(error, call, method)),
       );
     };
-  const send = async <O>(
-    call: Writable & ServerCall,
-    method: MethodName,
-    answers: () => AsyncIterable<O>,
-  ): Promise<void> => {
+  const connect: handleBidiStreamingCall<ConnectRequest, ConnectResponse> = async (call) => {
     try {
-      await writeAll(call, answers());
+      await writeEach(call, fleetOf(call).connect(readAll(call), signalOf(call)));
       call.end();
     } catch (error) {
-      call.emit("error", fail(error, call, method));
+      call.emit("error", fail(error, call, "connect"));
     }
-  };
-  const connect: handleBidiStreamingCall<Message, Message> = (call) => {
-    void send(call, "connect", () => fleetOf(call).connect(readAll(call), signalOf(call)));
+    stuck.ended(call);
   };
   type Request<Name extends keyof (Fleet & Enrolment)> = Parameters<(Fleet & Enrolment)[Name]>[0];
   server.addService(FLEET_METHODS, {
@@ -161,11 +165,15 @@ export function addFleet(
     }),
   });
   const { fetchBlob, pushBlob } = FLEET_METHODS;
-  return payloadCalls({
+  const takePayload = payloadCalls({
     paths: { fetchBlob: fetchBlob.path, pushBlob: pushBlob.path },
     fleetOf,
     statusOf: fail,
   });
+  return (stream, headers) => {
+    if (headers[":path"] === FLEET_METHODS.connect.path) stuck.mark(stream, headers);
+    return takePayload(stream, headers);
+  };
 }
 
 export interface FleetClient extends Fleet, Enrolment {

@@ -63,6 +63,47 @@ export async function roomIn(stream: Writable, cut: AbortSignal | undefined): Pr
   }
 }
 
+/**
+ * As writeAll, one message after another: the source is asked for the next when the one before has left for the other
+ * side, which a window that stays shut holds back.
+ *
+ * @throws what the source throws, and the reason of its cut while a message waits to leave
+ */
+export async function writeEach<T>(stream: Writable, source: Cuttable<T>): Promise<void> {
+  const closed = new AbortController();
+  const close = (): void => closed.abort(CLOSED);
+  if (stream.destroyed) close();
+  stream.once("close", close).once("cancelled", close);
+  try {
+    for await (const message of untilAborted(source, closed.signal)) {
+      await leaving(stream, message, [closed.signal, ...(source.cut === undefined ? [] : [source.cut])]);
+    }
+  } catch (error) {
+    if (error !== CLOSED) throw error;
+  } finally {
+    stream.off("close", close).off("cancelled", close);
+  }
+}
+
+/** A peer that closes a stream ends what is written to it, and nothing failed. */
+const CLOSED = "the other side closed the stream";
+
+/** Writes a message; resolves when it has left. @throws the reason of the first signal that aborts before */
+async function leaving<T>(stream: Writable, message: T, ends: readonly AbortSignal[]): Promise<void> {
+  let end = (): void => undefined;
+  const left = new Promise<void>((resolve, reject) => {
+    end = () => reject(ends.find(({ aborted }) => aborted)?.reason);
+    if (ends.some(({ aborted }) => aborted)) end();
+    else stream.write(message, () => resolve());
+  });
+  for (const signal of ends) signal.addEventListener("abort", end);
+  try {
+    await left;
+  } finally {
+    for (const signal of ends) signal.removeEventListener("abort", end);
+  }
+}
+
 /** The stream's messages; leaving the loop early leaves the stream open, since a gRPC call still has a status to send. */
 export function readAll<T>(stream: Readable): AsyncIterable<T> {
   return { [Symbol.asyncIterator]: () => stream.iterator({ destroyOnReturn: false }) as AsyncIterator<T> };

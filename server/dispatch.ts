@@ -7,6 +7,7 @@ import type { Clock } from "../base/clock.ts";
 import { type ConnectResponse, ConnectResponseSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import type { Presence, Session } from "./presence.ts";
 import type { Failure } from "./records.ts";
+import { unread } from "./standing.ts";
 
 export interface Offer {
   readonly taskId: string;
@@ -179,6 +180,7 @@ export class Dispatcher {
       (task) => {
         if (this.#turns.get(offer.client) !== turn) return;
         turn.task = task;
+        turn.lastMovedMs = this.#clock.monotonic();
         this.#presence.session(offer.client)?.send(taskMessage(task));
       },
       (error: unknown) => offer.onError(error),
@@ -191,13 +193,17 @@ export class Dispatcher {
       const stillMs = this.#clock.monotonic() - turn.lastMovedMs;
       if (stillMs < turn.offer.idleMs) return this.#watch(turn, turn.offer.idleMs - stillMs);
       const { phase, done, total } = turn.activity;
-      const connected = this.#presence.session(turn.offer.client) !== undefined;
+      const session = this.#presence.session(turn.offer.client);
+      const isDeaf = session?.reads() === false;
+      const who = session === undefined ? "not connected and " : isDeaf ? "it does not read, and " : "";
       const where = total > 0 ? ` at ${done} of ${total}` : "";
       turn.offer.onLost({
         phase,
         code: "F4009",
-        message: `${connected ? "no progress" : "not connected and no progress"}${where} for ${turn.offer.idleMs / 1000} s (cohort.idle)`,
+        message: `${who}no progress${where} for ${turn.offer.idleMs / 1000} s (cohort.idle)`,
       });
+      // Heartbeats alone would keep it among those who are drawn, round after round.
+      if (isDeaf) session?.end(unread(turn.offer.client));
     });
   }
 }

@@ -48,7 +48,7 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
   };
 
   return {
-    connect: (requests, signal) => hold(host, peer, nameOf, requests, signal),
+    connect: (requests, signal) => hold(host, { peer, nameOf, requests, signal }),
 
     fetchBlob({ clientId, sha256, offset }, signal) {
       const cut = new AbortController();

@@ -10,6 +10,8 @@ export interface Session {
   readonly client: string;
   readonly inventory: Inventory;
   send(message: ConnectResponse): void;
+  /** Whether the client has taken all that it was sent. */
+  reads(): boolean;
   end(error?: FedloomError): void;
 }
 

@@ -8,7 +8,7 @@ import {
   ConnectResponseSchema,
   type Hello,
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
-import { MessageQueue } from "../proto/streams.ts";
+import { type Cuttable, MessageQueue } from "../proto/streams.ts";
 import { checkVersion, ownVersion } from "../proto/version.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { HEARTBEAT_MS, HELLO_MS, MAX_ENTRIES, MAX_WAITING_MESSAGES } from "./limits.ts";
@@ -18,16 +18,37 @@ import type { Session } from "./presence.ts";
 /** What this coordinator can beyond the protocol's first version. */
 const FEATURES: readonly string[] = [];
 
-export async function* hold(
+export interface Connection {
+  readonly peer: Peer;
+  /** The caller's name, as far as its transport does not speak against it. */
+  nameOf(claimed: string): string;
+  readonly requests: AsyncIterable<ConnectRequest>;
+  /** Aborts when the connection is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** @returns what the client is sent; cut where the connection is ended while the client does not read */
+export function hold(host: FleetHost, connection: Connection): Cuttable<ConnectResponse> {
+  const cut = new AbortController();
+  return Object.assign(messagesOf(host, connection, cut), { cut: cut.signal });
+}
+
+async function* messagesOf(
   host: FleetHost,
-  peer: Peer,
-  nameOf: (claimed: string) => string,
-  requests: AsyncIterable<ConnectRequest>,
-  signal: AbortSignal,
+  { peer, nameOf, requests, signal }: Connection,
+  cut: AbortController,
 ): AsyncGenerator<ConnectResponse> {
   const { clock, presence, dispatcher } = host.parts;
   const messages = requests[Symbol.asyncIterator]();
   const queue = new MessageQueue<ConnectResponse>();
+  /** Sent and not taken: in the queue, or on its way to a client that holds its window shut. */
+  let waiting = 0;
+  let over = false;
+  const end = (error?: FedloomError): void => {
+    over = true;
+    queue.end(error);
+    if (error !== undefined) cut.abort(error);
+  };
 
   // One timer for the whole connection: Hello must come soon, and after it the client must be heard again and again.
   let cancelTimer = (): void => undefined;
@@ -35,11 +56,11 @@ export async function* hold(
   const expectWithin = (delayMs: number): void => {
     cancelTimer();
     cancelTimer = clock.after(delayMs, () =>
-      queue.end(new FedloomError("F5001", `Cannot keep the connection of ${peer.address}: it ${silent}`)),
+      end(new FedloomError("F5001", `Cannot keep the connection of ${peer.address}: it ${silent}`)),
     );
   };
   expectWithin(HELLO_MS);
-  signal.addEventListener("abort", () => queue.end(), { once: true });
+  signal.addEventListener("abort", () => end(), { once: true });
 
   let session: Session | undefined;
   const begin = (hello: Hello): void => {
@@ -50,12 +71,12 @@ export async function* hold(
       client,
       inventory: hello.inventory!,
       send(message) {
-        if (queue.length < MAX_WAITING_MESSAGES) return queue.push(message);
-        queue.end(
-          new FedloomError("F5007", `Cannot keep the connection of client "${client}": it does not read`),
-        );
+        if (waiting >= MAX_WAITING_MESSAGES) return end(unread(client));
+        waiting++;
+        queue.push(message);
       },
-      end: (error) => queue.end(error),
+      reads: () => waiting === 0,
+      end,
     };
     const version = ownVersion();
     session.send(
@@ -72,10 +93,10 @@ export async function* hold(
   const listen = async (): Promise<void> => {
     for (;;) {
       const next = await messages.next();
+      if (over) return; // what it still says counts no more
       if (next.done === true) {
-        if (session === undefined && !signal.aborted)
-          throw broken(peer.address, "a connection must begin with Hello");
-        return queue.end();
+        if (session === undefined) throw broken(peer.address, "a connection must begin with Hello");
+        return end();
       }
       const { message } = next.value;
       if (message.case === "hello") {
@@ -92,17 +113,29 @@ export async function* hold(
       expectWithin(3 * HEARTBEAT_MS);
     }
   };
-  const listening = listen().catch((error: unknown) => queue.end(error));
+  listen().catch((error: unknown) => {
+    if (!over) queue.end(error);
+  });
   try {
-    yield* queue;
+    for await (const message of queue) {
+      yield message;
+      waiting--;
+    }
   } finally {
+    over = true;
     cancelTimer();
     if (session !== undefined) {
       presence.leave(session);
       host.log.info("Client disconnected", { client: session.client, peer: peer.address });
     }
-    void listening;
   }
+}
+
+/** What a connection ends with whose client takes nothing of what it is sent. */
+export function unread(client: string): FedloomError {
+  return new FedloomError("F5007", `Cannot keep the connection of client "${client}": it does not read`, {
+    client,
+  });
 }
 
 /** @throws FedloomError F5005 where the inventory is missing or larger than any honest one */

@@ -65,6 +65,7 @@ export async function serveGrpc(coordinator: Coordinator, listen: string, gate?:
           known === undefined ? { address } : { address, provenName: gate.check(address, known) },
         );
       }),
+    coordinator.parts.clock,
   );
   const port = await bindWide(
     server,

@@ -31,7 +31,13 @@ async function watched(before: Seen = new Map()) {
   const log = createLog({ level: "info", format: "pretty", write: (line) => void lines.push(line) });
   const close = await keepSightings({ sightings, presence, clock, log });
   const join = (client: string): Session => {
-    const session = { client, inventory: create(InventorySchema), send: () => {}, end: () => {} };
+    const session = {
+      client,
+      inventory: create(InventorySchema),
+      send: () => {},
+      reads: () => true,
+      end: () => {},
+    };
     presence.join(session);
     return session;
   };
