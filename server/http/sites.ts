@@ -44,12 +44,7 @@ export function addSites(app: OperatorApp, gate: Gate): void {
 
 /** Says why none of it is there. */
 export function refuseSites(app: OperatorApp): void {
-  const paths = [
-    "/v1/sites",
-    "/v1/sites/:name/withdraw",
-    "/v1/sites/:name/revoke",
-    "/v1/tokens",
-  ];
+  const paths = ["/v1/sites", "/v1/sites/:name/withdraw", "/v1/sites/:name/revoke", "/v1/tokens"];
   for (const path of paths) {
     app.all(path, (context) => {
       throw new FedloomError(

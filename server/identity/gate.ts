@@ -181,7 +181,8 @@ export class Gate {
         const keyHash = sha256(publicKey.export({ type: "spki", format: "der" }));
         const site = { name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS };
         // Who was not answered, because one of us died, comes again with the key that the token is spent on.
-        const how = token.usedAtMs === undefined ? "enrolled" : "enrolled again, with the same token and key,";
+        const how =
+          token.usedAtMs === undefined ? "enrolled" : "enrolled again, with the same token and key,";
         const entry = this.#entry(clientId, `${how} from ${peer.address}`);
         if (!(await this.registry.enroll({ hash, keyHash }, site, entry)))
           throw refuse("the join token was used before; ask for a new one");

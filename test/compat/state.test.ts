@@ -61,9 +61,9 @@ test.each(versions)("a run of %s goes on to the adapter of an undisturbed run", 
   expect(engine.run.global!.model.sha256).toBe(undisturbed.run.global!.model.sha256);
 });
 
-test("sites, tokens and the trail of state-v2 are there", async () => {
+test.each(versions.slice(1))("sites, tokens and the trail of %s are there", async (version) => {
   const directory = temporaryDirectory();
-  cpSync(join(import.meta.dirname, "state-v2"), directory, { recursive: true });
+  cpSync(join(import.meta.dirname, version), directory, { recursive: true });
   const store = openSqliteStore(directory);
   later(() => store.close());
   const { registry, trail } = store;
@@ -83,4 +83,13 @@ test("sites, tokens and the trail of state-v2 are there", async () => {
   expect(await trail.newest(10)).toEqual([
     { atMs: 1_790_000_000_000, who: "local operator", what: "invited site c1" },
   ]);
+});
+
+test.each(versions.slice(2))("%s knows when clients were seen last", async (version) => {
+  const directory = temporaryDirectory();
+  cpSync(join(import.meta.dirname, version), directory, { recursive: true });
+  const store = openSqliteStore(directory);
+  later(() => store.close());
+  const seen = await store.sightings.read();
+  expect([seen.get("c1"), seen.get("c9")]).toEqual([1_790_000_000_001, 1_790_000_000_009]);
 });

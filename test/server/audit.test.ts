@@ -1,5 +1,6 @@
 /** The audit trail: everything that changes what a coordinator does or serves is in it, whoever did it and however. */
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { openApiDocument } from "../../server/http/openapi.ts";
 import { secured } from "./secured.ts";
 import { config, coordinatorIn, finished, later, temporaryDirectory } from "./setting.ts";
@@ -35,7 +36,8 @@ test("whatever can be told to a coordinator over HTTP leaves an entry, and nothi
       what: /^gave anna a token as viewer$/,
     },
   };
-  const paths = Object.entries(openApiDocument().paths)
+  const document = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) });
+  const paths = Object.entries(document.parse(openApiDocument()).paths)
     .filter(([, methods]) => "post" in methods)
     .map(([path]) => path);
   expect(Object.keys(told).toSorted()).toEqual(paths.toSorted());
@@ -43,7 +45,10 @@ test("whatever can be told to a coordinator over HTTP leaves an entry, and nothi
   const { trail } = coordinator.parts.store;
   for (const { path, body, what } of Object.values(told)) {
     const before = await trail.newest(100);
-    const wrong = path.replace(id, "nobody").replace(waiting.run.id, "nobody").replace(/site-[12]/, "nobody");
+    const wrong = path
+      .replace(id, "nobody")
+      .replace(waiting.run.id, "nobody")
+      .replace(/site-[12]/, "nobody");
     await call("POST", wrong, { round: "none", name: "", role: "king" });
     expect(await trail.newest(100)).toEqual(before);
     await call("POST", path, body);

@@ -75,7 +75,9 @@ test("a site that was not answered gets its certificate with the same token and 
   expect([second.key, second.certificate === first.certificate]).toEqual([key, false]);
   await join(second).welcome;
   await expect(enroll(address, token, never)).rejects.toMatchObject({ code: "F5012" });
-  await expect(enroll(address, await invite("site-2"), never, key)).resolves.toMatchObject({ name: "site-2" });
+  await expect(enroll(address, await invite("site-2"), never, key)).resolves.toMatchObject({
+    name: "site-2",
+  });
   const { audit } = await call("GET", "/v1/audit");
   expect(audit).toMatchObject([
     { what: "invited site site-1" },

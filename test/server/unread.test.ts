@@ -36,7 +36,9 @@ async function setting() {
   const closed = new Promise<number | undefined>((resolve) => {
     stream.once("close", () => resolve(stream.rstCode));
   });
-  const say = (message: NonNullable<Parameters<typeof create<typeof ConnectRequestSchema>>[1]>["message"]) => {
+  const say = (
+    message: NonNullable<Parameters<typeof create<typeof ConnectRequestSchema>>[1]>["message"],
+  ) => {
     stream.write(framed(create(ConnectRequestSchema, { message: message! })));
   };
   /** Everything said so far was read by the other side. */
