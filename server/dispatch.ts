@@ -5,9 +5,9 @@
 import { create } from "@bufbuild/protobuf";
 import type { Clock } from "../base/clock.ts";
 import { type ConnectResponse, ConnectResponseSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { unread } from "./peer-refusals.ts";
 import type { Presence, Session } from "./presence.ts";
 import type { Failure } from "./records.ts";
-import { unread } from "./standing.ts";
 
 export interface Offer {
   readonly taskId: string;

@@ -20,3 +20,10 @@ export function hashOf(client: string, sha256: string, what = "a blob's name"): 
 export function broken(who: string, why: string): FedloomError {
   return new FedloomError("F5005", `Cannot understand ${who}: ${why}`, { peer: who });
 }
+
+/** What a connection ends with whose client takes nothing of what it is sent. */
+export function unread(client: string): FedloomError {
+  return new FedloomError("F5007", `Cannot keep the connection of client "${client}": it does not read`, {
+    client,
+  });
+}

@@ -12,7 +12,7 @@ import { type Cuttable, MessageQueue } from "../proto/streams.ts";
 import { checkVersion, ownVersion } from "../proto/version.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { HEARTBEAT_MS, HELLO_MS, MAX_ENTRIES, MAX_WAITING_MESSAGES } from "./limits.ts";
-import { broken } from "./peer-refusals.ts";
+import { broken, unread } from "./peer-refusals.ts";
 import type { Session } from "./presence.ts";
 
 /** What this coordinator can beyond the protocol's first version. */
@@ -129,13 +129,6 @@ async function* messagesOf(
       host.log.info("Client disconnected", { client: session.client, peer: peer.address });
     }
   }
-}
-
-/** What a connection ends with whose client takes nothing of what it is sent. */
-export function unread(client: string): FedloomError {
-  return new FedloomError("F5007", `Cannot keep the connection of client "${client}": it does not read`, {
-    client,
-  });
 }
 
 /** @throws FedloomError F5005 where the inventory is missing or larger than any honest one */
