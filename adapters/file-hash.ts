@@ -2,12 +2,15 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 
-const PART_BYTES = 2 ** 20;
+/** Stays in the processor's cache between reading and hashing. */
+const PART_BYTES = 2 ** 18;
+/** Of this thread; nothing keeps its bytes. */
+let buffer: Uint8Array | undefined;
 
 /** @throws what the file system throws */
 export function hashFile(path: string): string {
   const hash = createHash("sha256");
-  const buffer = Buffer.allocUnsafe(PART_BYTES);
+  buffer ??= new Uint8Array(PART_BYTES);
   const fd = openSync(path, "r");
   try {
     for (;;) {

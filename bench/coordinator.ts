@@ -8,7 +8,10 @@ import { flowerVersion, measureFlower, median } from "./coordinator/flower.ts";
 import { inDirectory, start, startSwarm } from "./coordinator/processes.ts";
 import type { Bench } from "./report.ts";
 
-const ROUNDS = 4;
+/** The first is not counted, and of a dozen the program's own warming up is in few. */
+const ROUNDS = 8;
+/** For kill -9 in the middle. */
+const RECOVERY_ROUNDS = 4;
 const DEFAULT_CASES = "10x1,10x16,100x1,100x16,1000x1";
 /** A Python process each: a thousand of them do not fit a machine, and a hundred take minutes to start. */
 const DEFAULT_GRPC = "10x1,10x16";
@@ -69,7 +72,7 @@ export const bench: Bench = {
     const { firstRoundS, recoveryS, sameAdapter } = await measureRecovery();
     return {
       text: [
-        `FedAvg without diagnostics over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share one process, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
+        `FedAvg without diagnostics over gRPC on loopback, state on disk (SQLite and blobs, synced before every acknowledgement). Every client fetches the adapter, changes one number, uploads all of it and waits for the next round; all clients share the processors with it, in a process for each of these, so that the time of a round holds their work too. Median of rounds 2 to ${ROUNDS}; peak memory of the coordinator's process. Load of the machine before: ${load.toFixed(1)}.`,
         flower === undefined
           ? "Without Flower: BENCH_PYTHON names no interpreter that has it."
           : `Flower ${flower} with equal payload, clients in a process each (bench/coordinator/flower_*.py): it keeps updates in memory, syncs nothing and hashes nothing. Memory of its deployment is that of the SuperLink and the processes below it. "ours / theirs" is fedloom's figure over that row's, of this run.`,
@@ -101,7 +104,7 @@ async function measureRounds(
   return inDirectory(async (state) => {
     const server = start({ state, listen: "127.0.0.1:0", clients, payloadMib, rounds: ROUNDS });
     const { address } = await server.next("listening");
-    const swarm = startSwarm(address, clients);
+    const endSwarm = startSwarm(address, clients);
     const rounds: number[] = [];
     let peakRssMib = 0;
     for (let round = 1; round <= ROUNDS; round++) {
@@ -109,30 +112,30 @@ async function measureRounds(
       if (round > 1) rounds.push(line.durationMs / 1000);
       peakRssMib = line.peakRssMib;
     }
-    swarm.kill("SIGKILL");
+    endSwarm();
     server.child.kill("SIGKILL");
     return { roundS: median(rounds), peakRssMib };
   });
 }
 
 async function measureRecovery(): Promise<{ firstRoundS: number; recoveryS: number; sameAdapter: boolean }> {
-  const settings = { clients: 2, payloadMib: 1, rounds: ROUNDS };
+  const settings = { clients: 2, payloadMib: 1, rounds: RECOVERY_ROUNDS };
   const undisturbed = await inDirectory(async (state) => {
     const startedMs = performance.now();
     const server = start({ state, listen: "127.0.0.1:0", ...settings });
     const { address } = await server.next("listening");
-    const swarm = startSwarm(address, settings.clients);
+    const endSwarm = startSwarm(address, settings.clients);
     await server.next("round");
     const firstRoundS = (performance.now() - startedMs) / 1000;
     const { adapter } = await server.next("finished");
-    swarm.kill("SIGKILL");
+    endSwarm();
     server.child.kill("SIGKILL");
     return { firstRoundS, adapter };
   });
   return inDirectory(async (state) => {
     const first = start({ state, listen: "127.0.0.1:0", ...settings });
     const { address } = await first.next("listening");
-    const swarm = startSwarm(address, settings.clients);
+    const endSwarm = startSwarm(address, settings.clients);
     await first.next("round");
     first.child.kill("SIGKILL");
     await new Promise((resolve) => first.child.once("exit", resolve));
@@ -141,7 +144,7 @@ async function measureRecovery(): Promise<{ firstRoundS: number; recoveryS: numb
     await second.next("round");
     const recoveryS = (performance.now() - startedMs) / 1000;
     const { adapter } = await second.next("finished");
-    swarm.kill("SIGKILL");
+    endSwarm();
     second.child.kill("SIGKILL");
     return { firstRoundS: undisturbed.firstRoundS, recoveryS, sameAdapter: adapter === undisturbed.adapter };
   });

@@ -28,14 +28,14 @@ export const bench: Bench = {
       };
       const server = start(settings);
       const { address } = await server.next("listening");
-      const swarm = startSwarm(address, CLIENTS);
+      const endSwarm = startSwarm(address, CLIENTS);
       const seen: number[] = [];
       for (let round = 1; round <= rounds; round++) {
         const { rssMib } = await server.next("round");
         seen.push(rssMib);
         if (round % 20 === 0) log(`round ${round}: ${rssMib.toFixed(1)} MiB`);
       }
-      swarm.kill("SIGKILL");
+      endSwarm();
       server.child.kill("SIGKILL");
       return seen;
     });

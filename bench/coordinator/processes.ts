@@ -1,7 +1,7 @@
 /** The benchmark's processes: a coordinator, a swarm of clients. Both end with the process that started them. */
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { ServerLine, ServerOptions } from "./server.ts";
@@ -35,11 +35,18 @@ export function start(options: ServerOptions, flags: readonly string[] = []): Se
   };
 }
 
-export function startSwarm(address: string, clients: number): ChildProcess {
+/** Clients in as many processes as the machine has processors. @returns ends them */
+export function startSwarm(address: string, clients: number): () => void {
+  const processes = Math.min(clients, availableParallelism());
   const swarm = join(import.meta.dirname, "swarm.ts");
-  return fork(swarm, [JSON.stringify({ address, clients })], {
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  const children = Array.from({ length: processes }, (_, i) => {
+    const first = Math.floor((i * clients) / processes);
+    const share = { address, first, clients: Math.floor(((i + 1) * clients) / processes) - first };
+    return fork(swarm, [JSON.stringify(share)], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
   });
+  return () => {
+    for (const child of children) child.kill("SIGKILL");
+  };
 }
 
 export async function inDirectory<T>(act: (directory: string) => Promise<T>): Promise<T> {

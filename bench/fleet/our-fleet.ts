@@ -4,10 +4,8 @@ import { silentLog } from "../../base/log.ts";
 import { runConfig } from "../../config/run.ts";
 import { startFleet } from "../../scenarios/fleet/fleet.ts";
 import { clientName, type FleetClient } from "../../scenarios/fleet/shards.ts";
-import { openOnnxTrainer } from "../../training/onnx-trainer.ts";
 import type { Trainer } from "../../training/trainer.ts";
-import type { FleetSpec, RoundLine } from "./cases.ts";
-import { drawnClients } from "./clients.ts";
+import type { FleetSpec, NanoSpec, RoundLine } from "./cases.ts";
 import { echoTrainer } from "./echo-trainer.ts";
 
 const { positionals } = parseArgs({ allowPositionals: true });
@@ -25,10 +23,15 @@ function echoClients(count: number): FleetClient[] {
   });
 }
 
+/** The runtime and its pictures: clients that echo have no use for them, as those of the other side have not. */
+async function nanoClients({ threads, clients }: NanoSpec): Promise<[Trainer, FleetClient[]]> {
+  const { openOnnxTrainer } = await import("../../training/onnx-trainer.ts");
+  const { drawnClients } = await import("./clients.ts");
+  return [await openOnnxTrainer({ model, threads }), await drawnClients(clients)];
+}
+
 const [trainer, clients]: [Trainer, FleetClient[]] =
-  spec.kind === "echo"
-    ? [echoTrainer(spec.mib), echoClients(spec.clients)]
-    : [await openOnnxTrainer({ model, threads: spec.threads }), await drawnClients(spec.clients)];
+  spec.kind === "echo" ? [echoTrainer(spec.mib), echoClients(spec.clients)] : await nanoClients(spec);
 const config = runConfig.parse({
   name: "bench",
   model,

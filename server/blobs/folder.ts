@@ -8,6 +8,7 @@ import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, type SafetensorsFile } from "../../adapters/safetensors.ts";
+import { createHeaderReader } from "../../adapters/safetensors-header.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
 import { failpoint } from "../../base/failpoint.ts";
 import { SHA256_HEX, sha256 } from "../../base/hash.ts";
@@ -20,6 +21,9 @@ import { checkOffset, damagedBlob, missingBlob, tooLong, wrongHash } from "./ref
 
 /** Configurations, and adapters of toys: read again and again, they are hashed once and then kept in memory. */
 const SMALL_BYTES = 64 * 2 ** 10;
+
+/** What is written in small pieces goes to disk in blocks of this: a call of the system takes longer than they do. */
+const BLOCK_BYTES = 256 * 2 ** 10;
 
 export async function openBlobFolder(directory: string): Promise<Blobs> {
   const partials = join(directory, "partial");
@@ -36,6 +40,8 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     const path = join(partials, name);
     partSizes.set(path, (await sizeOf(path)) ?? 0);
   }
+  /** Updates of a round mostly have one header. */
+  const headerOf = createHeaderReader();
   let puts = 0;
   /** Uploads under way: a client that comes back takes over from its own half-open connection. */
   const active = new Map<string, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
@@ -145,11 +151,23 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
       let size = 0;
       try {
         await withFile(temporary, "w", async (file) => {
+          const block = Buffer.allocUnsafe(BLOCK_BYTES);
+          let filled = 0;
+          const flush = async (bytes: Uint8Array): Promise<void> => {
+            if (bytes.length > 0) await onDisk(temporary, () => file.writeFile(bytes));
+          };
           await fill(async (bytes) => {
-            await onDisk(temporary, () => file.writeFile(bytes));
             hash.update(bytes);
             size += bytes.length;
+            if (filled + bytes.length > block.length) {
+              await flush(block.subarray(0, filled));
+              filled = 0;
+            }
+            if (bytes.length > block.length) return flush(bytes);
+            block.set(bytes, filled);
+            filled += bytes.length;
           });
+          await flush(block.subarray(0, filled));
           await sync(temporary, file);
         });
         const blob = { sha256: hash.digest("hex"), size };
@@ -188,9 +206,9 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     tensors: ({ sha256: hash }): Promise<SafetensorsFile> =>
       reading(hash, async (path) => {
         if ((await hashOf(path)) !== hash) throw damagedBlob(hash);
-        return openSafetensors(path);
+        return openSafetensors(path, headerOf);
       }),
-    look: ({ sha256: hash }) => reading(hash, openSafetensors),
+    look: ({ sha256: hash }) => reading(hash, (path) => openSafetensors(path, headerOf)),
     path: ({ sha256: hash }) => pathOf(hash),
     async list() {
       const names = await readdir(directory, { recursive: true });

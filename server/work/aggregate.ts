@@ -7,9 +7,9 @@ import type { Adapter } from "../../adapters/adapter.ts";
 import { adapterOnDisk } from "../../adapters/adapter-on-disk.ts";
 import { withoutCore } from "../../adapters/core.ts";
 import { bytesByGroup } from "../../adapters/encoded-update.ts";
-import { decodeAdapter, encodeAdapter, metadataOf } from "../../adapters/peft.ts";
+import { decodeAdapter, metadataOf } from "../../adapters/peft.ts";
 import { formatPeftConfig } from "../../adapters/peft-config.ts";
-import { layoutOf, viewSafetensors } from "../../adapters/safetensors.ts";
+import { layoutOf, safetensorsPieces, viewSafetensors } from "../../adapters/safetensors.ts";
 import { writeHeader } from "../../adapters/safetensors-header.ts";
 import { stackOnBase } from "../../adapters/side-factors.ts";
 import type { Aggregator } from "../../aggregators/aggregator.ts";
@@ -82,9 +82,13 @@ export async function readWhole(
   return stackOnBase(adapter, (await readAdapter(blobs, baseDelta, `side factors of ${what}`)).tensors);
 }
 
-export async function writeAdapter(blobs: Blobs, adapter: Adapter): Promise<AdapterRef> {
-  const files = encodeAdapter(adapter);
-  return { config: await blobs.put(files.config), model: await blobs.put(files.model) };
+/** The tensors go to their blob one by one: all of them in a row would be the adapter once more. */
+export async function writeAdapter(blobs: Blobs, { config, tensors }: Adapter): Promise<AdapterRef> {
+  const pieces = safetensorsPieces(tensors, metadataOf(config));
+  const model = await blobs.write(async (write) => {
+    for (const piece of pieces) await write(piece);
+  });
+  return { config: await blobs.put(formatPeftConfig(config)), model };
 }
 
 /** Updates of less in all are aggregated where they are: a thread would cost more than it frees. */
