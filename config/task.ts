@@ -9,6 +9,8 @@ export const trainOptions = z.strictObject({
   kind: z.literal("train"),
   /** Everything random in the task comes from it. */
   seed: z.string().min(1),
+  /** Of the run: the same examples come again. */
+  rounds: z.int().positive().optional(),
   training: trainingOptions,
   prompt: z.enum(["standard", "modality-agnostic"]),
   /** How the update travels back. */

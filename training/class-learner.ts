@@ -1,7 +1,9 @@
 /** A classifier as a learner: texts or pictures in, the cross-entropy of their classes and its gradients out. */
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
+import type { FeatureCache } from "./feature-cache.ts";
 import { fitInputs } from "./fit-inputs.ts";
+import { FrontStates, rowKey } from "./front-states.ts";
 import type { Gradients, Learner, Losses, Portion, Row } from "./learner.ts";
 import type { MediaFiles, MediaRef } from "./media.ts";
 import type { Batch, Engine, Share } from "./onnx/engine.ts";
@@ -22,15 +24,31 @@ export interface ClassLearnerOptions {
   readonly images: MediaFiles | undefined;
   readonly padId: number;
   readonly contextLength: number;
+  /** Where what frozen layers give is kept; absent: they are run in every step. */
+  readonly fronts?: FeatureCache | undefined;
 }
+
+const MASK = "attention_mask";
 
 export class ClassLearner implements Learner<ClassRow> {
   readonly trainable: ReadonlySet<string>;
   readonly tables: ReadonlySet<string>;
   readonly #options: ClassLearnerOptions;
+  readonly #fronts: FrontStates<ClassRow> | undefined;
 
   constructor(options: ClassLearnerOptions) {
     this.#options = options;
+    // Without a mask what stands on padding shows in what stands beside it.
+    const isApart = options.images !== undefined || options.engine.inputs.some(({ name }) => name === MASK);
+    this.#fronts =
+      options.fronts && isApart
+        ? new FrontStates({
+            engine: options.engine,
+            cache: options.fronts,
+            batchOf: async (row) => ({ inputs: await this.#inputs([row]) }),
+            keyOf: ({ ids, image }) => rowKey(ids, image ? [image] : []),
+          })
+        : undefined;
     const { parameters } = options.engine;
     this.trainable = new Set(parameters.map(({ name }) => name));
     this.tables = new Set(parameters.filter(({ table }) => table).map(({ name }) => name));
@@ -56,7 +74,9 @@ export class ClassLearner implements Learner<ClassRow> {
 
   async #batch(rows: readonly ClassRow[]): Promise<Batch> {
     const data = BigInt64Array.from(rows, ({ label }) => BigInt(label!)); // rows for training have one
-    return { inputs: await this.#inputs(rows), labels: { dtype: "I64", shape: [rows.length], data } };
+    const inputs = await this.#inputs(rows);
+    const front = await this.#fronts?.of(rows, inputs.get("input_ids")?.shape[1]);
+    return { inputs, labels: { dtype: "I64", shape: [rows.length], data }, ...(front && { front }) };
   }
 
   async losses(rows: readonly ClassRow[], parameters: TensorSet): Promise<Losses> {
@@ -78,7 +98,7 @@ export class ClassLearner implements Learner<ClassRow> {
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const shape = [rows.length, length];
     const all = new Map<string, Tensor>([
-      ["attention_mask", attentionMask(rows, length)],
+      [MASK, attentionMask(rows, length)],
       ["input_ids", paddedIds(rows, length, padId)],
       ["token_type_ids", { dtype: "I64", shape, data: new BigInt64Array(rows.length * length) }],
     ]);

@@ -5,6 +5,7 @@ import type { Example } from "../data/example.ts";
 import { ClassLearner, type ClassRow } from "./class-learner.ts";
 import { createFeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
+import { createFrontCache } from "./front-states.ts";
 import { assertSavedPresent, graphsOf, hintsOf, initialValuesOf, type RuntimeOptions } from "./graphs.ts";
 import { assertNotAborted } from "./learner.ts";
 import { loraSpecs, savedModules } from "./lora-specs.ts";
@@ -36,10 +37,12 @@ export async function openClassifier(
   const { config, path, task, graphs: files } = directory;
   const classes = classNames(directory);
   const cache = createFeatureCache(featureBytes);
+  const fronts = await createFrontCache();
   const graphs = graphsOf(runtime, hintsOf(directory));
   const close = async (): Promise<void> => {
     await graphs.close();
     await cache.close();
+    await fronts.close();
   };
   try {
     const base = await graphs.open(files.decoder, { objective: "classes" });
@@ -81,14 +84,16 @@ export async function openClassifier(
                 recompute,
               });
         assertSavedPresent(saved, [engine]);
-        const learner = new ClassLearner({
+        const common = {
           engine,
           images: reader.images,
           padId: tokenizer?.padId ?? 0,
           contextLength: reader.positions,
-        });
+        };
+        const learner = new ClassLearner(common);
         return {
           learner,
+          repeating: new ClassLearner({ ...common, fronts }),
           predict: (...asked) => predict(learner, reader, classes, ...asked),
           close: async () => {
             if (engine !== base) await engine.close();

@@ -1,6 +1,7 @@
 /**
- * What frozen encoders computed, by the hash of what they saw. The newest stay in memory up to a bound, all go
- * to a temporary folder, so that no picture or sound is encoded twice however many there are.
+ * What frozen weights computed, by the hash of what they saw: features of encoders, and what frozen layers hand to the
+ * lowest trained one. The newest stay in memory up to a bound, all go to a temporary folder, so that nothing is
+ * computed twice however much there is; where the folder is bounded too, what finds no room in it is forgotten.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,12 +17,21 @@ export interface FeatureCache {
 /** 256 MiB: the features of about 1800 pictures of SmolVLM-256M (64 tokens of 576). */
 const DEFAULT_LIMIT_BYTES = 256 * 2 ** 20;
 
-/** @param limitBytes of features in memory; the folder is made when the first one has to leave it */
-export function createFeatureCache(limitBytes = DEFAULT_LIMIT_BYTES): FeatureCache {
+/**
+ * @param limitBytes of features in memory; the folder is made when the first one has to leave it
+ * @param diskBytes of features in the folder; without a bound a full disk is an error (F2140)
+ */
+export function createFeatureCache(
+  limitBytes = DEFAULT_LIMIT_BYTES,
+  diskBytes = Number.POSITIVE_INFINITY,
+): FeatureCache {
   // A Map keeps the order of insertion: the first is the one that was used longest ago.
   const held = new Map<string, Float32Array>();
-  const spilled = new Set<string>();
+  /** Names of files in the folder. */
+  const spilled = new Map<string, string>();
   let bytes = 0;
+  let spilledBytes = 0;
+  let files = 0;
   let folder: Promise<string> | undefined;
 
   const hold = (key: string, features: Float32Array): void => {
@@ -33,10 +43,19 @@ export function createFeatureCache(limitBytes = DEFAULT_LIMIT_BYTES): FeatureCac
       if (bytes <= limitBytes || held.size === 1) return;
       held.delete(key);
       bytes -= features.byteLength;
-      if (spilled.has(key)) continue;
-      spilled.add(key);
+      if (spilled.has(key) || spilledBytes + features.byteLength > diskBytes) continue;
+      const name = String(files++);
+      spilledBytes += features.byteLength;
       folder ??= mkdtemp(join(tmpdir(), "fedloom-features-"));
-      await writeFile(join(await folder, key), features);
+      try {
+        await writeFile(join(await folder, name), features);
+      } catch (cause) {
+        if (diskBytes === Number.POSITIVE_INFINITY) throw cause;
+        // The disk has less room than it was thought to have, and who set a bound can do without.
+        spilledBytes = Number.POSITIVE_INFINITY;
+        continue;
+      }
+      spilled.set(key, name);
     }
   };
   return {
@@ -46,8 +65,9 @@ export function createFeatureCache(limitBytes = DEFAULT_LIMIT_BYTES): FeatureCac
         hold(key, there);
         return there;
       }
-      if (!spilled.has(key) || folder === undefined) return undefined;
-      const file = await readFile(join(await folder, key));
+      const name = spilled.get(key);
+      if (name === undefined || folder === undefined) return undefined;
+      const file = await readFile(join(await folder, name));
       const features = new Float32Array(
         file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength),
       );
@@ -74,7 +94,7 @@ export function createFeatureCache(limitBytes = DEFAULT_LIMIT_BYTES): FeatureCac
     async close() {
       held.clear();
       spilled.clear();
-      bytes = 0;
+      [bytes, spilledBytes] = [0, 0];
       if (folder !== undefined) await rm(await folder, { recursive: true, force: true });
       folder = undefined;
     },

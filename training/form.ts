@@ -28,6 +28,8 @@ export interface FormOptions {
 
 export interface OpenForm<R extends Row> {
   readonly learner: Learner<R>;
+  /** The same for examples that are met again and again: what frozen layers give for them is kept (front-states.ts). */
+  readonly repeating: Learner<R>;
   /** One prediction an example, in their order. */
   predict(
     parameters: TensorSet,

@@ -3,6 +3,7 @@ import type { Adapter } from "../adapters/adapter.ts";
 import { createFeatureCache, type FeatureCache } from "./feature-cache.ts";
 import type { Form, OpenForm } from "./form.ts";
 import type { TargetModule } from "./fresh-adapter.ts";
+import { createFrontCache } from "./front-states.ts";
 import {
   assertSavedPresent,
   graphsOf,
@@ -50,10 +51,12 @@ export async function openGenerator(
   const { config, graphs: files } = directory;
   const { featureBytes, ...runtime } = options;
   const cache = createFeatureCache(featureBytes);
+  const fronts = await createFrontCache();
   const graphs = graphsOf(runtime, hintsOf(directory));
   const close = async (): Promise<void> => {
     await graphs.close();
     await cache.close();
+    await fronts.close();
   };
   try {
     const decoder = await graphs.open(files.decoder, { objective: "tokens" });
@@ -79,17 +82,19 @@ export async function openGenerator(
     /**
      * @param trained engines of the encoders that are trained, the others are frozen
      * @param table engine of the embeddings where they are trained
+     * @param fronts as MediaFiles.trained takes it
      */
     const embedderOf = (
       trained: ReadonlyMap<MediaKind, Engine>,
       table: Engine | undefined,
+      fronts?: FeatureCache,
     ): Embedder | undefined =>
       embeddings && {
         embeddings: table ? new TokenEmbeddings(table) : embeddings,
         encoders: new Map(
           media.map(({ kind, tokenId, files, engine }) => {
             const own = trained.get(kind);
-            const encoder: MediaEncoder = own ? files.trained(own) : files.frozen(engine);
+            const encoder: MediaEncoder = own ? files.trained(own, fronts) : files.frozen(engine);
             return [kind, { encoder, tokenId }];
           }),
         ),
@@ -113,16 +118,24 @@ export async function openGenerator(
       let opening: ReturnType<typeof graphs.openDecoding> | undefined;
       const decoding = () =>
         (opening ??= graphs.openDecoding(files.decoder, { ...wanted, headSize: headSize(config) }));
-      const learner = new TextLearner({
+      const common = {
         decoder: trained,
         embedder: embedderOf(encoders, table),
         trainable: namesOf(engines.flatMap(({ parameters }) => parameters)),
         tables: namesOf(engines.flatMap(({ parameters }) => parameters.filter(({ table }) => table))),
         padId: text.tokenizer.padId,
         contextLength: positions,
-      });
+      };
+      const learner = new TextLearner(common);
+      // What is trained before the decoder moves all that enters it.
+      const isFirst = engines.every((engine) => engine === trained);
       return {
         learner,
+        repeating: new TextLearner({
+          ...common,
+          embedder: embedderOf(encoders, table, fronts),
+          fronts: isFirst ? fronts : undefined,
+        }),
         predict: (parameters, task, examples, signal) =>
           predictAll(
             { learner, maker: makerFor(positions), parameters, batchSize: task.batchSize, signal, decoding },

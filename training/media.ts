@@ -11,6 +11,7 @@ import type { Media } from "../data/example.ts";
 import type { FeatureCache } from "./feature-cache.ts";
 import { fitInputs } from "./fit-inputs.ts";
 import { FrameCache } from "./frame-cache.ts";
+import { FrontStates } from "./front-states.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
 import type { MediaGrid, MediaKind } from "./models/media-kind.ts";
 import { readMedia } from "./models/picture.ts";
@@ -147,16 +148,32 @@ export class MediaFiles {
     };
   }
 
-  /** Encodes anew with each step's parameters, and hands gradients on to them. */
-  trained(encoder: Engine): MediaEncoder {
+  /**
+   * Encodes anew with each step's parameters, and hands gradients on to them.
+   *
+   * @param fronts where what its frozen layers give is kept; absent: they are run each time
+   */
+  trained(encoder: Engine, fronts?: FeatureCache): MediaEncoder {
     /** Shapes of the encoder's output, by the size of the frame. */
     const shapes = new Map<string, readonly number[]>();
     const sizeOf = (ref: MediaRef, i: number): string => ref.frames[i]!.join();
+    const states =
+      fronts &&
+      new FrontStates<{ readonly ref: MediaRef; readonly i: number; readonly length: 1 }>({
+        engine: encoder,
+        cache: fronts,
+        batchOf: async ({ ref, i }) => ({ inputs: await this.inputs(encoder, ref, i) }),
+        keyOf: ({ ref, i }) => `${ref.kind} ${ref.key}-${i}`,
+      });
     /** Forward and backward see the same masks, other frames see others. */
-    const batchOf = async (ref: MediaRef, i: number, seed: string | undefined): Promise<Batch> => ({
-      inputs: await this.inputs(encoder, ref, i),
-      ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
-    });
+    const batchOf = async (ref: MediaRef, i: number, seed: string | undefined): Promise<Batch> => {
+      const front = await states?.of([{ ref, i, length: 1 }]);
+      return {
+        inputs: await this.inputs(encoder, ref, i),
+        ...(front && { front }),
+        ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
+      };
+    };
     return {
       features: async (ref, parameters, seed) => {
         const features: Float32Array[] = [];

@@ -5,6 +5,7 @@ import { stackOnBase } from "../adapters/side-factors.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
+import { createRng } from "../base/rng.ts";
 import type { Example } from "../data/example.ts";
 import { openClassifier } from "./classifier.ts";
 import type { Form, OpenForm } from "./form.ts";
@@ -21,6 +22,7 @@ import { openGraphFile } from "./onnx/edge/files.ts";
 import { assertNoDropout, overBase } from "./over-base.ts";
 import { overCore } from "./over-core.ts";
 import { singularStart } from "./singular-init.ts";
+import { planSteps } from "./steps.ts";
 import { type ReadyJob, trainJobsTogether } from "./together.ts";
 import type { Progress, TrainControl, Trainer, TrainJob, TrainTask } from "./trainer.ts";
 import { PLAIN, throughView } from "./view.ts";
@@ -86,9 +88,10 @@ function trainerOf<R extends Row>(
       );
     }
     const stacked = side && stackOnBase(adapter, side);
-    const { learner } = await forms.of(stacked ?? withoutCore(adapter), task.options.gradient_checkpointing);
+    const open = await forms.of(stacked ?? withoutCore(adapter), task.options.gradient_checkpointing);
     const view = stacked ? overBase(stacked) : cored ? overCore(adapter.tensors) : PLAIN;
     const rows = await rowsOf(task, examples, control);
+    const learner = isRepeating(task, rows.length) ? open.repeating : open.learner;
     const own = throughView(learner, view);
     return { learner, view, rows, begin: () => training(task, rows, own, clock, control) };
   };
@@ -130,6 +133,13 @@ function trainerOf<R extends Row>(
       await form.close();
     },
   };
+}
+
+/** Whether examples are met more than once, in this task or in tasks of later rounds. */
+function isRepeating({ options, rounds = 1 }: TrainTask, examples: number): boolean {
+  if (examples === 0) return false;
+  const { epochShare, steps } = planSteps(options, examples, createRng(""));
+  return rounds * steps * epochShare > 1;
 }
 
 /** What was opened, by the form of its adapters: ranks, scales and modules; values are no part of it. */

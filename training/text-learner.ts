@@ -5,7 +5,9 @@
  */
 import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
+import type { FeatureCache } from "./feature-cache.ts";
 import { fitInputs } from "./fit-inputs.ts";
+import { FrontStates, rowKey } from "./front-states.ts";
 import type { Gradients, Learner, Losses, Portion } from "./learner.ts";
 import { addAll } from "./media.ts";
 import type { Batch, Engine, StepResult } from "./onnx/engine.ts";
@@ -25,6 +27,8 @@ export interface TextLearnerOptions {
   readonly padId: number;
   /** Longest batch in tokens that the model's positions reach. */
   readonly contextLength: number;
+  /** Where what frozen layers give is kept; absent: they are run in every step. */
+  readonly fronts?: FeatureCache | undefined;
 }
 
 interface PaddedBatch {
@@ -38,9 +42,18 @@ export class TextLearner implements Learner<TextRow> {
   readonly trainable: ReadonlySet<string>;
   readonly tables: ReadonlySet<string>;
   readonly #options: TextLearnerOptions;
+  readonly #fronts: FrontStates<TextRow> | undefined;
 
   constructor(options: TextLearnerOptions) {
     this.#options = options;
+    this.#fronts =
+      options.fronts &&
+      new FrontStates({
+        engine: options.decoder,
+        cache: options.fronts,
+        batchOf: async (row) => (await this.#batch([row], new Map())).batch,
+        keyOf: ({ ids, media }) => rowKey(ids, media),
+      });
     this.trainable = options.trainable;
     this.tables = options.tables;
   }
@@ -53,7 +66,8 @@ export class TextLearner implements Learner<TextRow> {
   async gradientsTogether(portions: readonly Portion<TextRow>[]): Promise<readonly Gradients[]> {
     const { decoder } = this.#options;
     const padded: PaddedBatch[] = [];
-    for (const { rows, parameters, seed } of portions) padded.push(await this.#batch(rows, parameters, seed));
+    for (const { rows, parameters, seed } of portions)
+      padded.push(await this.#begun(rows, await this.#batch(rows, parameters, seed)));
     const results = await decoder.stepTogether(
       portions.map(({ rows, parameters, seed }, i) => {
         const { batch, length } = padded[i]!;
@@ -91,7 +105,7 @@ export class TextLearner implements Learner<TextRow> {
   }
 
   async bytesOf(rows: readonly TextRow[], parameters: TensorSet): Promise<number> {
-    const { batch, length } = await this.#batch(rows, parameters);
+    const { batch, length } = await this.#begun(rows, await this.#batch(rows, parameters));
     const estimate = await this.#options.decoder.estimate({ ...batch, labels: labelsOf(rows, length) });
     return estimate.activationBytes;
   }
@@ -146,6 +160,12 @@ export class TextLearner implements Learner<TextRow> {
     const width = output.shape.at(-1)!;
     const data = floats(output) as Float32Array; // logits are F32 or narrower
     return places.map((_, i) => data.subarray(i * width, (i + 1) * width));
+  }
+
+  /** With what frozen layers gave for its rows. */
+  async #begun(rows: readonly TextRow[], padded: PaddedBatch): Promise<PaddedBatch> {
+    const front = await this.#fronts?.of(rows, padded.length);
+    return front === undefined ? padded : { ...padded, batch: { ...padded.batch, front } };
   }
 
   async #batch(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<PaddedBatch> {

@@ -14,6 +14,8 @@ export interface TrainTask {
   readonly options: TrainingOptions;
   /** Order of examples, dropout masks: everything random in this task comes from it. */
   readonly seed: string;
+  /** Rounds of the run, in which tasks on the same examples may come again; 1 where absent. */
+  readonly rounds?: number;
   /** Tensors that keep the value they were handed out with: a regular expression over names. */
   readonly frozen?: string;
   /** Adds weight * mu / 2 * ||w - w_handed_out||^2 over the layers in the range, both ends included (all, if absent). */

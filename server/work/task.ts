@@ -64,12 +64,12 @@ export async function trainTask(
   { codecs, deadlineMs }: { readonly codecs: readonly string[]; readonly deadlineMs: number },
 ): Promise<Task> {
   const { corrections, extrasCodecs, ...instructions } = instructionsFor(start, materials, client);
-  const { training, prompt } = run.config;
+  const { training, prompt, rounds } = run.config;
   const codec = negotiate([run.config.codec], codecs).name;
   const seed = seedOf(run, "train", number, client);
   const extrasCodec = negotiateSet(extrasCodecs ?? [], codecs);
   const options = trainOptions.parse({
-    ...{ kind: "train", seed, training, prompt, codec, ...instructions },
+    ...{ kind: "train", seed, rounds, training, prompt, codec, ...instructions },
     ...(extrasCodec !== "fp32" && { extrasCodec }), // a client that knows no such codec knows no such key
   });
   const sets: Record<string, { sha256: string; size: bigint }> = {};

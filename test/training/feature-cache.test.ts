@@ -21,6 +21,15 @@ test("a value larger than the bound is held all the same", async () => {
   expect(await cache.get("large")).toEqual(features(1));
 });
 
+test("what finds no room in the folder is forgotten, and what is there stays", async () => {
+  cache = createFeatureCache(32, 64);
+  for (let i = 0; i < 5; i++) await cache.put(`k${i}`, features(i));
+  const there: (Float32Array | undefined)[] = [];
+  for (const i of [4, 3, 2, 1, 0]) there.push(await cache.get(`k${i}`));
+  // One of 32 bytes in memory, two in the folder.
+  expect(there).toEqual([features(4), undefined, undefined, features(1), features(0)]);
+});
+
 test("closing leaves nothing behind", async () => {
   const folders = async () =>
     new Set((await readdir(tmpdir())).filter((name) => name.startsWith("fedloom-features-")));

@@ -35,6 +35,7 @@ function encoder(counts: { encoded: number }): Engine {
     step: () => Promise.reject(new TypeError("An encoder has no loss")),
     stepTogether: () => Promise.reject(new TypeError("An encoder has no loss")),
     estimate: () => Promise.reject(new TypeError("An encoder has no loss")),
+    front: () => Promise.reject(new TypeError("Nothing is trained behind this encoder")),
     async forward({ inputs }) {
       counts.encoded++;
       return float32([1, 1, 2], [2 * first(inputs), 2 * first(inputs)]);

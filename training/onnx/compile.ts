@@ -8,14 +8,16 @@ import { Builder, withoutDead } from "./builder.ts";
 import { differentiate } from "./differentiate.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateMemory } from "./estimate.ts";
+import { type FrontEnd, frontEnds, LEAST_SHARE, NoFront } from "./front.ts";
 import type { Graph } from "./graph.ts";
 import { joinBranches } from "./lora-joined.ts";
 import { lossOf } from "./loss.ts";
 import { makeAgain } from "./made-again.ts";
-import { maths } from "./maths.ts";
+import { type Maths, maths } from "./maths.ts";
 import { packRows } from "./packed-rows.ts";
-import type { Program, Value } from "./program.ts";
+import { type Program, sameShape, type Value } from "./program.ts";
 import { differentiateAgain } from "./recompute.ts";
+import { replay } from "./replay.ts";
 import { pickRows } from "./rows.ts";
 import type { Kernels } from "./runtime.ts";
 import { scheduled } from "./schedule.ts";
@@ -38,13 +40,18 @@ export const NAMES = {
   outputGradient: "fedloom.outputGradient",
   /** Where a part of the graph is in float16 (loss-scale.ts). */
   lossScale: "fedloom.lossScale",
+  /** What enters the lowest trained layer (front.ts): as an input; as an output its place follows. */
+  front: "fedloom.front",
 } as const;
 
 export const gradientName = (name: string): string => `d ${name}`;
 
 export interface Plan {
-  /** "loss": loss and gradients; "forward": the output; "backward": gradients of <outputGradient, output>. */
-  readonly kind: "loss" | "forward" | "backward";
+  /**
+   * "loss": loss and gradients; "forward": the output; "backward": gradients of <outputGradient, output>; "front": what
+   * enters the lowest trained layer (front.ts).
+   */
+  readonly kind: "loss" | "forward" | "backward" | "front";
   readonly output: string;
   /** Rows of the output that are computed; all of them where absent. */
   readonly rows?: number | undefined;
@@ -56,6 +63,10 @@ export interface Plan {
   readonly wanted: readonly string[];
   /** As EngineOptions has it. */
   readonly recompute?: EngineOptions["recompute"] | undefined;
+  /** All parameters of the graph, those without a wanted gradient too; told where the frozen part in front matters. */
+  readonly parameters?: readonly string[];
+  /** Where the frozen part ends: it is among the inputs. A "front" without it looks for the last place. */
+  readonly front?: string | undefined;
   /** "all" where absent. */
   readonly kernels?: Kernels;
 }
@@ -63,7 +74,8 @@ export interface Plan {
 /**
  * @param inputs the graph's inputs but the parameters; those without elements become constants
  * @param known values that shapes depend on, computed from the batch
- * @throws DataNeeded (specialize.ts) where another such value is needed
+ * @throws DataNeeded (specialize.ts) where another such value is needed, NoFront (front.ts) where a front is asked for
+ *   and there is none
  */
 export function compile(
   graph: Graph,
@@ -95,7 +107,29 @@ export function compile(
     const rows = builder.input(NAMES.rows, "I64", [plan.rows]);
     output = pickRows(whole, rows, withoutDead(builder.operations, [whole]), g);
   }
-  const start = plan.packed && embeddings(graph, given, values);
+  const outputName = output === whole ? NAMES.output : NAMES.outputRows;
+  const wanted = new Map(
+    plan.wanted.map((name) => [name, given.get(name) ?? wantedEmbeddings(name, graph, given, values)]),
+  );
+  let start = embeddings(graph, given, values);
+  if (plan.kind === "front" || plan.front !== undefined) {
+    const operations = withoutDead(builder.operations, [output]);
+    const parameters = new Set(plan.parameters?.flatMap((name) => given.get(name) ?? []));
+    // A fused operator may take the ids themselves; encoders take floats.
+    const first = start ?? given.get("input_ids");
+    const starts = first ? [first] : [...given.values()].filter((value) => isFree(value, parameters));
+    const ends = frontEnds(operations, starts, [...parameters, ...wanted.values()]);
+    if (plan.kind === "front") return frontProgram(ends, plan.front, builder, g);
+    const end = ends.find(({ place }) => place === plan.front);
+    const shape = inputs.get(NAMES.front)?.shape;
+    // Where shapes make another graph of the model, everything is computed.
+    if (end !== undefined && shape !== undefined && sameShape(shape, end.value.shape)) {
+      start = g.cast(builder.input(NAMES.front, "F32", shape), end.value.type);
+      const behind = new Map([[end.value, start]]);
+      replay(operations, behind, g);
+      output = behind.get(output)!;
+    }
+  }
   if (plan.packed !== undefined && start !== undefined) {
     const tokens = builder.input(NAMES.tokens, "I64", [plan.packed.tokens]);
     const places = builder.input(NAMES.places, "I64", [plan.packed.positions]);
@@ -103,7 +137,7 @@ export function compile(
   }
   if (plan.kind === "forward") {
     const result = output.type === "F16" ? g.cast(output, "F32") : output;
-    return builder.program(new Map([[output === whole ? NAMES.output : NAMES.outputRows, result]]));
+    return builder.program(new Map([[outputName, result]]));
   }
 
   const isHalf = withoutDead(builder.operations, [output]).some(({ outputs }) =>
@@ -125,9 +159,6 @@ export function compile(
     seeds.set(output, g.cast(scaled(given), output.type));
   }
   const forward = withoutDead(builder.operations, seeds.keys());
-  const wanted = new Map(
-    plan.wanted.map((name) => [name, given.get(name) ?? wantedEmbeddings(name, graph, given, values)]),
-  );
   const derive = plan.recompute === true ? differentiateAgain : differentiate;
   const gradients = derive(forward, seeds, wanted.values(), graph.opsets, g);
   for (const [name, value] of wanted) {
@@ -140,6 +171,23 @@ export function compile(
   const kept = scheduled(program);
   if (plan.recompute === true || (plan.recompute !== "cheap" && !isLarge(kept))) return kept;
   return scheduled({ ...program, operations: makeAgain(program.operations, forward, g) });
+}
+
+const isFree = (value: Value, parameters: ReadonlySet<Value>): boolean =>
+  !parameters.has(value) && /^F(16|32)$/.test(value.type);
+
+/** What enters the lowest trained layer, at the place that is named or at the last one. @throws NoFront */
+function frontProgram(
+  ends: readonly FrontEnd[],
+  place: string | undefined,
+  builder: Builder,
+  g: Maths,
+): Program {
+  const end = place === undefined ? ends.at(-1) : ends.find((other) => other.place === place);
+  if (end === undefined || end.share < LEAST_SHARE) throw new NoFront();
+  const program = builder.program(new Map([[`${NAMES.front} ${end.place}`, g.cast(end.value, "F32")]]));
+  const read = new Set(program.operations.flatMap(({ inputs }) => inputs));
+  return scheduled({ ...program, inputs: program.inputs.filter((input) => read.has(input)) });
 }
 
 /** Activations that are worth some time: many bytes, and many beside the weights, which are there anyway. */

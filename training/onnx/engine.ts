@@ -125,6 +125,16 @@ export interface Batch {
   readonly labels?: Tensor;
   /** Seed of the dropout masks; without one nothing is dropped. */
   readonly seed?: string;
+  /** What `Engine.front` gave for each row, one under the other: a step begins there. */
+  readonly front?: Front;
+}
+
+/** What enters the lowest trained layer. */
+export interface Front {
+  /** Where in the graph; fronts of another place do not fit. Equal for all engines of a graph that train from there on. */
+  readonly place: string;
+  /** F32 [B, T, H], T as many as the batch has tokens, or a picture has patches. */
+  readonly states: Tensor;
 }
 
 /** One client's part of a step that several take together. */
@@ -164,6 +174,11 @@ export interface Engine {
    * trained, or where the batches differ in more than rows and tokens.
    */
   stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]>;
+  /**
+   * What enters the lowest trained layer: frozen weights and inputs alone decide it, so that it may be kept and given to
+   * later steps. Undefined where less than an eighth of a pass lies below, or where a gradient goes on to the inputs.
+   */
+  front(batch: Batch): Promise<Front | undefined>;
   /** What a step on the batch would hold in memory; nothing is run. */
   estimate(batch: Batch): Promise<MemoryEstimate>;
   /**

@@ -16,7 +16,7 @@ export interface LossPlan {
 /** @param how packs: whether padding may be left out */
 export function lossPlan(
   { slots, rows, length, labelled, inputs }: Stack,
-  { packs, ...of }: Pick<Plan, "output" | "wanted"> & { readonly packs: boolean },
+  { packs, ...of }: Pick<Plan, "output" | "wanted" | "front" | "parameters"> & { readonly packs: boolean },
 ): LossPlan {
   const total = slots * rows * length;
   const apart = slots > 1;

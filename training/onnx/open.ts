@@ -1,32 +1,29 @@
 /** Opens a graph for training: finds its modules, puts LoRA beside them, and runs what compile.ts makes. */
 import { type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
-import { compile, gradientName, NAMES, type Plan } from "./compile.ts";
+import { gradientName, NAMES, type Plan } from "./compile.ts";
 import { dropoutMask } from "./edge/masks.ts";
-import { onnxRuntime } from "./edge/session.ts";
 import type {
   Batch,
   Engine,
   EngineOptions,
+  Front,
   LinearModule,
   ParameterSpec,
   Share,
   StepResult,
 } from "./engine.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
+import { frozenShare, LEAST_SHARE, NoFront } from "./front.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { branchName } from "./lora.ts";
 import { type LossPlan, lossPlan } from "./loss-plan.ts";
 import { LossScale } from "./loss-scale.ts";
-import { withoutDeadNodes } from "./lower/dead.ts";
-import { MASK, withMasks } from "./lowerings/lora-input.ts";
+import { MASK } from "./lowerings/lora-input.ts";
 import { rowsOf } from "./output-rows.ts";
+import { PlannedSessions } from "./planned.ts";
 import { type PlacedGraph, placeParameters, prepareGraph } from "./prepare.ts";
-import type { Program, Value } from "./program.ts";
-import type { Session } from "./runtime.ts";
-import { Sessions } from "./sessions.ts";
-import { DataNeeded } from "./specialize.ts";
 import { type MetRows, metRows } from "./table-rows.ts";
 import {
   type Block,
@@ -39,7 +36,6 @@ import {
 } from "./together.ts";
 import { placesName } from "./token-ids.ts";
 import { initialValue } from "./trained.ts";
-import { type Weight, weightOf } from "./weight.ts";
 
 /** @throws FedloomError F2101, F2110, F2111, F2113 as the graph and the options deserve */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
@@ -68,16 +64,16 @@ class GraphEngine implements Engine {
   readonly #output: string;
   /** Inputs of the graph that are no inputs of the batch. */
   readonly #own: ReadonlySet<string>;
-  readonly #graphs = new Map<string, Graph>();
   readonly #widths: ReadonlyMap<string, number>;
-  /** By shapes and plan, the longest unused first. */
-  readonly #sessions: Sessions;
-  readonly #masks = new WeakMap<Session, readonly Value[]>();
+  readonly #sessions: PlannedSessions;
   readonly #lossScale = new LossScale();
+  /** Where the frozen part ends, once that was asked. */
+  #place: string | undefined;
+  #isFrontless: boolean | undefined;
 
   constructor(options: EngineOptions, placed: PlacedGraph) {
     this.#options = options;
-    this.#sessions = new Sessions(options.maxSessions);
+    this.#sessions = new PlannedSessions(options, placed);
     this.#placed = placed;
     this.#graph = placed.graph;
     this.#widths = new Map(placed.pairs.map((pair) => [branchName(pair), pair.module.in]));
@@ -104,9 +100,12 @@ class GraphEngine implements Engine {
   async stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]> {
     const { objective, dropout = 0 } = this.#options;
     if (objective === "none") throw new TypeError("An engine without an objective has no step");
+    const [place, ...others] = new Set(shares.map(({ batch }) => batch.front?.place));
+    const front = others.length === 0 ? place : undefined;
     const blocks = shares.map(({ batch }) => {
       const labelled = labelledRows(batch, objective);
-      return { labelled, inputs: this.#inputs(batch), labelShape: batch.labels!.shape }; // labelled rows have labels
+      const inputs = this.#withFront(batch, front);
+      return { labelled, inputs, labelShape: batch.labels!.shape }; // labelled rows have labels
     });
     const seeds = shares.map(({ batch }) => batch.seed);
     const drops = dropout > 0 && seeds.some((seed) => seed !== undefined);
@@ -119,16 +118,16 @@ class GraphEngine implements Engine {
       for (const { batch, parameters } of shares) results.push(await this.step(batch, parameters));
       return results;
     }
-    return this.#stepStacked(shares, stack ?? stackBlocks(blocks)!, blocks, drops);
+    return this.#stepStacked(shares, stack ?? stackBlocks(blocks)!, blocks, { drops, front });
   }
 
   async #stepStacked(
     shares: readonly Share[],
     stack: Stack,
     blocks: readonly Block[],
-    drops: boolean,
+    { drops, front }: { readonly drops: boolean; readonly front: string | undefined },
   ): Promise<readonly StepResult[]> {
-    const { plan, places, feeds } = this.#lossPlan(stack);
+    const { plan, places, feeds } = this.#lossPlan(stack, front);
     const apart = stack.slots > 1;
     const maskOf = (name: string, shape: readonly number[]): Tensor => {
       const keep = 1 - (this.#options.dropout ?? 0);
@@ -168,35 +167,72 @@ class GraphEngine implements Engine {
     });
   }
 
-  #lossPlan(stack: Stack): LossPlan {
+  #lossPlan(stack: Stack, front: string | undefined): LossPlan {
     const { objective, recompute } = this.#options;
     // Recomputation cuts blocks by the order of operations, which packing changes.
     const packs = objective === "tokens" && recompute !== true;
-    return lossPlan(stack, { output: this.#output, wanted: this.#wanted(), packs });
+    return lossPlan(stack, { ...this.#from(front), output: this.#output, wanted: this.#wanted(), packs });
   }
 
-  async estimate(batch: Batch): Promise<MemoryEstimate> {
-    const given = this.#inputs(batch);
-    const met = this.#metRows({ inputs: given, parameters: new Map() });
-    const inputs = new Map([...given, ...met.feeds]);
-    const labelled = labelledRows(batch, this.#options.objective === "classes" ? "classes" : "tokens");
-    const { plan } = this.#lossPlan(stackBlocks([{ inputs, labelled, labelShape: batch.labels!.shape }])!);
-    const graph = this.#graphFor(1, (this.#options.dropout ?? 0) > 0);
-    const known = new Map<string, Weight>();
-    for (;;) {
-      try {
-        return estimateMemory(this.#compile(graph, plan, inputs, known), this.#options.mode === "fast");
-      } catch (error) {
-        if (!(error instanceof DataNeeded)) throw error;
-        known.set(error.valueName, await this.#valueOf(error.valueName, inputs, inputs, known));
-      }
+  async front(batch: Batch): Promise<Front | undefined> {
+    this.#isFrontless ??= frozenShare(this.#graph, this.#own) < LEAST_SHARE;
+    if (this.#isFrontless) return undefined;
+    const inputs = this.#inputs(batch);
+    const plan: Plan = {
+      kind: "front",
+      ...this.#from(this.#place),
+      output: this.#output,
+      // The labelled rows are picked behind the front.
+      rows: this.#options.objective === "tokens" ? 1 : undefined,
+      wanted: this.#wanted(),
+    };
+    try {
+      const { session } = await this.#sessions.of(plan, { clients: 1, dropping: false, inputs }, inputs);
+      const [[name, states]] = [...(await session.run(inputs))] as [[string, Tensor]];
+      this.#place ??= name.slice(NAMES.front.length + 1);
+      return { place: this.#place, states };
+    } catch (error) {
+      if (!(error instanceof NoFront)) throw error;
+      this.#isFrontless = this.#place === undefined;
+      return undefined;
     }
   }
 
-  async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
+  #from(front: string | undefined): Pick<Plan, "front" | "parameters"> {
+    return { front, parameters: this.parameters.map(({ name }) => name) };
+  }
+
+  #withFront(batch: Batch, front: string | undefined): TensorSet {
     const inputs = this.#inputs(batch);
+    return front === undefined ? inputs : new Map([...inputs, [NAMES.front, batch.front!.states]]);
+  }
+
+  async estimate(batch: Batch): Promise<MemoryEstimate> {
+    const front = batch.front?.place;
+    const given = this.#withFront(batch, front);
+    const met = this.#metRows({ inputs: given, parameters: new Map() });
+    const inputs = new Map([...given, ...met.feeds]);
+    const labelled = labelledRows(batch, this.#options.objective === "classes" ? "classes" : "tokens");
+    const { plan } = this.#lossPlan(
+      stackBlocks([{ inputs, labelled, labelShape: batch.labels!.shape }])!,
+      front,
+    );
+    const dropping = (this.#options.dropout ?? 0) > 0;
+    const program = await this.#sessions.program(plan, { clients: 1, dropping, inputs }, inputs);
+    return estimateMemory(program, this.#options.mode === "fast");
+  }
+
+  async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {
+    const front = batch.front?.place;
+    const inputs = this.#withFront(batch, front);
     const count = rows === undefined ? undefined : rowBucket(rows.length, positions(inputs) ?? rows.length);
-    const plan: Plan = { kind: "forward", output: this.#output, rows: count, wanted: [] };
+    const plan: Plan = {
+      kind: "forward",
+      ...this.#from(front),
+      output: this.#output,
+      rows: count,
+      wanted: [],
+    };
     const rowData = BigInt64Array.from({ length: count ?? 0 }, (_, i) => BigInt(rows?.[i] ?? 0));
     const results = await this.#run(plan, this.#passOf(batch, inputs, parameters), [
       [NAMES.rows, tensor("I64", [count ?? 0], rowData)],
@@ -212,8 +248,14 @@ class GraphEngine implements Engine {
     parameters: TensorSet,
     outputGradient: Tensor,
   ): Promise<Pick<StepResult, "gradients" | "inputGradients">> {
-    const plan: Plan = { kind: "backward", output: this.#output, wanted: this.#wanted() };
-    const pass = this.#passOf(batch, this.#inputs(batch), parameters);
+    const front = batch.front?.place;
+    const plan: Plan = {
+      kind: "backward",
+      ...this.#from(front),
+      output: this.#output,
+      wanted: this.#wanted(),
+    };
+    const pass = this.#passOf(batch, this.#withFront(batch, front), parameters);
     const results = await this.#run(plan, pass, [[NAMES.outputGradient, outputGradient]]);
     return this.#gradients(results);
   }
@@ -258,27 +300,21 @@ class GraphEngine implements Engine {
 
   async #run(plan: Plan, whole: Pass, extra: readonly (readonly [string, Tensor])[]): Promise<TensorSet> {
     const met = this.#metRows(whole);
-    const pass = { ...whole, inputs: new Map([...whole.inputs, ...met.feeds]) };
-    const feeds = new Map([...pass.parameters, ...pass.inputs, ...extra]);
-    const session = await this.#sessionFor(plan, pass, feeds);
-    for (const { name, shape } of this.#masks.get(session) ?? []) feeds.set(name, pass.maskOf!(name, shape));
+    const inputs = new Map([...whole.inputs, ...met.feeds]);
+    const feeds = new Map([...whole.parameters, ...inputs, ...extra]);
+    const { clients, maskOf } = whole;
+    const { session, masks } = await this.#sessions.of(
+      plan,
+      { clients, dropping: maskOf !== undefined, inputs },
+      feeds,
+    );
+    for (const { name, shape } of masks) feeds.set(name, maskOf!(name, shape));
     return met.whole(await this.#lossScale.run(session, feeds));
   }
 
   #metRows({ inputs, parameters }: Pick<Pass, "inputs" | "parameters">): MetRows {
     const tables = this.#placed.trained.flatMap(({ parameter, byIds }) => (byIds ? [parameter] : []));
     return metRows(tables, inputs, parameters);
-  }
-
-  /** With the factors of so many clients, and with dropout on its LoRA branches or without. */
-  #graphFor(clients: number, dropping: boolean): Graph {
-    const key = `${clients} ${dropping}`;
-    const known = this.#graphs.get(key);
-    if (known !== undefined) return known;
-    const plain = clients === 1 ? this.#placed.graph : this.#placed.place(clients);
-    const graph = dropping ? withMasks(plain, 1 - (this.#options.dropout ?? 0)) : plain;
-    this.#graphs.set(key, graph);
-    return graph;
   }
 
   #checked(parameters: TensorSet): TensorSet {
@@ -293,80 +329,6 @@ class GraphEngine implements Engine {
         );
       }),
     );
-  }
-
-  async #sessionFor(
-    plan: Plan,
-    { inputs, clients, maskOf }: Pick<Pass, "inputs" | "clients" | "maskOf">,
-    feeds: TensorSet,
-  ): Promise<Session> {
-    const dropping = maskOf !== undefined;
-    const shapes = [...inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
-    let key = `${plan.kind} ${plan.rows} ${plan.packed?.tokens} ${clients} ${dropping ? "dropout " : ""}${shapes}`;
-    const known = new Map<string, Weight>();
-    for (;;) {
-      const open = this.#sessions.get(key);
-      if (open !== undefined) return open;
-      const needed = this.#needed.get(key);
-      try {
-        if (needed !== undefined) throw needed;
-        const program = this.#compile(this.#graphFor(clients, dropping), plan, inputs, known);
-        const session = await this.#open(program);
-        this.#masks.set(
-          session,
-          program.inputs.filter(({ name }) => name.startsWith(MASK)),
-        );
-        return await this.#sessions.keep(key, session, program);
-      } catch (error) {
-        if (!(error instanceof DataNeeded)) throw error;
-        // Found again under the same key without compiling, for the next batch of these shapes.
-        this.#needed.set(key, error);
-        const weight = await this.#valueOf(error.valueName, inputs, feeds, known);
-        known.set(error.valueName, weight);
-        key += ` ${error.valueName}=${weight.bytes().join()}`;
-      }
-    }
-  }
-
-  readonly #needed = new Map<string, DataNeeded>();
-
-  /** Computes one value of the graph from the batch. */
-  async #valueOf(
-    name: string,
-    inputs: TensorSet,
-    feeds: TensorSet,
-    known: ReadonlyMap<string, Weight>,
-  ): Promise<Weight> {
-    const plan: Plan = { kind: "forward", output: name, wanted: [] };
-    const graph = withoutDeadNodes(this.#graph, [name]);
-    const program = this.#compile(graph, plan, inputs, known);
-    const session = await this.#open(program);
-    try {
-      const results = await session.run(tensorSet(session.inputs.map((n) => [n, feeds.get(n)!] as const)));
-      const { dtype, shape, data } = results.get(NAMES.output)!;
-      return weightOf(dtype, shape, data);
-    } finally {
-      await session.close();
-    }
-  }
-
-  /** With the kernels that the runtime has right on its device. */
-  #compile(graph: Graph, plan: Plan, inputs: TensorSet, known: ReadonlyMap<string, Weight>): Program {
-    const { device = "cpu", runtime = onnxRuntime } = this.#options;
-    const kernels = runtime.kernels?.(device) ?? "standard";
-    return compile(graph, { ...plan, kernels, recompute: this.#options.recompute }, inputs, known);
-  }
-
-  #open(program: Program): Promise<Session> {
-    const { file, device = "cpu", threads, mode = "lean", runtime = onnxRuntime } = this.#options;
-    const opset = this.#graph.opsets.get("") ?? 1;
-    return runtime.open(program, {
-      folder: file.folder,
-      opset,
-      device,
-      threads,
-      packWeights: mode === "fast",
-    });
   }
 }
 

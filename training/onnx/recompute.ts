@@ -12,6 +12,7 @@ import { sizeOf } from "../../adapters/tensor.ts";
 import { differentiate } from "./differentiate.ts";
 import type { Maths } from "./maths.ts";
 import type { Operation, Value } from "./program.ts";
+import { replay } from "./replay.ts";
 
 /** As `differentiate`. */
 export function differentiateAgain(
@@ -97,15 +98,7 @@ function rebuilt(
 ): { readonly operations: readonly Operation[]; readonly values: ReadonlyMap<Value, Value> } {
   const values = new Map([[first, behind(first, dy, g)]]);
   const before = g.builder.operations.length;
-  for (const operation of operations) {
-    if (!operation.inputs.some((input) => input && values.has(input))) continue;
-    const inputs = operation.inputs.map((input) => (input && values.get(input)) ?? input);
-    const { domain, name, outputCount } = operation;
-    const outputs = g.builder.emit(operation.op, inputs, operation.attributes, { domain, name, outputCount });
-    operation.outputs.forEach((output, i) => {
-      values.set(output, outputs[i]!);
-    });
-  }
+  replay(operations, values, g);
   // What does not depend on `first` (joined factors, say) is read where it stands, and may lead to something wanted.
   const kept = operations.filter(({ inputs }) => !inputs.some((input) => input && values.has(input)));
   return { operations: [...kept, ...g.builder.operations.slice(before)], values };

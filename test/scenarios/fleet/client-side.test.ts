@@ -47,6 +47,16 @@ const scaled = (set: TensorSet, factor: number): TensorSet =>
   );
 
 test(
+  "a task tells how many rounds its run has, so that a trainer knows whether examples come again",
+  async () => {
+    const { trainer, tasks } = changed(() => ({}));
+    await runToEnd({ rounds: 3, cohort, strategy: { name: "fedavg" } }, toyClients("a", "b"), { trainer });
+    expect(tasks.get("a")!.map(({ rounds }) => rounds)).toEqual([3, 3, 3]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "hetlora: a client whose last rows shrink trains at the lower rank from then on, the others at theirs",
   async () => {
     const { trainer, tasks } = changed((client, task) => ({
