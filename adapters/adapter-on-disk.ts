@@ -5,6 +5,7 @@ import { checkAdapter } from "./check-adapter.ts";
 import { BASE_KEY } from "./peft.ts";
 import { parsePeftConfig } from "./peft-config.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { createHeaderReader } from "./safetensors-header.ts";
 import type { Tensor, TensorData } from "./tensor.ts";
 
 /**
@@ -45,10 +46,11 @@ export function adapterOnDisk(
 }
 
 function openedToRead(path: string): SafetensorsFile {
-  const { names, metadata, info, has, close } = openSafetensors(path);
+  const headerOf = createHeaderReader(); // read again with each tensor, and understood once
+  const { names, metadata, info, has, close } = openSafetensors(path, headerOf);
   close();
   const reading = <T>(act: (file: SafetensorsFile) => T): T => {
-    const file = openSafetensors(path);
+    const file = openSafetensors(path, headerOf);
     try {
       return act(file);
     } finally {

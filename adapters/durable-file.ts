@@ -1,6 +1,7 @@
 /** Files that are either the old ones or the new ones, also after a crash in the middle of writing. */
 import { createHash } from "node:crypto";
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { copyFile, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { FedloomError, messageOf } from "../base/errors.ts";
 
@@ -39,6 +40,21 @@ export function replaceFile(
   return { bytes: size, sha256: hash.digest("hex") };
 }
 
+/** As `replaceFile` with the content of another file; nothing of it passes through this process, and nothing waits. */
+export async function replaceWithCopy(path: string, source: string): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    await copyFile(source, temporary);
+    const file = await open(temporary, "r+");
+    await file.sync().finally(() => file.close());
+    await rename(temporary, path);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw unwritable(path, cause);
+  }
+  syncDirectory(dirname(path));
+}
+
 /** As a whole or not at all, and for the owner's eyes only from its first byte on. @throws what the file system says */
 export function replaceSecret(path: string, text: string): void {
   const temporary = `${path}.${process.pid}.tmp`;
@@ -64,6 +80,10 @@ function onDisk<T>(path: string, act: () => T): T {
   try {
     return act();
   } catch (cause) {
-    throw new FedloomError("F3005", `Cannot write "${path}": ${messageOf(cause)}`, { path }, { cause });
+    throw unwritable(path, cause);
   }
+}
+
+function unwritable(path: string, cause: unknown): FedloomError {
+  return new FedloomError("F3005", `Cannot write "${path}": ${messageOf(cause)}`, { path }, { cause });
 }

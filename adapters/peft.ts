@@ -13,7 +13,7 @@ import { SHA256_HEX } from "../base/hash.ts";
 import type { Adapter, AdapterConfig } from "./adapter.ts";
 import { checkAdapter } from "./check-adapter.ts";
 import { withoutCore } from "./core.ts";
-import { replaceFile } from "./durable-file.ts";
+import { replaceFile, replaceWithCopy } from "./durable-file.ts";
 import { type CardFacts, modelCard } from "./model-card.ts";
 import { formatPeftConfig, MAX_CONFIG_BYTES, parsePeftConfig } from "./peft-config.ts";
 import {
@@ -96,6 +96,24 @@ export function readPeft(directory: string): Adapter {
  * @throws FedloomError F3005
  */
 export function writePeft(directory: string, adapter: Adapter, facts: CardFacts = {}): string {
+  writeBesideModel(directory, adapter, facts);
+  // PEFT knows factors alone: what lies on disk is the adapter with its cores folded in.
+  const { config, tensors } = withoutCore(adapter);
+  const read = (name: string) => tensors.get(name)!;
+  return saveSafetensors(join(directory, MODEL_FILE), layoutOf(tensors), read, metadataOf(config)).sha256;
+}
+
+/**
+ * The same for an adapter whose tensors lie in a file already, as `writePeft` would write them: without a core.
+ *
+ * @throws FedloomError F3005
+ */
+export async function copyPeft(directory: string, adapter: Adapter, model: string): Promise<void> {
+  writeBesideModel(directory, adapter, {});
+  await replaceWithCopy(join(directory, MODEL_FILE), model);
+}
+
+function writeBesideModel(directory: string, adapter: Adapter, facts: CardFacts): void {
   try {
     mkdirSync(directory, { recursive: true });
   } catch (cause) {
@@ -106,13 +124,9 @@ export function writePeft(directory: string, adapter: Adapter, facts: CardFacts 
       { cause },
     );
   }
-  // PEFT knows factors alone: what lies on disk is the adapter with its cores folded in.
-  const { config, tensors } = withoutCore(adapter);
-  const text = formatPeftConfig(config);
+  const text = formatPeftConfig(adapter.config);
   replaceFile(join(directory, "README.md"), (write) => write(Buffer.from(modelCard(adapter, facts))));
   replaceFile(join(directory, CONFIG_FILE), (write) => write(text));
-  const read = (name: string) => tensors.get(name)!;
-  return saveSafetensors(join(directory, MODEL_FILE), layoutOf(tensors), read, metadataOf(config)).sha256;
 }
 
 function readFile(path: string, limitBytes = Number.POSITIVE_INFINITY): Uint8Array {

@@ -1,6 +1,7 @@
 /** One thread's share of a round: the rule over some of the tensors, read from the same files. */
 import { parentPort } from "node:worker_threads";
 import type { Adapter } from "../adapters/adapter.ts";
+import { createHeaderReader } from "../adapters/safetensors-header.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import { FedloomError, messageOf } from "../base/errors.ts";
 import { buildStrategy } from "./build.ts";
@@ -41,10 +42,14 @@ export type Answer =
       };
     };
 
+/** Of the round at hand: where it is done piece by piece, its files are opened for each of hundreds of pieces. */
+let headerOf = createHeaderReader();
+
 function work(share: Share): { result: AggregateResult; measured?: Measured } {
   checkHashes(share.hashes);
   const built = buildStrategy(share.strategy, share.wrappers);
-  const { entries, close } = openUpdates(share.updates);
+  if (share.part === undefined) headerOf = createHeaderReader();
+  const { entries, close } = openUpdates(share.updates, headerOf);
   try {
     const updates = onlyTensors(collectUpdates(entries), (name) => share.global.tensors.has(name));
     const result = aggregateUpdates(built, share.state, contextOf({ ...share, built }), updates);

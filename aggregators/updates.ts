@@ -100,13 +100,19 @@ export function collectUpdates(entries: readonly UpdateEntry[]): Updates {
   };
 }
 
-/** Updates on disk, open until `close`; files are read tensor by tensor. */
-export function openUpdates(files: readonly UpdateFiles[]): {
+/**
+ * Updates on disk, open until `close`; files are read tensor by tensor.
+ *
+ * @param headerOf whoever opens the same ones again and again keeps their headers
+ */
+export function openUpdates(
+  files: readonly UpdateFiles[],
+  headerOf = createHeaderReader(),
+): {
   readonly entries: readonly UpdateEntry[];
   close(): void;
 } {
   const opened = new Map<string, SafetensorsFile>();
-  const headerOf = createHeaderReader();
   const close = () => {
     for (const file of opened.values()) file.close();
     opened.clear();

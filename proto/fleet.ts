@@ -31,6 +31,7 @@ export interface Fleet {
    * every unfinished task of the client anew on each connection. Ends when either side does.
    */
   connect(requests: AsyncIterable<ConnectRequest>, signal: AbortSignal): Cuttable<ConnectResponse>;
+  /** The data of each message is there until the next is asked for. */
   fetchBlob(request: FetchBlobRequest, signal: AbortSignal): Cuttable<FetchBlobResponse>;
   statBlob(request: StatBlobRequest, signal: AbortSignal): Promise<StatBlobResponse>;
   /** `requests` is a header and then chunks, the data of each there until the next is asked for; resolves when the whole blob is on disk under its hash. */

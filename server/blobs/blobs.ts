@@ -23,7 +23,12 @@ export interface Blobs {
    * is then forgotten), F4004 where the disk refuses
    */
   receive(owner: string, blob: BlobRef, offset: number, chunks: AsyncIterable<Uint8Array>): Promise<void>;
-  /** A blob's bytes from an offset on, in chunks. Whoever reads a part checks the whole. @throws FedloomError F4005 if it is missing */
+  /**
+   * A blob's bytes from an offset on, in chunks; a chunk is there until the next is asked for. Whoever reads a part checks
+   * the whole.
+   *
+   * @throws FedloomError F4005 if it is missing
+   */
   read(sha256: string, offset: number): AsyncIterable<Uint8Array>;
   /** @throws FedloomError F4005 where the blob is missing or damaged */
   bytes(blob: BlobRef): Promise<Uint8Array>;

@@ -247,12 +247,12 @@ async function hashOf(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** All in one buffer: fresh ones for each chunk of each client would be as much garbage as is handed out. */
 async function* chunksOf(path: string, offset: number): AsyncGenerator<Uint8Array> {
   const file = await open(path, "r");
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   try {
     for (let at = offset; ; ) {
-      // A fresh buffer each time: the one before may still be under way to a client.
-      const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
       const { bytesRead } = await file.read(buffer, 0, CHUNK_BYTES, at);
       if (bytesRead === 0) return;
       at += bytesRead;

@@ -46,7 +46,7 @@ export async function readAdapter(blobs: Blobs, ref: AdapterRef, what: string): 
  */
 export const LARGE_BYTES = 64 * 2 ** 20;
 
-function isLarge({ path }: Blobs, { model }: AdapterRef): boolean {
+export function isLarge({ path }: Blobs, { model }: AdapterRef): boolean {
   return path !== undefined && model.size > LARGE_BYTES;
 }
 

@@ -4,14 +4,15 @@
  */
 import { appendFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { corePairs } from "../../adapters/core.ts";
 import { replaceFile } from "../../adapters/durable-file.ts";
-import { writePeft } from "../../adapters/peft.ts";
+import { copyPeft, writePeft } from "../../adapters/peft.ts";
 import { SOFTWARE } from "../../proto/version.ts";
 import type { Blobs } from "../blobs/blobs.ts";
 import type { RoundRecord } from "../history.ts";
 import { manifestOf } from "../manifest.ts";
 import { bestOf, type Run } from "../run/state.ts";
-import { readWhole } from "./aggregate.ts";
+import { isLarge, readAdapter, readWhole } from "./aggregate.ts";
 import type { Place } from "./place.ts";
 
 export const ADAPTER_DIRECTORY = "adapter";
@@ -66,12 +67,7 @@ export async function finishFiles(
   rounds: readonly RoundRecord[],
   blobs: Blobs,
 ): Promise<void> {
-  const adapter = await readWhole(
-    blobs,
-    { global: run.global!, baseDelta: run.baseDelta },
-    `run "${run.id}"`,
-  );
-  const sha256 = writePeft(join(directory, ADAPTER_DIRECTORY), adapter);
+  const sha256 = await writeLast(join(directory, ADAPTER_DIRECTORY), run, blobs);
   const best = bestOf(run);
   const summary = {
     schema: "fedloom.summary/1",
@@ -94,4 +90,19 @@ export async function finishFiles(
   replaceFile(join(directory, "summary.json"), (write) =>
     write(Buffer.from(`${JSON.stringify(summary, undefined, 2)}\n`)),
   );
+}
+
+/** A large adapter is its blob's very file, unless something is folded into it. @returns the tensors' SHA-256 */
+async function writeLast(directory: string, run: Run, blobs: Blobs): Promise<string> {
+  const { id, baseDelta } = run;
+  const global = run.global!;
+  const what = `run "${id}"`;
+  if (baseDelta === undefined && isLarge(blobs, global)) {
+    const adapter = await readAdapter(blobs, global, what);
+    if (corePairs(adapter.tensors.keys()).length === 0) {
+      await copyPeft(directory, adapter, blobs.path!(global.model));
+      return global.model.sha256;
+    }
+  }
+  return writePeft(directory, await readWhole(blobs, { global, baseDelta }, what));
 }

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { adapterOnDisk } from "../../adapters/adapter-on-disk.ts";
-import { decodeAdapter, encodeAdapter, readPeft, writePeft } from "../../adapters/peft.ts";
+import { copyPeft, decodeAdapter, encodeAdapter, readPeft, writePeft } from "../../adapters/peft.ts";
 import { sha256 } from "../../base/hash.ts";
 import { firstAdapter } from "../server/setting.ts";
 
@@ -32,6 +32,18 @@ test("it is written as a PEFT directory with the bytes of its file", () => {
   const { directory, files, lazy } = onDisk(firstAdapter());
   expect(writePeft(join(directory, "peft"), lazy)).toBe(sha256(files.model));
   expect(plain(readPeft(join(directory, "peft")))).toEqual(plain(lazy));
+});
+
+test("its directory with the file copied is the one that is written, byte for byte, and replaces what was there", async () => {
+  const { directory, path, lazy } = onDisk(firstAdapter());
+  const [written, copied] = [join(directory, "written"), join(directory, "copied")];
+  writePeft(copied, firstAdapter(1));
+  writePeft(written, lazy);
+  await copyPeft(copied, lazy, path);
+  const content = (of: string) => readdirSync(of).map((name) => [name, readFileSync(join(of, name), "hex")]);
+  expect(content(copied)).toEqual(content(written));
+  await expect(copyPeft(copied, lazy, join(directory, "nothing"))).rejects.toMatchObject({ code: "F3005" });
+  expect(content(copied)).toEqual(content(written));
 });
 
 test("a file that is gone is named when somebody looks, and damage before that", () => {

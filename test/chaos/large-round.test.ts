@@ -1,4 +1,4 @@
-/** A whole round of an adapter far larger than memory should hold: handed out, sent back, averaged, published. */
+/** A whole round of an adapter far larger than memory should hold: handed out, sent back, averaged, published, verified. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -29,6 +29,7 @@ test(
     const [, sha256, record] = await second.line(/^finished (\S+) (.*)$/, DEADLINE_MS);
     expect(JSON.parse(record!)).toMatchObject({ ok: 2, failed: 0 });
     second.process.send("report");
+    expect((await second.line(/^verified (.*)$/, DEADLINE_MS))[1]).toBe("true");
     const peak = Number((await second.line(/^peak (\d+)$/))[1]);
     console.log(`${ADAPTER_MIB} MiB: peak resident memory of the coordinator ${Math.round(peak / MIB)} MiB`);
     expect(peak).toBeLessThan(MOST_MEMORY);

@@ -1,7 +1,7 @@
 /**
  * The two sides of large-round.test.ts: `coordinator DIR MIB` makes or takes up a run whose adapter has so many MiB in
  * tensors of 4 MiB; `client DIR ADDRESS NAME` answers each task with the adapter it was handed, one number changed, from
- * file to file. The coordinator tells its peak memory when it is asked.
+ * file to file. The coordinator, when it is asked, aggregates the round again and tells its peak memory.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, readSync } from "node:fs";
 import { join } from "node:path";
@@ -22,6 +22,7 @@ import {
 } from "../../proto/gen/fedloom/v1/fleet_pb.ts";
 import { connectFleet } from "../../proto/service.ts";
 import { startCoordinator } from "../../server/start.ts";
+import { verify } from "../../server/verify.ts";
 import { FakeClient } from "../server/fake-client.ts";
 
 process.on("disconnect", () => process.exit(1));
@@ -67,7 +68,8 @@ async function coordinate(state: string, mib: number): Promise<void> {
   };
   engine.onEvent(look);
   look();
-  process.on("message", () => {
+  process.on("message", async () => {
+    console.log(`verified ${(await verify(engine, undefined)).map(({ equal }) => equal).join()}`);
     // Of this program alone: the maximum that getrusage tells includes the process that started it.
     const status = process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : "";
     const kib = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? process.resourceUsage().maxRSS);
