@@ -77,9 +77,10 @@ export class Coordinator implements FleetHost {
 
   private constructor(options: CoordinatorOptions) {
     const presence = new Presence(options.clock);
-    this.parts = { ...options, presence, dispatcher: new Dispatcher(options.clock, presence) };
-    this.log = options.log;
     this.#sweeper = new Sweeper(options.blobs, options.clock, options.sweeping);
+    const blobs = this.#sweeper.watched();
+    this.parts = { ...options, blobs, presence, dispatcher: new Dispatcher(options.clock, presence) };
+    this.log = options.log;
     this.#broken.promise.catch(() => undefined); // whoever waits for it hears of it all the same
   }
 

@@ -34,6 +34,26 @@ export class Sweeper {
     this.#pace = pace;
   }
 
+  /**
+   * The same blobs for whoever may refer to them next: one that was asked for or put is no suspect any more. Between a
+   * client's "is it there?" and the event that names it a sweep may come by.
+   */
+  watched(): Blobs {
+    const blobs = this.#blobs;
+    return {
+      ...blobs,
+      size: (sha256) => {
+        this.#suspectSinceMs.delete(sha256);
+        return blobs.size(sha256);
+      },
+      put: async (bytes) => {
+        const blob = await blobs.put(bytes);
+        this.#suspectSinceMs.delete(blob.sha256);
+        return blob;
+      },
+    };
+  }
+
   /** @param inUse hashes beside those of the runs: of tasks that are handed out */
   async sweep(runs: readonly Run[], inUse: Iterable<string>): Promise<number> {
     const now = this.#clock.monotonic();

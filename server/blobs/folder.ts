@@ -4,6 +4,7 @@
  * A file gets its name after its bytes were hashed and synced; its directory is synced before anyone is told.
  */
 import { createHash, type Hash } from "node:crypto";
+import { existsSync, renameSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -38,11 +39,14 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
   const partSizes = new Map<string, number>();
   for (const name of await readdir(partials)) {
     const path = join(partials, name);
-    partSizes.set(path, (await sizeOf(path)) ?? 0);
+    // What no client owns is of a process that died, and nobody goes on with it.
+    if (name.startsWith("_")) await rm(path, { force: true });
+    else partSizes.set(path, (await sizeOf(path)) ?? 0);
   }
   /** Updates of a round mostly have one header. */
   const headerOf = createHeaderReader();
   let puts = 0;
+  let gones = 0;
   /** Uploads under way: a client that comes back takes over from its own half-open connection. */
   const active = new Map<string, { readonly stop: AbortController; readonly ended: Promise<unknown> }>();
 
@@ -216,7 +220,12 @@ export async function openBlobFolder(directory: string): Promise<Blobs> {
     },
     async delete(hash) {
       sizes.delete(hash);
-      await rm(pathOf(hash), { force: true });
+      const path = pathOf(hash);
+      if (!existsSync(path)) return;
+      // Nobody finds it from here on, however long the disk takes with its bytes.
+      const gone = partialOf(`_gone${gones++}`, hash);
+      await onDisk(path, async () => renameSync(path, gone));
+      await rm(gone, { force: true });
     },
     async forget(owner) {
       const names = await readdir(partials);

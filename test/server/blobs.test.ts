@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { writeSafetensors } from "../../adapters/safetensors.ts";
@@ -157,6 +157,18 @@ test("an upload whose last byte came but whose name did not is taken up without 
   const blobs = await openBlobFolder(directory); // the process after the crash
   await blobs.receive("c1", blob, bytes.length, inPieces(bytes.length));
   expect(await blobs.size(blob.sha256)).toBe(bytes.length);
+});
+
+test("what a process was writing when it died is gone from the folder of the next, uploads are not", async () => {
+  const directory = temporaryDirectory();
+  const first = await openBlobFolder(directory);
+  await first.receive("c1", blob, 0, inPieces(0, 70_000));
+  const partials = join(directory, "partial");
+  for (const owner of ["_put0", "_write3", "_gone7"])
+    writeFileSync(join(partials, `${owner}.${blob.sha256}`), "x");
+  const second = await openBlobFolder(directory);
+  expect(readdirSync(partials)).toEqual([`c1.${blob.sha256}`]);
+  expect(await second.held("c1", blob.sha256)).toBe(70_000);
 });
 
 test("a newer connection of a client takes its half-open upload over", async () => {
