@@ -5,6 +5,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Clock } from "../base/clock.ts";
 import { type ConnectResponse, ConnectResponseSchema, type Task } from "../proto/gen/fedloom/v1/fleet_pb.ts";
+import { afterAwake } from "./awake.ts";
 import { unread } from "./peer-refusals.ts";
 import type { Presence, Session } from "./presence.ts";
 import type { Failure } from "./records.ts";
@@ -189,7 +190,7 @@ export class Dispatcher {
 
   /** One timer a turn, set anew when it fires: a task that moves a thousand times a second costs nothing. */
   #watch(turn: Turn, afterMs: number): void {
-    turn.stopTimer = this.#clock.after(afterMs, () => {
+    turn.stopTimer = afterAwake(this.#clock, afterMs, () => {
       const stillMs = this.#clock.monotonic() - turn.lastMovedMs;
       if (stillMs < turn.offer.idleMs) return this.#watch(turn, turn.offer.idleMs - stillMs);
       const { phase, done, total } = turn.activity;

@@ -10,6 +10,7 @@ import {
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { type Cuttable, MessageQueue } from "../proto/streams.ts";
 import { checkVersion, ownVersion } from "../proto/version.ts";
+import { afterAwake } from "./awake.ts";
 import type { FleetHost } from "./fleet-host.ts";
 import { HEARTBEAT_MS, HELLO_MS, MAX_ENTRIES, MAX_WAITING_MESSAGES } from "./limits.ts";
 import { broken, unread } from "./peer-refusals.ts";
@@ -55,7 +56,7 @@ async function* messagesOf(
   let silent = `did not say Hello within ${HELLO_MS / 1000} s`;
   const expectWithin = (delayMs: number): void => {
     cancelTimer();
-    cancelTimer = clock.after(delayMs, () =>
+    cancelTimer = afterAwake(clock, delayMs, () =>
       end(new FedloomError("F5001", `Cannot keep the connection of ${peer.address}: it ${silent}`)),
     );
   };
