@@ -7,6 +7,7 @@ import { quorumOf } from "../config/run.ts";
 import { firstAdapter } from "../scenarios/fleet/model-work.ts";
 import { openModelDirectory } from "../training/models/model-directory.ts";
 import { type Cli, type CommonOptions, collect } from "./cli.ts";
+import { trafficOf } from "./plan/traffic.ts";
 import { loadRunFile } from "./run-file.ts";
 import { table } from "./table.ts";
 import { openTrainer } from "./trainers.ts";
@@ -38,6 +39,7 @@ async function planOf(file: string, overrides: readonly string[]) {
     const adapterBytes = files.config.length + files.model.length;
     const tensors = [...adapter.tensors.values()];
     const { cohort } = config;
+    const { downBytes, upBytes } = trafficOf(config, adapter);
     const perRound = cohort.mode === "async" ? cohort.buffer : cohort.perRound + cohort.overSelect;
     return {
       run: config.name,
@@ -52,8 +54,10 @@ async function planOf(file: string, overrides: readonly string[]) {
       modules: factorPairs(adapter.tensors.keys()).length,
       parameters: tensors.reduce((sum, { data }) => sum + data.length, 0),
       adapterBytes,
-      roundBytes: { down: perRound * adapterBytes, up: perRound * adapterBytes },
-      runBytes: 2 * config.rounds * perRound * adapterBytes,
+      /** What one client sends back, with the run's codec and what its strategy asks for. */
+      updateBytes: upBytes,
+      roundBytes: { down: perRound * downBytes, up: perRound * upBytes },
+      runBytes: config.rounds * perRound * (downBytes + upBytes),
       /** AdamW's two moments and the gradient, beside the adapter itself. */
       clientStateBytes: 4 * tensors.reduce((sum, tensor) => sum + byteLength(tensor), 0),
       /** One tensor of every client and the float64 sum of it: updates wait on disk. */
@@ -78,7 +82,7 @@ function lines(plan: Plan): string[] {
       ["strategy", plan.strategy],
       ["rounds", roundsLine(plan)],
       ["trains", `${plan.parameters.toLocaleString("en")} parameters in ${plan.modules} modules`],
-      ["adapter", bytes(plan.adapterBytes)],
+      ["adapter", `${bytes(plan.adapterBytes)}; an update has ${bytes(plan.updateBytes)}`],
       ["a round sends", `${bytes(plan.roundBytes.down)} down, ${bytes(plan.roundBytes.up)} up`],
       ["the run sends", bytes(plan.runBytes)],
       [
