@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { fedloom } from "./process.ts";
@@ -14,8 +15,8 @@ beforeAll(async () => {
   options = new Set(stdout.match(/--[a-z-]+/g));
 }, TIMEOUT_MS);
 
-/** Options that are not the coordinator's: of docker, npm and the authority. */
-const OTHERS = ["--omit", "--rm", "--restart", "--now"];
+/** Options that are not the coordinator's: of docker, npm, systemctl and useradd. */
+const OTHERS = ["--omit", "--rm", "--restart", "--now", "--system"];
 
 test.each(["Dockerfile", "fedloom-coordinator.service"])(
   "%s names options that the coordinator has",
@@ -25,6 +26,15 @@ test.each(["Dockerfile", "fedloom-coordinator.service"])(
     expect(named.filter((option) => !options.has(option) && !OTHERS.includes(option))).toEqual([]);
   },
 );
+
+test("systemd takes the end by SIGTERM for a clean one, and finds an authority at the first start", () => {
+  const unit = deploy("fedloom-coordinator.service");
+  const told = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)?.[1];
+  expect(Number(told("SuccessExitStatus"))).toBe(128 + constants.signals.SIGTERM);
+  const state = /--state (\S+)/.exec(told("ExecStart")!)![1]!;
+  expect(told("ExecStartPre")).toMatch(new RegExp(`fedloom ca init --state ${state}$`));
+  expect(state).toBe(`/var/lib/${told("StateDirectory")}`);
+});
 
 test("the image is made of files that are there, for the Node that is wanted", () => {
   const lines = deploy("Dockerfile").split("\n");
