@@ -136,6 +136,12 @@ export class Operator {
     return (await this.#json("POST", "/v1/tokens", operatorToken, { name, role, days })).token;
   }
 
+  /** @returns how many tokens the operator or viewer had */
+  async dismiss(name: string): Promise<number> {
+    const path = `/v1/tokens/${encodeURIComponent(name)}/withdraw`;
+    return (await this.#json("POST", path, withdrawal, {})).withdrawn;
+  }
+
   async audit(): Promise<z.output<typeof auditEntry>[]> {
     return (await this.#json("GET", "/v1/audit", audit)).audit;
   }

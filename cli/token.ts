@@ -9,6 +9,7 @@ type Options = CommonOptions & CoordinatorOption;
 interface TokenOptions extends Options {
   readonly role: "operator" | "viewer";
   readonly days: number;
+  readonly withdraw?: boolean;
 }
 
 export function registerToken(cli: Cli): void {
@@ -20,9 +21,16 @@ export function registerToken(cli: Cli): void {
         .default("operator"),
     )
     .option("--days <n>", "how long it counts", wholeNumber(1), 90)
+    .option("--withdraw", "take back all tokens of this name, at once")
     .addOption(coordinatorOption())
     .action(async (name: string, options: TokenOptions) => {
       const { role, days } = options;
+      if (options.withdraw) {
+        const withdrawn = await new Operator(options.coordinator).dismiss(name);
+        const tokens = withdrawn === 1 ? "1 token" : `${withdrawn} tokens`;
+        cli.output(options).result("withdraw/1", { name, withdrawn }, [`Withdrew ${tokens} of "${name}"`]);
+        return;
+      }
       const token = await new Operator(options.coordinator).admit(name, role, days);
       cli
         .output(options)

@@ -127,7 +127,7 @@ export const coordinatorCodes = {
   },
   F4025: {
     status: "not_found",
-    meaning: "The site has no join token that could be withdrawn.",
+    meaning: "There is no token of this name that could be withdrawn.",
     remedy: "See in fedloom audit whether it was used; keep a site that has joined out with fedloom revoke.",
   },
   F4026: {

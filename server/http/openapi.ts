@@ -112,6 +112,12 @@ const OPERATIONS: readonly Operation[] = [
     answer: z.object({ token: z.string() }),
   },
   {
+    method: "post",
+    path: "/v1/tokens/{name}/withdraw",
+    summary: "Take back all tokens of an operator or a viewer.",
+    answer: withdrawal,
+  },
+  {
     method: "get",
     path: "/v1/audit",
     summary: "Who did what.",

@@ -45,7 +45,7 @@ export const inviteBody = z.strictObject({
 });
 export const invitation = z.object({ name: z.string(), token: z.string(), minutes: z.number() });
 
-/** POST /v1/sites/NAME/withdraw */
+/** POST /v1/sites/NAME/withdraw, POST /v1/tokens/NAME/withdraw */
 export const withdrawal = z.object({ name: z.string(), withdrawn: z.number() });
 
 /** POST /v1/tokens: a bearer token for an operator or a viewer. */

@@ -40,11 +40,21 @@ export function addSites(app: OperatorApp, gate: Gate): void {
     const token = await gate.admitOperator(name, role, days * 86_400_000, context.get("caller"));
     return context.json({ name, role, days, token }, 201);
   });
+  app.post("/v1/tokens/:name/withdraw", async (context) => {
+    const name = context.req.param("name");
+    return context.json({ name, withdrawn: await gate.dismiss(name, context.get("caller")) });
+  });
 }
 
 /** Says why none of it is there. */
 export function refuseSites(app: OperatorApp): void {
-  const paths = ["/v1/sites", "/v1/sites/:name/withdraw", "/v1/sites/:name/revoke", "/v1/tokens"];
+  const paths = [
+    "/v1/sites",
+    "/v1/sites/:name/withdraw",
+    "/v1/sites/:name/revoke",
+    "/v1/tokens",
+    "/v1/tokens/:name/withdraw",
+  ];
   for (const path of paths) {
     app.all(path, (context) => {
       throw new FedloomError(

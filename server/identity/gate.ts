@@ -109,6 +109,27 @@ export class Gate {
     return secret;
   }
 
+  /**
+   * Takes back all tokens of an operator or viewer, at once.
+   *
+   * @returns how many there were
+   * @throws FedloomError F4025 where there is none
+   */
+  async dismiss(name: string, by: string): Promise<number> {
+    const entryOf = (count: number): AuditEntry =>
+      this.#entry(by, `withdrew ${count} ${count === 1 ? "token" : "tokens"} of ${name}`);
+    const count = await this.registry.dismiss(name, entryOf);
+    if (count === 0) {
+      throw new FedloomError(
+        "F4025",
+        `Cannot withdraw a token of "${name.slice(0, 64)}": neither operator nor viewer of this name has one`,
+        { name },
+      );
+    }
+    this.#tell(entryOf(count));
+    return count;
+  }
+
   /** @returns name and role, or undefined for a token that does not count */
   async operator(bearer: string): Promise<{ readonly name: string; readonly role: Role } | undefined> {
     const row = await this.registry.token(sha256(bearer));

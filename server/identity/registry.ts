@@ -39,6 +39,8 @@ export interface Registry {
   ): Promise<boolean>;
   /** Takes back the unused tokens of a site that count at `nowMs`. @returns how many there were; none is no change */
   withdrawTokens(site: string, nowMs: number, entryOf: (count: number) => AuditEntry): Promise<number>;
+  /** Takes back all tokens of an operator or viewer. @returns how many there were; none is no change */
+  dismiss(operator: string, entryOf: (count: number) => AuditEntry): Promise<number>;
   /** By name. */
   sites(): Promise<readonly Site[]>;
   /** Replaces the site of that name. */

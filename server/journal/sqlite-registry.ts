@@ -24,6 +24,7 @@ export function createSqliteRegistry(db: DatabaseSync, { write, note }: Registry
   const deletePending = db.prepare(
     "DELETE FROM tokens WHERE role = 'client' AND name = ? AND used_at_ms IS NULL AND expires_at_ms >= ?",
   );
+  const deleteOperators = db.prepare("DELETE FROM tokens WHERE role <> 'client' AND name = ?");
   const deleteTokens = db.prepare("DELETE FROM tokens WHERE role = 'client' AND name = ?");
   const selectSites = db.prepare("SELECT * FROM sites ORDER BY name");
   const upsertSite = db.prepare(
@@ -31,6 +32,14 @@ export function createSqliteRegistry(db: DatabaseSync, { write, note }: Registry
   );
   const put = ({ name, enrolledAtMs, notAfterMs, revokedAtMs }: Site): void => {
     upsertSite.run(name, enrolledAtMs, notAfterMs, revokedAtMs ?? null);
+  };
+  const withdraw = (act: () => number | bigint, entryOf: (count: number) => AuditEntry): number => {
+    let count = 0;
+    write(() => {
+      count = Number(act());
+      if (count > 0) note(entryOf(count));
+    });
+    return count;
   };
   return {
     async addToken({ hash, role, name, expiresAtMs }, entry) {
@@ -54,14 +63,9 @@ export function createSqliteRegistry(db: DatabaseSync, { write, note }: Registry
       });
       return won;
     },
-    async withdrawTokens(site, nowMs, entryOf) {
-      let count = 0;
-      write(() => {
-        count = Number(deletePending.run(site, nowMs).changes);
-        if (count > 0) note(entryOf(count));
-      });
-      return count;
-    },
+    withdrawTokens: async (site, nowMs, entryOf) =>
+      withdraw(() => deletePending.run(site, nowMs).changes, entryOf),
+    dismiss: async (operator, entryOf) => withdraw(() => deleteOperators.run(operator).changes, entryOf),
     sites: async () => selectSites.all().map(toSite),
     async putSite(site, entry) {
       write(() => {

@@ -85,6 +85,11 @@ test(
     const watching = { env: { FEDLOOM_TOKEN: bearer } };
     expect((await start(["stop", id, ...at], watching).ended).stderr).toContain("(F4024)");
     expect((await start(["ls", ...at], watching).ended).stdout).toContain(id);
+    expect((await fedloom("token", "anna", "--withdraw", ...at)).stdout).toContain(
+      'Withdrew 1 token of "anna"',
+    );
+    expect((await start(["ls", ...at], watching).ended).stderr).toContain("(F4024)");
+    expect(await refused("token", "anna", "--withdraw")).toContain("(F4025)");
 
     const { run: fork } = await ask("fork", `${id}@1`);
     await expect
@@ -121,6 +126,7 @@ test(
       "local operator: invited site harbor",
       expect.stringMatching(/^harbor: enrolled from 127\.0\.0\.1:/),
       "local operator: gave anna a token as viewer",
+      "local operator: withdrew 1 token of anna",
       `local operator: forked run ${id} at round 1 into run ${fork}`,
       `local operator: verified run ${fork}: 1 round equal`,
       `local operator: took the adapter of run ${id}`,

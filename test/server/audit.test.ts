@@ -35,6 +35,10 @@ test("whatever can be told to a coordinator over HTTP leaves an entry, and nothi
       body: { name: "anna", role: "viewer" },
       what: /^gave anna a token as viewer$/,
     },
+    "/v1/tokens/{name}/withdraw": {
+      path: "/v1/tokens/anna/withdraw",
+      what: /^withdrew 1 token of anna$/,
+    },
   };
   const document = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) });
   const paths = Object.entries(document.parse(openApiDocument()).paths)
@@ -48,7 +52,7 @@ test("whatever can be told to a coordinator over HTTP leaves an entry, and nothi
     const wrong = path
       .replace(id, "nobody")
       .replace(waiting.run.id, "nobody")
-      .replace(/site-[12]/, "nobody");
+      .replace(/site-[12]|anna/, "nobody");
     await call("POST", wrong, { round: "none", name: "", role: "king" });
     expect(await trail.newest(100)).toEqual(before);
     await call("POST", path, body);

@@ -211,6 +211,10 @@ test("a viewer's token looks, an operator's acts, and another one does neither",
   expect([await ask(viewer, "GET"), await ask(viewer, "POST")]).toEqual([200, 403]);
   expect([await ask(operator, "GET"), await ask(operator, "POST")]).toEqual([200, 201]);
   expect(await ask("guessed", "GET")).toBe(403);
+  // All tokens of a name are taken back at once.
+  expect(await call("POST", "/v1/tokens/anna/withdraw")).toEqual({ name: "anna", withdrawn: 2 });
+  expect([await ask(viewer, "GET"), await ask(operator, "POST")]).toEqual([403, 403]);
+  expect(await call("POST", "/v1/tokens/anna/withdraw")).toMatchObject({ code: "F4025" });
 });
 
 test("a coordinator that served loopback is started off it, where the operator's interface speaks TLS and answers tokens only", async () => {
