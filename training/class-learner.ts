@@ -2,7 +2,6 @@
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import type { FeatureCache } from "./feature-cache.ts";
-import { fitInputs } from "./fit-inputs.ts";
 import { FrontStates, rowKey } from "./front-states.ts";
 import type { Gradients, Learner, Losses, Portion, Row } from "./learner.ts";
 import type { MediaFiles, MediaRef } from "./media.ts";
@@ -93,23 +92,22 @@ export class ClassLearner implements Learner<ClassRow> {
   }
 
   async #inputs(rows: readonly ClassRow[]): Promise<TensorSet> {
-    const { engine, images, padId, contextLength } = this.#options;
-    if (images !== undefined) return pictures(images, engine, rows);
+    const { images, padId, contextLength } = this.#options;
+    if (images !== undefined) return pictures(images, rows);
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const shape = [rows.length, length];
-    const all = new Map<string, Tensor>([
+    return new Map<string, Tensor>([
       [MASK, attentionMask(rows, length)],
       ["input_ids", paddedIds(rows, length, padId)],
       ["token_type_ids", { dtype: "I64", shape, data: new BigInt64Array(rows.length * length) }],
     ]);
-    return fitInputs(engine.inputs, all);
   }
 }
 
-async function pictures(images: MediaFiles, engine: Engine, rows: readonly ClassRow[]): Promise<TensorSet> {
+async function pictures(images: MediaFiles, rows: readonly ClassRow[]): Promise<TensorSet> {
   const frames: Tensor[] = [];
   // Rows of a classifier of pictures have one; its processor gives every picture the same size.
-  for (const { image } of rows) frames.push((await images.inputs(engine, image!, 0)).get("pixel_values")!);
+  for (const { image } of rows) frames.push((await images.inputs(image!, 0)).get("pixel_values")!);
   const size = frames[0]!.data.length;
   const data = new Float32Array(rows.length * size);
   frames.forEach((frame, r) => {

@@ -2,9 +2,9 @@
 import { floats } from "../adapters/cast.ts";
 import { float32, type Tensor, type TensorSet } from "../adapters/tensor.ts";
 import type { Example } from "../data/example.ts";
-import { fitInputs } from "./fit-inputs.ts";
 import { assertNotAborted, microBatches } from "./learner.ts";
 import type { Decoding } from "./onnx/decoding.ts";
+import { fitInputs } from "./onnx/fit-inputs.ts";
 import type { Predictor } from "./options.ts";
 import { promptRow, type TextRow } from "./text-rows.ts";
 

@@ -9,7 +9,6 @@ import { FedloomError } from "../base/errors.ts";
 import { sha256 } from "../base/hash.ts";
 import type { Media } from "../data/example.ts";
 import type { FeatureCache } from "./feature-cache.ts";
-import { fitInputs } from "./fit-inputs.ts";
 import { FrameCache } from "./frame-cache.ts";
 import { FrontStates } from "./front-states.ts";
 import type { Frame, ImageProcessor } from "./models/image-processor.ts";
@@ -99,7 +98,7 @@ export class MediaFiles {
     for (const [i, size] of ref.frames.entries()) {
       let count = this.#counts.get(size.join());
       if (count === undefined) {
-        const output = await encoder.forward({ inputs: await this.inputs(encoder, ref, i) }, new Map());
+        const output = await encoder.forward({ inputs: await this.inputs(ref, i) }, new Map());
         await this.#features.put(`${ref.key}-${i}`, flat(output));
         count = output.shape.slice(0, -1).reduce((product, length) => product * length, 1);
         this.#counts.set(size.join(), count);
@@ -110,7 +109,7 @@ export class MediaFiles {
   }
 
   /** What an encoder takes for one frame of an opened file. */
-  async inputs(encoder: Engine, { key, media }: MediaRef, i: number): Promise<TensorSet> {
+  async inputs({ key, media }: MediaRef, i: number): Promise<TensorSet> {
     let frames = this.#frames.get(key);
     if (frames === undefined) {
       ({ frames } = await this.#processor.process(await readMedia(media, NOUN[this.#kind]), media.name));
@@ -123,7 +122,7 @@ export class MediaFiles {
         `Cannot use ${NOUN[this.#kind]} "${media.name}": its file changed while it was in use`,
       );
     }
-    return fitInputs(encoder.inputs, frameInputs(this.#processor.family, frame));
+    return frameInputs(this.#processor.family, frame);
   }
 
   /** Encodes with the base alone, each file once. */
@@ -138,7 +137,7 @@ export class MediaFiles {
             all.push(cached);
             continue;
           }
-          const inputs = await this.inputs(encoder, ref, i);
+          const inputs = await this.inputs(ref, i);
           const features = flat(await encoder.forward({ inputs }, new Map()));
           await this.#features.put(key, features);
           all.push(features);
@@ -162,14 +161,14 @@ export class MediaFiles {
       new FrontStates<{ readonly ref: MediaRef; readonly i: number; readonly length: 1 }>({
         engine: encoder,
         cache: fronts,
-        batchOf: async ({ ref, i }) => ({ inputs: await this.inputs(encoder, ref, i) }),
+        batchOf: async ({ ref, i }) => ({ inputs: await this.inputs(ref, i) }),
         keyOf: ({ ref, i }) => `${ref.kind} ${ref.key}-${i}`,
       });
     /** Forward and backward see the same masks, other frames see others. */
     const batchOf = async (ref: MediaRef, i: number, seed: string | undefined): Promise<Batch> => {
       const front = await states?.of([{ ref, i, length: 1 }]);
       return {
-        inputs: await this.inputs(encoder, ref, i),
+        inputs: await this.inputs(ref, i),
         ...(front && { front }),
         ...(seed === undefined ? {} : { seed: `${seed} ${ref.key} ${i}` }),
       };

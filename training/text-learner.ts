@@ -6,7 +6,6 @@
 import { floats } from "../adapters/cast.ts";
 import type { Tensor, TensorSet } from "../adapters/tensor.ts";
 import type { FeatureCache } from "./feature-cache.ts";
-import { fitInputs } from "./fit-inputs.ts";
 import { FrontStates, rowKey } from "./front-states.ts";
 import type { Gradients, Learner, Losses, Portion } from "./learner.ts";
 import { addAll } from "./media.ts";
@@ -169,15 +168,15 @@ export class TextLearner implements Learner<TextRow> {
   }
 
   async #batch(rows: readonly TextRow[], parameters: TensorSet, seed?: string): Promise<PaddedBatch> {
-    const { decoder, embedder, padId, contextLength } = this.#options;
+    const { embedder, padId, contextLength } = this.#options;
     const length = paddedLength(Math.max(...rows.map((row) => row.length)), contextLength);
     const mask = ["attention_mask", attentionMask(rows, length)] as const;
     if (embedder === undefined) {
-      const ids = new Map([mask, ["input_ids", paddedIds(rows, length, padId)]]);
-      return { batch: { inputs: fitInputs(decoder.inputs, ids) }, length, placements: [] };
+      const ids = new Map<string, Tensor>([mask, ["input_ids", paddedIds(rows, length, padId)]]);
+      return { batch: { inputs: ids }, length, placements: [] };
     }
     const { embeds, placements } = await embed(embedder, rows, length, parameters, seed);
-    const vectors = new Map([mask, ["inputs_embeds", embeds]]);
-    return { batch: { inputs: fitInputs(decoder.inputs, vectors) }, length, placements };
+    const vectors = new Map<string, Tensor>([mask, ["inputs_embeds", embeds]]);
+    return { batch: { inputs: vectors }, length, placements };
   }
 }

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { float32, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import type { Rng } from "../../base/rng.ts";
 import { readJson } from "../../training/models/json-file.ts";
+import { modelConfig, side } from "../../training/models/model-config.ts";
 import type { Composite } from "../../training/onnx/composite.ts";
 import type { Batch } from "../../training/onnx/engine.ts";
 import { prepareGraph } from "../../training/onnx/prepare.ts";
@@ -74,12 +75,11 @@ function inner(a: Tensor, b: Float32Array): number {
   return (a.data as Float32Array).reduce((sum, v, i) => sum + v * b[i]!, 0);
 }
 
-const sizes = z.object({
+const sizes = modelConfig.extend({
   vocab_size: z.int().nullish(),
-  image_size: z.int().nullish(),
+  image_size: side,
   num_channels: z.int().nullish(),
   text_config: z.object({ vocab_size: z.int().nullish() }).nullish(),
-  vision_config: z.object({ image_size: z.int().nullish() }).nullish(),
 });
 
 const BATCH = 2;

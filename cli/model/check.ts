@@ -70,8 +70,12 @@ async function check(graphs: ModelGraphs, options: CheckOptions) {
   const inputGradients = options.gradInputs ? ["inputs_embeds"] : [];
   const model = await openComposite({
     ...graphs,
+    encoders: graphs.encoders.map(({ file, tokenId }) => ({
+      file,
+      tokenId,
+      mapping: graphs.mappingOf(file) ?? {},
+    })),
     mapping: graphs.mappingOf(graphs.decoder) ?? {},
-    encoderMapping: (graphs.encoder && graphs.mappingOf(graphs.encoder)) ?? {},
     lora: loraSpecs(adapter),
     saved: savedModules(adapter),
     inputGradients,

@@ -16,11 +16,8 @@ export interface ModelGraphs {
   readonly directory: string;
   readonly decoder: GraphFile;
   readonly embed: GraphFile | undefined;
-  /** Of pictures, or of sounds where the model takes no pictures. */
-  readonly encoder: GraphFile | undefined;
-  /** Of sounds, where the model takes both. */
-  readonly audio: GraphFile | undefined;
-  readonly mediaTokenId: number | undefined;
+  /** Of pictures, of sounds, or of both, and the tokens that give way to their features. */
+  readonly encoders: readonly { readonly file: GraphFile; readonly tokenId: number | undefined }[];
   readonly objective: "tokens" | "classes";
   readonly addedNorms: AddedNorms | undefined;
   /** Tokens that the model's positions reach, where config.json says so. */
@@ -48,9 +45,10 @@ export async function openGraphs(directory: string, decoder?: string): Promise<M
     directory,
     decoder: openGraphFile(found.decoder),
     embed: open("embed" in others ? others.embed : undefined),
-    encoder: open(vision ?? audio),
-    audio: vision === undefined ? undefined : open(audio),
-    mediaTokenId: mediaTokenId(config, vision === undefined && audio !== undefined ? "audio" : "image"),
+    encoders: [
+      { file: open(vision), tokenId: mediaTokenId(config, "image") },
+      { file: open(audio), tokenId: mediaTokenId(config, "audio") },
+    ].flatMap(({ file, tokenId }) => (file === undefined ? [] : [{ file, tokenId }])),
     addedNorms: addedNorms(config),
     contextLength: contextLength(config),
     objective: taskOf(config) === "generation" ? "tokens" : "classes",

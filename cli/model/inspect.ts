@@ -28,7 +28,7 @@ export function registerInspect(cli: Cli, parent: Command): void {
     .option("--write-targets", "write fedloom.targets.json, to correct where targets lie")
     .action(async (directory: string, options: InspectOptions) => {
       const graphs = await openGraphs(directory, options.graph);
-      const reports = [graphs.encoder, graphs.audio, graphs.embed, graphs.decoder]
+      const reports = [...graphs.encoders.map(({ file }) => file), graphs.embed, graphs.decoder]
         .filter((file) => file !== undefined)
         .map((file) => reportOf(graphs, file));
       const written = options.writeTargets

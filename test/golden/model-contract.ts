@@ -110,8 +110,7 @@ function openModel(wanted: ModelCase, adapter: ReturnType<typeof readPeft>, runt
   return openComposite({
     decoder: openGraphFile(wanted.decoder),
     embed: wanted.embed === undefined ? undefined : openGraphFile(wanted.embed),
-    encoder: wanted.encoder === undefined ? undefined : openGraphFile(wanted.encoder),
-    mediaTokenId: wanted.mediaTokenId,
+    encoders: wanted.encoders.map(({ file, tokenId }) => ({ file: openGraphFile(file), tokenId })),
     addedNorms: wanted.addedNorms,
     lora,
     saved,

@@ -2,19 +2,16 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { addedNorms } from "../../training/models/model-config.ts";
+import { MEDIA_KINDS, type MediaKind } from "../../training/models/media-kind.ts";
+import { addedNorms, type ModelConfig, mediaTokenId, modelConfig } from "../../training/models/model-config.ts";
 import type { AddedNorms } from "../../training/onnx/engine.ts";
 
 const manifestSchema = z.object({
   graphs: z.array(z.object({ file: z.string() })),
   reference: z.string(),
-  media_token_id: z.int().optional(),
+  /** One for the model's only kind of media, or one for each kind. */
+  media_token_id: z.union([z.int(), z.partialRecord(z.enum(["image", "audio"]), z.int())]).optional(),
   architecture: z.string(),
-});
-
-const configSchema = z.object({
-  model_type: z.string().default(""),
-  text_config: z.object({ model_type: z.string().default("") }).nullish(),
 });
 
 const resultSchema = z.object({
@@ -30,8 +27,7 @@ export interface ModelCase {
   /** Absolute paths. */
   readonly decoder: string;
   readonly embed: string | undefined;
-  readonly encoder: string | undefined;
-  readonly mediaTokenId: number | undefined;
+  readonly encoders: readonly { readonly file: string; readonly tokenId: number | undefined }[];
   readonly objective: "tokens" | "classes";
   readonly addedNorms: AddedNorms | undefined;
   readonly reference: string;
@@ -53,22 +49,20 @@ export function modelCases(root: string): ModelCase[] {
     .flatMap((name) => {
       const directory = join(root, name);
       const manifest = manifestSchema.parse(json(join(directory, "manifest.json")));
-      const config = configSchema.parse(json(join(directory, "config.json")));
+      const configPath = join(directory, "config.json");
+      const config = modelConfig.parse(existsSync(configPath) ? json(configPath) : {});
       const files = manifest.graphs.map(({ file }) => file);
-      const find = (pattern: RegExp): string | undefined => {
-        const file = files.find((candidate) => pattern.test(candidate));
-        return file && join(directory, file);
-      };
       const reference = join(directory, manifest.reference);
       const adapters = folders(reference).filter((a) => existsSync(join(reference, a, "result.json")));
-      const decoders = files.filter((file) => !/(encoder|embed_tokens)[^/]*$/.test(file));
-      return decoders.flatMap((file) =>
+      return combinations(files).flatMap(({ decoder, embed, encoders, others }) =>
         adapters.map((adapter) => ({
-          name: `${name}/${file.replace(/^onnx\//, "")} ${adapter}`,
-          decoder: join(directory, file),
-          embed: find(/embed_tokens[^/]*$/),
-          encoder: find(/encoder[^/]*$/),
-          mediaTokenId: manifest.media_token_id,
+          name: `${[name, decoder, ...others].map((part) => part.replace(/^onnx\//, "")).join("/")} ${adapter}`,
+          decoder: join(directory, decoder),
+          embed: embed && join(directory, embed),
+          encoders: encoders.map(({ file, kind }) => ({
+            file: join(directory, file),
+            tokenId: tokenIdOf(manifest.media_token_id, config, kind, encoders.length === 1),
+          })),
           objective: manifest.architecture.includes("Classification") ? ("classes" as const) : ("tokens" as const),
           addedNorms: addedNorms(config),
           reference,
@@ -77,4 +71,49 @@ export function modelCases(root: string): ModelCase[] {
         })),
       );
     });
+}
+
+interface Combination {
+  readonly decoder: string;
+  readonly embed: string | undefined;
+  readonly encoders: readonly { readonly file: string; readonly kind: MediaKind }[];
+  /** Files that are not the first of their kind. */
+  readonly others: readonly string[];
+}
+
+/** Every decoder with the first of all other graphs, and every other graph with the first decoder. */
+function combinations(files: readonly string[]): Combination[] {
+  const kinds = Map.groupBy(files, kindOf);
+  const [first, ...variants] = kinds.get("decoder") ?? [];
+  if (first === undefined) return [];
+  const usual = {
+    decoder: first,
+    embed: kinds.get("embed")?.[0],
+    encoders: MEDIA_KINDS.flatMap((kind) => (kinds.get(kind) ?? []).slice(0, 1).map((file) => ({ file, kind }))),
+    others: [],
+  };
+  const exchanged = MEDIA_KINDS.flatMap((kind) =>
+    (kinds.get(kind) ?? []).slice(1).map((file) => ({
+      ...usual,
+      encoders: usual.encoders.map((one) => (one.kind === kind ? { file, kind } : one)),
+      others: [file],
+    })),
+  );
+  const embeds = (kinds.get("embed") ?? []).slice(1).map((embed) => ({ ...usual, embed, others: [embed] }));
+  return [usual, ...variants.map((decoder) => ({ ...usual, decoder })), ...exchanged, ...embeds];
+}
+
+function kindOf(file: string): "decoder" | "embed" | MediaKind {
+  const name = file.split("/").at(-1)!;
+  if (name.includes("embed_tokens")) return "embed";
+  if (!name.includes("encoder")) return "decoder";
+  return /audio|speech|sound/.test(name) ? "audio" : "image";
+}
+
+type TokenIds = z.output<typeof manifestSchema>["media_token_id"];
+
+/** The manifest's word counts; where it has one for two kinds, config.json tells them apart. */
+function tokenIdOf(stated: TokenIds, config: ModelConfig, kind: MediaKind, only: boolean): number | undefined {
+  if (typeof stated === "object") return stated[kind];
+  return only ? (stated ?? mediaTokenId(config, kind)) : (mediaTokenId(config, kind) ?? stated);
 }

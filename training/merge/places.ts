@@ -11,6 +11,7 @@ import { inlineFunctions } from "../onnx/lower/functions.ts";
 import { findModules } from "../onnx/targets/find.ts";
 import { matchModule } from "../onnx/targets/match.ts";
 import { matchNamed, type NamedModule, namedModules } from "../onnx/targets/named.ts";
+import { readsOf } from "../onnx/targets/reads.ts";
 import { type Weight, weightOf } from "../onnx/weight.ts";
 
 /** A parameter in PyTorch's layout, element (row, column), lies at `start + row * rowStep + column * columnStep`. */
@@ -58,15 +59,15 @@ function samePlace(a: Place, b: Place): boolean {
 }
 
 function finderOf(graph: Graph, { mapping, addedNorms }: PlaceHints, file: string): FindPlaces {
-  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
+  const reads = readsOf(graph.inputs);
   const linears = findModules(graph, mapping);
   const named = namedModules(graph, linears, addedNorms);
   return (tensorName) => {
     const name = parseName(tensorName);
     if (name === undefined) return [];
-    const module = matchNamed(name.module, named, isEncoder);
+    const module = matchNamed(name.module, named, reads);
     if (module !== undefined) return namedPlace(graph, module, name.part, file);
-    const linear = matchModule(name.module, linears, isEncoder);
+    const linear = matchModule(name.module, linears, reads);
     if (linear === undefined) return [];
     return name.part === "bias" ? biasPlace(graph, linear) : [productPlace(graph, linear, file)];
   };

@@ -7,13 +7,22 @@ import type { MediaKind } from "./media-kind.ts";
 
 const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
 
+/** A side in pixels, which some models state for height and width; undefined where these differ. */
+export const side = z
+  .union([z.int().positive(), z.array(z.int().positive()).min(1)])
+  .nullish()
+  .transform((value) => {
+    if (!Array.isArray(value)) return value ?? undefined;
+    return value.every((one) => one === value[0]) ? value[0] : undefined;
+  });
+
 const heads = {
   head_dim: z.int().positive().nullish(),
   hidden_size: z.int().positive().nullish(),
   num_attention_heads: z.int().positive().nullish(),
 };
 
-const schema = z.object({
+export const modelConfig = z.object({
   model_type: z.string().default(""),
   architectures: z.array(z.string()).nullish(),
   max_position_embeddings: z.int().positive().nullish(),
@@ -25,7 +34,7 @@ const schema = z.object({
   audio_token_id: z.int().nullish(),
   audio_token_index: z.int().nullish(),
   image_seq_length: z.int().positive().nullish(),
-  scale_factor: z.int().positive().nullish(),
+  scale_factor: z.number().positive().nullish(),
   vision_feature_select_strategy: z.string().nullish(),
   id2label: z.record(z.string(), z.string()).nullish(),
   text_config: z
@@ -37,15 +46,13 @@ const schema = z.object({
       ...heads,
     })
     .nullish(),
-  vision_config: z
-    .object({ image_size: z.int().positive().nullish(), patch_size: z.int().positive().nullish() })
-    .nullish(),
+  vision_config: z.object({ image_size: side, patch_size: side }).nullish(),
 });
 
-export type ModelConfig = z.output<typeof schema>;
+export type ModelConfig = z.output<typeof modelConfig>;
 
 export function readModelConfig(directory: string): Promise<ModelConfig> {
-  return readJson(join(directory, "config.json"), schema);
+  return readJson(join(directory, "config.json"), modelConfig);
 }
 
 /** "ForCausalLM" and "ForConditionalGeneration" generate text, the others name a class. */

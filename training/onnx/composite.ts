@@ -1,7 +1,8 @@
 /**
- * A model in up to three graphs as one: token embeddings, an encoder whose features replace the embeddings of
- * the media tokens, and a decoder. Gradients flow from the decoder through the embeddings into the encoder.
+ * A model in several graphs as one: token embeddings, encoders (of pictures, of sounds) whose features replace the
+ * embeddings of their media tokens, and a decoder. Gradients flow from the decoder through the embeddings into the encoders.
  */
+import { floats } from "../../adapters/cast.ts";
 import { sizeOf, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Batch, Engine, EngineOptions, GraphFile, ParameterSpec, StepResult } from "./engine.ts";
@@ -11,11 +12,15 @@ export interface CompositeOptions extends Omit<EngineOptions, "file" | "output">
   /** The decoder, or the only graph. */
   readonly decoder: GraphFile;
   readonly embed?: GraphFile | undefined;
-  readonly encoder?: GraphFile | undefined;
+  readonly encoders?: readonly EncoderGraph[];
+}
+
+export interface EncoderGraph {
+  readonly file: GraphFile;
   /** As `mapping` is for the decoder. */
-  readonly encoderMapping?: EngineOptions["mapping"];
+  readonly mapping?: EngineOptions["mapping"];
   /** Tokens whose embeddings are replaced by the encoder's features, in row-major order. */
-  readonly mediaTokenId?: number | undefined;
+  readonly tokenId: number | undefined;
 }
 
 export interface Composite {
@@ -31,51 +36,24 @@ export interface Composite {
 }
 
 export async function openComposite(options: CompositeOptions): Promise<Composite> {
-  const {
-    decoder: file,
-    embed: embedFile,
-    encoder: encoderFile,
-    encoderMapping,
-    mediaTokenId,
-    ...shared
-  } = options;
+  const { decoder: file, embed: embedFile, encoders: encoderFiles = [], ...shared } = options;
   const wantsEmbeddings = options.inputGradients?.includes("inputs_embeds") ?? false;
-  const encoder =
-    encoderFile &&
-    (await openEngine({
-      ...shared,
-      file: encoderFile,
-      mapping: encoderMapping ?? {},
-      trainable: [],
-      objective: "none",
-      inputGradients: [],
-    }));
-  const embed =
-    embedFile &&
-    (await openEngine({
-      ...shared,
-      file: embedFile,
-      lora: [],
-      trainable: [],
-      objective: "none",
-      inputGradients: [],
-    }));
-  const trainsBefore = [encoder, embed].some(
-    (engine) => engine !== undefined && engine.parameters.length > 0,
-  );
+  const before = { ...shared, trainable: [], objective: "none", inputGradients: [] } as const;
+  const encoders: Encoder[] = [];
+  for (const { file, mapping = {}, tokenId } of encoderFiles)
+    encoders.push({ engine: await openEngine({ ...before, file, mapping }), tokenId });
+  const embed = embedFile && (await openEngine({ ...before, file: embedFile, mapping: {}, lora: [] }));
+  const engines = [...encoders.map(({ engine }) => engine), ...(embed ? [embed] : [])];
+  const trainsBefore = engines.some(({ parameters }) => parameters.length > 0);
   const inputGradients = trainsBefore || wantsEmbeddings ? ["inputs_embeds"] : [];
   const decoder = await openEngine({ ...shared, file, inputGradients });
-  refuseNothing(options, [decoder, encoder, embed]);
-  return new ThreeGraphs({ decoder, embed, encoder, mediaTokenId, wantsEmbeddings });
+  refuseNothing(options, [decoder, ...engines]);
+  return new JoinedGraphs({ decoder, embed, encoders, wantsEmbeddings });
 }
 
 /** An adapter may have modules that an export left out, but not only such. @throws FedloomError F2113 */
-function refuseNothing(
-  { lora, saved = [] }: CompositeOptions,
-  engines: readonly (Engine | undefined)[],
-): void {
+function refuseNothing({ lora, saved = [] }: CompositeOptions, known: readonly Engine[]): void {
   const wanted = [...lora.map(({ path }) => path), ...saved];
-  const known = engines.filter((engine) => engine !== undefined);
   if (wanted.length === 0 || known.some(({ parameters }) => parameters.length > 0)) return;
   const modules = known.flatMap((engine) => engine.modules).map(({ path }) => path);
   throw new FedloomError(
@@ -93,23 +71,35 @@ function refuseNothing(
 /** Before the module's path in the name of a parameter. */
 const ROOT = "base_model.model.";
 
+interface Encoder {
+  readonly engine: Engine;
+  readonly tokenId: number | undefined;
+}
+
 interface Parts {
   readonly decoder: Engine;
   readonly embed: Engine | undefined;
-  readonly encoder: Engine | undefined;
-  readonly mediaTokenId: number | undefined;
+  readonly encoders: readonly Encoder[];
   readonly wantsEmbeddings: boolean;
 }
 
-class ThreeGraphs implements Composite {
+/** Features of one encoder in the embeddings of a batch. */
+interface Placed {
+  readonly engine: Engine;
+  /** Flat positions in [B, S], one for each row of features. */
+  readonly places: readonly number[];
+  readonly shape: readonly number[];
+}
+
+class JoinedGraphs implements Composite {
   readonly parameters: readonly ParameterSpec[];
   readonly absent: readonly string[];
   readonly #parts: Parts;
 
   constructor(parts: Parts) {
-    const { decoder, embed, encoder } = parts;
+    const { decoder } = parts;
     this.#parts = parts;
-    const before = [encoder, embed].filter((engine) => engine !== undefined);
+    const before = enginesBefore(parts);
     this.parameters = [decoder, ...before].flatMap(({ parameters }) => parameters);
     this.absent = decoder.absent.filter(
       (path) =>
@@ -118,13 +108,13 @@ class ThreeGraphs implements Composite {
   }
 
   initialValues(): TensorSet {
-    const { decoder, embed, encoder } = this.#parts;
-    return tensorSet([decoder, encoder, embed].flatMap((engine) => [...(engine?.initialValues() ?? [])]));
+    const engines = [this.#parts.decoder, ...enginesBefore(this.#parts)];
+    return tensorSet(engines.flatMap((engine) => [...engine.initialValues()]));
   }
 
   async step(batch: Batch, parameters: TensorSet): Promise<StepResult> {
-    const { decoder, embed, encoder, wantsEmbeddings } = this.#parts;
-    const { inputs, places, features } = await this.#embedded(batch, parameters);
+    const { decoder, embed, wantsEmbeddings } = this.#parts;
+    const { inputs, placed } = await this.#embedded(batch, parameters);
     const result = await decoder.step({ ...batch, inputs }, parameters);
     const inputGradients = wantsEmbeddings ? result.inputGradients : new Map();
     const dEmbeddings = result.inputGradients.get("inputs_embeds");
@@ -133,10 +123,18 @@ class ThreeGraphs implements Composite {
       const own = { ...batch, inputs: only(batch.inputs, engine) };
       gradients.push(...(await engine.backward(own, parameters, slope)).gradients);
     };
-    if (dEmbeddings !== undefined && encoder && encoder.parameters.length > 0 && features !== undefined)
-      await through(encoder, pickedRows(dEmbeddings, places, features.shape));
-    if (dEmbeddings !== undefined && embed && embed.parameters.length > 0 && batch.inputs.has("input_ids"))
-      await through(embed, withoutRows(dEmbeddings, places));
+    if (dEmbeddings !== undefined) {
+      for (const { engine, places, shape } of placed)
+        if (engine.parameters.length > 0) await through(engine, pickedRows(dEmbeddings, places, shape));
+      if (embed && embed.parameters.length > 0 && batch.inputs.has("input_ids"))
+        await through(
+          embed,
+          withoutRows(
+            dEmbeddings,
+            placed.flatMap(({ places }) => places),
+          ),
+        );
+    }
     return { ...result, inputGradients, gradients: tensorSet(gradients) };
   }
 
@@ -146,52 +144,71 @@ class ThreeGraphs implements Composite {
   }
 
   async close(): Promise<void> {
-    const { decoder, embed, encoder } = this.#parts;
-    await Promise.all([decoder.close(), embed?.close(), encoder?.close()]);
+    const engines = [this.#parts.decoder, ...enginesBefore(this.#parts)];
+    await Promise.all(engines.map((engine) => engine.close()));
   }
 
-  /** The decoder's inputs, the rows of the embeddings that media took, and the features that stand there. */
+  /** The decoder's inputs, and whose features stand where in them. */
   async #embedded(
     batch: Batch,
     parameters: TensorSet,
-  ): Promise<{ inputs: TensorSet; places: readonly number[]; features: Tensor | undefined }> {
-    const { decoder, embed, encoder, mediaTokenId } = this.#parts;
+  ): Promise<{ inputs: TensorSet; placed: readonly Placed[] }> {
+    const { decoder, embed, encoders } = this.#parts;
     const ids = batch.inputs.get("input_ids");
     const wanted = decoder.inputs.some(({ name }) => name === "inputs_embeds");
-    const hasMedia = encoder !== undefined && only(batch.inputs, encoder).size > 0;
     if (!wanted || embed === undefined || ids === undefined)
-      return { inputs: only(batch.inputs, decoder), places: [], features: undefined };
+      return { inputs: only(batch.inputs, decoder), placed: [] };
     const tokens = await embed.forward({ inputs: only(batch.inputs, embed) }, parameters);
-    const data = (tokens.data as Float32Array).slice(); // embeddings are float32
-    const places: number[] = [];
-    let features: Tensor | undefined;
-    if (hasMedia) {
-      const own = { ...batch, inputs: only(batch.inputs, encoder) };
-      features = await encoder.forward(own, parameters);
-      (ids.data as BigInt64Array).forEach((id, at) => {
-        if (Number(id) === mediaTokenId) places.push(at);
-      });
-      const width = tokens.shape.at(-1)!;
-      const count = sizeOf(features.shape) / width;
+    const data = Float32Array.from(floats(tokens));
+    const width = tokens.shape.at(-1)!;
+    const placed: Placed[] = [];
+    for (const { engine, tokenId } of encoders) {
+      const inputs = only(batch.inputs, engine);
+      const places = placesOf(ids, tokenId);
+      if (inputs.size === 0 && places.length === 0) continue;
+      const output = await engine.forward({ ...batch, inputs }, parameters);
+      const features = floats(output);
+      const count = features.length / width;
       if (count !== places.length)
         throw new FedloomError(
           "F2114",
-          `Cannot place media: there must be as many media tokens (${mediaTokenId}) as features, got ${places.length} and ${count}`,
+          `Cannot place media: there must be as many media tokens (${tokenId}) as features, got ${places.length} and ${count}`,
         );
       places.forEach((at, i) => {
-        data.set((features!.data as Float32Array).subarray(i * width, (i + 1) * width), at * width);
+        data.set(features.subarray(i * width, (i + 1) * width), at * width);
       });
+      placed.push({ engine, places, shape: output.shape });
     }
+    if (placed.length > 0) refuseUnknownPositions(decoder, batch.inputs);
     const embeddings = tensor("F32", tokens.shape, data);
     return {
       inputs: only(
         tensorSet([...without(batch.inputs, "inputs_embeds"), ["inputs_embeds", embeddings]]),
         decoder,
       ),
-      places,
-      features,
+      placed,
     };
   }
+}
+
+function enginesBefore({ embed, encoders }: Parts): readonly Engine[] {
+  return [...encoders.map(({ engine }) => engine), ...(embed ? [embed] : [])];
+}
+
+function placesOf(ids: Tensor, tokenId: number | undefined): readonly number[] {
+  const places: number[] = [];
+  for (let at = 0; at < ids.data.length; at++) if (Number(ids.data[at]) === tokenId) places.push(at);
+  return places;
+}
+
+/** On several axes, media count their rows and columns, which their features do not tell. */
+function refuseUnknownPositions({ inputs }: Engine, given: TensorSet): void {
+  const positions = inputs.find(({ name }) => name === "position_ids");
+  if (given.has("position_ids") || positions?.shape.length !== 3) return;
+  throw new FedloomError(
+    "F2114",
+    `Cannot make "position_ids": a batch with media must hold those that the graph wants, [${positions.shape.join(", ")}]`,
+  );
 }
 
 function without(inputs: TensorSet, name: string): TensorSet {

@@ -61,9 +61,9 @@ export async function openDecoding({
     return undefined;
   }
   if (branched || (options.saved ?? []).length > 0) return undefined;
-  const { modules, isEncoder } = prepareGraph(options);
+  const { modules, reads, output } = prepareGraph(options);
   const pairs = options.lora.flatMap((spec): LoraPair[] => {
-    const module = matchModule(spec.path, modules, isEncoder);
+    const module = matchModule(spec.path, modules, reads);
     return module === undefined ? [] : [{ module, spec, call: 0 }];
   });
   const model = decodeModel(options.file.bytes);
@@ -88,7 +88,7 @@ export async function openDecoding({
       const own = factors.map((name) => [name, parameters.get(name)!] as const);
       const results = await session.run(tensorSet([...inputs, ...past, ...own]));
       const present = caches.map(({ name }) => [name, results.get(presentName(name))!] as const);
-      return { logits: results.get(whole.outputs[0]!)!, caches: tensorSet(present) };
+      return { logits: results.get(output)!, caches: tensorSet(present) };
     },
     close: () => session.close(),
   };

@@ -72,7 +72,7 @@ export interface EngineOptions {
    * "none": no loss; `forward` and `backward` only.
    */
   readonly objective: "tokens" | "classes" | "none";
-  /** The output that objective, forward and backward mean; the graph's first where absent. */
+  /** The output that objective, forward and backward mean; its logits or features, or else the graph's first where absent. */
   readonly output?: string;
   /** Inputs whose gradient `step` and `backward` give back. */
   readonly inputGradients?: readonly string[];

@@ -19,7 +19,7 @@ export interface TrainingShape {
 /** LoRA on every linear layer with a path. @returns undefined for graphs that read no tokens */
 export function estimateTraining(prepared: PreparedGraph, shape: TrainingShape): MemoryEstimate | undefined {
   const { batch, length, labels, rank } = shape;
-  if (prepared.isEncoder) return undefined;
+  if (prepared.reads !== "tokens") return undefined;
   const pairs = prepared.modules
     .filter(({ path }) => !HEADS.test(path))
     .map((module) => ({ module, spec: { path: module.path, rank, scale: 1 }, call: 0 }));

@@ -2,12 +2,14 @@
 import { sizeOf, type Tensor, type TensorSet, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Batch } from "./engine.ts";
+import { fitInput } from "./fit-inputs.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 
 const isCache = (name: string): boolean => /^past/.test(name);
 
 /**
- * All inputs of the graph: those given, position_ids and attention_mask where they follow, caches of length 0.
+ * All inputs of the graph in its types: those given, position_ids and attention_mask where they follow, caches of length 0.
+ * Positions on several axes [axes, B, S] follow where all axes count tokens, as they do in text.
  *
  * @throws FedloomError F2114 where one is missing or has another type or shape than the graph states
  */
@@ -25,7 +27,11 @@ export function completeInputs(
       int64(ids.shape.slice(0, 2), () => 1),
     );
   const mask = given.get("attention_mask");
-  if (!given.has("position_ids") && mask !== undefined) given.set("position_ids", positionsOf(mask));
+  if (!given.has("position_ids") && mask !== undefined) {
+    const [axes] =
+      wanted.find(({ name, shape }) => name === "position_ids" && shape.length === 3)?.shape ?? [];
+    given.set("position_ids", positionsOf(mask, axes));
+  }
   if (!given.has("token_type_ids") && ids !== undefined)
     given.set(
       "token_type_ids",
@@ -35,7 +41,10 @@ export function completeInputs(
   const symbols = new Map<string, number>();
   for (const input of wanted) {
     const value = given.get(input.name);
-    if (value !== undefined) bindSymbols(input, value, symbols);
+    if (value === undefined) continue;
+    const fitted = fitInput(value, input.type);
+    bindSymbols(input, fitted, symbols);
+    given.set(input.name, fitted);
   }
   return tensorSet(
     wanted.map((input) => {
@@ -55,15 +64,20 @@ function int64(shape: readonly number[], value: (index: number) => number): Tens
 }
 
 /** Cumulative mask - 1; filling positions keep the last one's, which nothing reads. */
-function positionsOf(mask: Tensor): Tensor {
+function positionsOf(mask: Tensor, axes?: number | string): Tensor {
   const length = mask.shape[1]!;
+  const size = sizeOf(mask.shape);
+  const shape = axes === undefined ? mask.shape : [typeof axes === "number" ? axes : AXES, ...mask.shape];
   let sum = 0;
-  return int64(mask.shape, (i) => {
+  return int64(shape, (i) => {
     if (i % length === 0) sum = 0;
-    sum += Number(mask.data[i]!);
+    sum += Number(mask.data[i % size]!);
     return Math.max(0, sum - 1);
   });
 }
+
+/** Time, height and width: what models with several axes count, where the graph does not state it. */
+const AXES = 3;
 
 function bindSymbols(input: GraphInput, value: Tensor, symbols: Map<string, number>): void {
   const wanted = `[${input.shape.join(", ")}]`;

@@ -15,8 +15,9 @@ import { withoutSequences } from "./lower/sequences.ts";
 import { upgrade } from "./lower/upgrade.ts";
 import { NEWEST_OPSET } from "./rules/rule.ts";
 import { findModules } from "./targets/find.ts";
-import { matchModule } from "./targets/match.ts";
+import { matchModule, matchModules } from "./targets/match.ts";
 import { matchNamed, type NamedModule, namedModules } from "./targets/named.ts";
+import { type Reads, readsOf } from "./targets/reads.ts";
 import { allCalls } from "./targets/twins.ts";
 import { savedModule, savedNamed, type TrainedWeight, trainedInitializers, withTrained } from "./trained.ts";
 import type { Weight } from "./weight.ts";
@@ -28,8 +29,7 @@ export interface PreparedGraph {
   readonly modules: readonly LinearModule[];
   /** Embeddings, norms, convolutions. */
   readonly named: readonly NamedModule[];
-  /** Whether it reads pictures or sounds instead of tokens. */
-  readonly isEncoder: boolean;
+  readonly reads: Reads;
 }
 
 export function prepareGraph(
@@ -37,7 +37,7 @@ export function prepareGraph(
 ): PreparedGraph {
   const loaded = inlineFunctions(loadGraph(options.file));
   const resolved = resolveBranches(loaded, fixedInputs(loaded.inputs));
-  const output = options.output ?? resolved.outputs[0]!;
+  const output = options.output ?? mainOutput(resolved.outputs);
   if (!resolved.outputs.includes(output))
     throw new FedloomError(
       "F2110",
@@ -45,9 +45,15 @@ export function prepareGraph(
     );
   const alive = withoutSequences(withoutDeadNodes(resolved, [output]));
   const graph = upgrade(splitProducts(splitAttention(alive)), NEWEST_OPSET);
-  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
   const modules = findModules(graph, options.mapping);
-  return { graph, output, modules, named: namedModules(graph, modules, options.addedNorms), isEncoder };
+  const named = namedModules(graph, modules, options.addedNorms);
+  return { graph, output, modules, named, reads: readsOf(graph.inputs) };
+}
+
+/** Logits of a decoder, features of an encoder, whatever stands before them; else the first. */
+export function mainOutput(outputs: readonly string[]): string {
+  const named = ["logits", "image_features", "audio_features"].find((name) => outputs.includes(name));
+  return named ?? outputs[0]!;
 }
 
 /** A graph with parameters. */
@@ -65,20 +71,24 @@ export interface PlacedGraph extends PreparedGraph {
 /** @throws FedloomError F2113 for weights that cannot be trained */
 export function placeParameters(options: EngineOptions, prepared: PreparedGraph): PlacedGraph {
   const absent: string[] = [];
-  const find = (path: string): LinearModule | undefined => {
-    const module = matchModule(path, prepared.modules, prepared.isEncoder);
+  const placed = matchModules(
+    options.lora.map(({ path }) => path),
+    prepared.modules,
+    prepared.reads,
+  );
+  const found = (path: string, module: LinearModule | undefined): LinearModule | undefined => {
     if (module === undefined) absent.push(path);
     return module;
   };
   const pairs = options.lora.flatMap((spec): LoraPair[] => {
-    const module = find(spec.path);
+    const module = found(spec.path, placed.get(spec.path));
     const calls = module === undefined ? [] : allCalls(module, prepared.modules, prepared.graph.weights);
     return calls.map((call, number) => ({ module: call, spec, call: number }));
   });
   const saved = (options.saved ?? []).flatMap((path) => {
-    const named = matchNamed(path, prepared.named, prepared.isEncoder);
+    const named = matchNamed(path, prepared.named, prepared.reads);
     if (named !== undefined) return savedNamed(prepared.graph, named, path);
-    const module = find(path);
+    const module = found(path, matchModule(path, prepared.modules, prepared.reads));
     return module === undefined ? [] : savedModule(prepared.graph, module, path);
   });
   const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];

@@ -4,13 +4,12 @@
  * from the numbered layer on, with one word for each role.
  */
 import type { LinearModule } from "../engine.ts";
+import { belongsTo, type Reads } from "./reads.ts";
 import { HEADS, rolesOf } from "./roles.ts";
 import { LEFT_OVER } from "./structure.ts";
 
 /** Number of the layer, and what stands behind it. */
 export const LAYER = /(?:^|\.)(?:encoder\.|decoder\.)?(?:layers|layer|blocks|block|h)\.(\d+)\.(.+)$/;
-const ENCODER_WORDS = /vision|visual|image|audio|speech|connector|projector|tower/;
-const TEXT_ROOTS = new Set(["model", "language_model", "text_model", "lm_head", "transformer"]);
 
 /** Last names of embeddings and norms, which stand outside of the blocks as a head does. */
 const NOT_LINEAR = /(?:^|\.)(?:embed[a-z_]*|w[tp]e|[a-z_]*norm|ln_[a-z]+)$/i;
@@ -27,26 +26,50 @@ function placeOf(path: string): Place | undefined {
   return layer === null ? undefined : { layer: layer[1]!, roles: rolesOf(layer[2]!) };
 }
 
-/** Whether an adapter's path can belong to this kind of graph at all: q_proj of layer 0 is in every tower. */
-export function belongsTo(path: string, isEncoder: boolean): boolean {
-  if (ENCODER_WORDS.test(path)) return isEncoder;
-  return !isEncoder || !TEXT_ROOTS.has(path.split(".")[0]!);
-}
-
 /** The module that `path` means, or undefined. Exact names win, then the common form. */
 export function matchModule(
   path: string,
   modules: readonly LinearModule[],
-  isEncoder: boolean,
+  reads: Reads,
 ): LinearModule | undefined {
   const exact = modules.find((module) => module.path === path);
   if (exact !== undefined) return exact;
-  if (!belongsTo(path, isEncoder)) return undefined;
+  if (!belongsTo(path, reads)) return undefined;
   return (
     closest(path, [...modules, ...packedWholes(modules)]) ??
     ofMethod(path, modules) ??
     leftOver(path, modules)
   );
+}
+
+/**
+ * The module that each path means. Where several paths would have the same, it is the closest one's: a graph that lacks a tower
+ * has layers of the same number and role as the tower's.
+ */
+export function matchModules(
+  paths: readonly string[],
+  modules: readonly LinearModule[],
+  reads: Reads,
+): ReadonlyMap<string, LinearModule> {
+  const found = new Map<string, LinearModule>();
+  for (const path of new Set(paths)) {
+    const module = matchModule(path, modules, reads);
+    if (module === undefined) continue;
+    const rival = [...found].find(([, other]) => overlaps(module, other));
+    if (rival !== undefined && closeness(rival) >= closeness([path, module])) continue;
+    if (rival !== undefined) found.delete(rival[0]);
+    found.set(path, module);
+  }
+  return found;
+}
+
+const closeness = ([path, module]: readonly [string, LinearModule]): number => commonEnd(module.path, path);
+
+/** Whether two modules are the same columns of a product, in part at least. */
+function overlaps(a: LinearModule, b: LinearModule): boolean {
+  const [from, to] = a.columns ?? [0, a.nodeOut];
+  const [start, end] = b.columns ?? [0, b.nodeOut];
+  return a.node === b.node && from < end && start < to;
 }
 
 /**

@@ -7,7 +7,8 @@
 import type { AddedNorms, LinearModule } from "../engine.ts";
 import { type Graph, type GraphNode, intOf, intsOf } from "../graph.ts";
 import { picksByIds } from "../token-ids.ts";
-import { belongsTo, LAYER } from "./match.ts";
+import { LAYER } from "./match.ts";
+import { belongsTo, type Reads } from "./reads.ts";
 
 export interface NamedModule {
   /** Module path as PyTorch would name it, "model.layers.0.input_layernorm". */
@@ -127,10 +128,10 @@ function isAddedTo(weight: string, readersOf: (name: string) => readonly GraphNo
 export function matchNamed(
   path: string,
   modules: readonly NamedModule[],
-  isEncoder: boolean,
+  reads: Reads,
 ): NamedModule | undefined {
   const exact = modules.find((module) => module.path === path);
-  if (exact !== undefined || !belongsTo(path, isEncoder)) return exact;
+  if (exact !== undefined || !belongsTo(path, reads)) return exact;
   const alike = modules.filter((module) => withoutRoot(module.path) === withoutRoot(path));
   return alike.length === 1 ? alike[0] : undefined;
 }

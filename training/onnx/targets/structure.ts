@@ -8,6 +8,7 @@
  */
 import type { Graph, GraphNode } from "../graph.ts";
 import type { Linear } from "./linear.ts";
+import { readsOf } from "./reads.ts";
 
 const ACTIVATIONS = new Set(
   "Sigmoid Gelu FastGelu QuickGelu Erf Tanh Relu Elu Softplus HardSwish Mish Swish".split(" "),
@@ -28,7 +29,7 @@ interface Attention {
 /** @param linears those without a path of their own, in the order of the graph */
 export function structuralPaths(graph: Graph, linears: readonly Linear[]): ReadonlyMap<GraphNode, string> {
   const walk = new Walk(graph, linears);
-  const isEncoder = !graph.inputs.some(({ name }) => name === "input_ids" || name === "inputs_embeds");
+  const isEncoder = readsOf(graph.inputs) !== "tokens";
   const root = isEncoder ? "encoder.layers" : "model.layers";
   const paths = new Map<GraphNode, string>();
   const attentions = graph.nodes.flatMap((node) => attentionAt(node, walk) ?? []);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { float32, type Tensor } from "../../adapters/tensor.ts";
-import { fitInputs } from "../../training/fit-inputs.ts";
+import { float32, type Tensor } from "../../../adapters/tensor.ts";
+import { fitInput, fitInputs } from "../../../training/onnx/fit-inputs.ts";
 
 const pixels = float32([2], [1, -0.5]);
 const mask: Tensor = { dtype: "BOOL", shape: [3], data: Uint8Array.of(1, 0, 1) };
@@ -34,4 +34,17 @@ test("float16 graphs get float16, integer masks integers", () => {
     shape: [3],
     data: BigInt64Array.of(1n, 0n, 1n),
   });
+});
+
+test("masks of integers fit graphs that take booleans, narrower integers or floats", () => {
+  const bits: Tensor = { dtype: "I64", shape: [3], data: BigInt64Array.of(1n, 0n, 1n) };
+  expect(fitInput(bits, "BOOL")).toEqual(mask);
+  expect(fitInput(bits, "I32")).toEqual({ dtype: "I32", shape: [3], data: Int32Array.of(1, 0, 1) });
+  expect(fitInput(bits, "F32")).toEqual(float32([3], [1, 0, 1]));
+});
+
+test("nothing is converted that would not be the same afterwards", () => {
+  const ids: Tensor = { dtype: "I64", shape: [2], data: BigInt64Array.of(7n, 2n ** 40n) };
+  for (const type of ["BOOL", "I32", "F32"]) expect(fitInput(ids, type)).toBe(ids);
+  expect(fitInput(pixels, "I64")).toBe(pixels);
 });
