@@ -7,6 +7,7 @@ import type { LinearModule, ModuleLocation } from "../engine.ts";
 import { type Graph, type GraphNode, intOf } from "../graph.ts";
 import type { Weight } from "../weight.ts";
 import { biasOf, type Linear, moduleOf } from "./linear.ts";
+import { LAYER } from "./match.ts";
 import { packedColumns } from "./packed.ts";
 import { structuralPaths } from "./structure.ts";
 
@@ -85,18 +86,25 @@ function matrixOf(
 /**
  * "/model/layers.0/self_attn/q_proj/MatMul" -> "model.layers.0.self_attn.q_proj". Without a path in the
  * names of the node and its output, what the exporter noted beside the node is taken, or the name of the weight or
- * of the bias that is added, if it is one of PyTorch's ("model.layers.0.self_attn.q_proj.weight").
+ * of the bias that is added, if it is one of PyTorch's ("model.layers.0.self_attn.q_proj.weight"). These tell the layer
+ * also where code around the model called the layer's parts one by one and the node's name has lost it ("/q_proj_1/MatMul").
  */
 function pathOf(node: GraphNode, weightName: string, graph: Graph): string | undefined {
+  const path = nodePath(node) ?? node.module;
+  if (path !== undefined && LAYER.test(path)) return path;
+  const named = /^(.*?)(\.MatMul)?\.(weight|weight_Q\d|weight_quant|qweight)(_.*)?$/.exec(weightName);
+  const stored = named?.[1] ?? /^(.*)\.bias$/.exec(biasOf(graph, node) ?? "")?.[1];
+  return stored !== undefined && LAYER.test(stored) ? stored : (path ?? stored);
+}
+
+function nodePath(node: GraphNode): string | undefined {
   for (const name of [node.name, node.outputs[0]!]) {
     const parts = withoutContainers(name.split("/").filter((part) => part !== "" && !FUSION.test(part)));
     const from = parts.findIndex((part) => !/^(else|then|if)/i.test(part));
     const path = parts.slice(Math.max(from, 0), -1).join(".");
     if (/[a-z]/i.test(path)) return path;
   }
-  if (node.module !== undefined) return node.module;
-  const named = /^(.*?)(\.MatMul)?\.(weight|weight_Q\d|weight_quant|qweight)(_.*)?$/.exec(weightName);
-  return named?.[1] ?? /^(.*)\.bias$/.exec(biasOf(graph, node) ?? "")?.[1];
+  return undefined;
 }
 
 /** What the runtime's optimizer puts behind the name of a node that it joined with another: "MatMulScaleFusion". */

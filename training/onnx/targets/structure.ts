@@ -29,7 +29,7 @@ interface Attention {
 /** @param linears those without a path of their own, in the order of the graph */
 export function structuralPaths(graph: Graph, linears: readonly Linear[]): ReadonlyMap<GraphNode, string> {
   const walk = new Walk(graph, linears);
-  const isEncoder = readsOf(graph.inputs) !== "tokens";
+  const isEncoder = !["tokens", "everything"].includes(readsOf(graph.inputs));
   const root = isEncoder ? "encoder.layers" : "model.layers";
   const paths = new Map<GraphNode, string>();
   const attentions = graph.nodes.flatMap((node) => attentionAt(node, walk) ?? []);
