@@ -29,7 +29,10 @@ const LENGTHS = [64, 40, 61, 20];
 vi.setConfig({ testTimeout: 240_000 });
 
 const all = modelCases(process.env.GOLDEN_MODELS ?? join(import.meta.dirname, "../../golden/models"));
-const cases = [...new Map(all.map((one) => [one.decoder, one])).values()];
+/** Each decoder once; omni-tiny's has one layer, before which nothing is frozen. */
+const cases = [...new Map(all.map((one) => [one.decoder, one])).values()].filter(
+  ({ decoder }) => !decoder.includes("omni-tiny"),
+);
 const SMOLLM = cases.find(({ decoder }) => decoder.endsWith("smollm-tiny/onnx/model.onnx"))!;
 const SMOLVLM = cases.find(({ decoder }) => decoder.includes("smolvlm-tiny"))!;
 
@@ -186,7 +189,7 @@ test.each([
   { name: "its upper layer", wanted: /encoder\.layers\.1\./ },
   { name: "the connector alone", wanted: /connector/ },
 ])("an encoder gives the features and the gradients of $name", async ({ wanted }) => {
-  const file = openGraphFile(SMOLVLM.encoder!);
+  const file = openGraphFile(SMOLVLM.encoders[0]!.file);
   const probe = await openEngine({ file, lora: [], objective: "none", threads: 1 });
   const paths = probe.modules.map(({ path }) => path).filter((path) => wanted.test(path));
   await probe.close();
