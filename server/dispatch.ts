@@ -40,6 +40,7 @@ interface Turn {
   stopTimer: () => void;
   /** Aborts when nothing more of the task is to be transferred. */
   readonly over: AbortController;
+  readonly uploads: Map<string, number>;
 }
 
 /** A task in hand. */
@@ -47,6 +48,8 @@ export interface InHand {
   readonly task: Task;
   /** Aborts, without a reason of its own, when nothing more of it is to be transferred. */
   readonly over: AbortSignal;
+  /** Sizes of the blobs that were uploaded for it, or were begun to be, by their hash. */
+  readonly uploads: Map<string, number>;
 }
 
 /** Given to every abort: without it each makes an error with a stack of its own. */
@@ -174,6 +177,7 @@ export class Dispatcher {
       activity,
       stopTimer: () => undefined,
       over: new AbortController(),
+      uploads: new Map(),
     };
     this.#turns.set(offer.client, turn);
     this.#watch(turn, offer.idleMs);
@@ -211,7 +215,8 @@ export class Dispatcher {
 
 async function inHand(turn: Turn): Promise<InHand | undefined> {
   await turn.built;
-  return turn.task === undefined ? undefined : { task: turn.task, over: turn.over.signal };
+  const { task, over, uploads } = turn;
+  return task === undefined ? undefined : { task, over: over.signal, uploads };
 }
 
 function blobsOf({ adapterConfig, adapterModel, corrections }: Task): string[] {

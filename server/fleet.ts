@@ -19,9 +19,18 @@ import {
   Verdict,
 } from "../proto/gen/fedloom/v1/fleet_pb.ts";
 import { untilAborted } from "../proto/streams.ts";
+import type { InHand } from "./dispatch.ts";
 import type { FleetHost } from "./fleet-host.ts";
-import { MAX_CONFIG_BYTES, MAX_MESSAGE_CHARACTERS, UPLOAD_FACTOR, UPLOAD_SLACK_BYTES } from "./limits.ts";
+import {
+  MAX_CONFIG_BYTES,
+  MAX_MESSAGE_CHARACTERS,
+  MAX_UPLOADS,
+  UPLOAD_FACTOR,
+  UPLOAD_SLACK_BYTES,
+  UPLOADS_FACTOR,
+} from "./limits.ts";
 import { broken, hashOf, refOf } from "./peer-refusals.ts";
+import type { BlobRef } from "./records.ts";
 import { hold } from "./standing.ts";
 import { judge } from "./verdict.ts";
 
@@ -118,6 +127,7 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
           { client, size: ref.size, limit },
         );
       }
+      noteUpload(client, hand, ref, UPLOADS_FACTOR * limit);
       const chunks = chunksOf(client, messages, () => dispatcher.moved(client));
       const cut = new AbortController();
       const end = (): void => cut.abort(taskOver(client));
@@ -161,6 +171,30 @@ export function fleetFor(host: FleetHost, peer: Peer): Fleet {
       return create(ReportFailureResponseSchema, {});
     },
   };
+}
+
+/** @throws FedloomError F5007 where a task has uploaded more than any honest one */
+function noteUpload(
+  client: string,
+  { uploads }: InHand,
+  { sha256, size }: BlobRef,
+  limitBytes: number,
+): void {
+  const others = [...uploads].filter(([known]) => known !== sha256);
+  const bytes = others.reduce((sum, [, held]) => sum + held, size);
+  if (others.length < MAX_UPLOADS && bytes <= limitBytes) {
+    uploads.set(sha256, size);
+    return;
+  }
+  const [got, most] =
+    bytes > limitBytes
+      ? [mebibytes(bytes), mebibytes(limitBytes)]
+      : [`${others.length + 1} blobs`, `${MAX_UPLOADS} blobs`];
+  throw new FedloomError(
+    "F5007",
+    `Cannot accept ${got} in all from client "${client}": the limit for one task is ${most}`,
+    { client, limitBytes },
+  );
 }
 
 /** What a transfer ends with whose task is over while the client takes or sends next to nothing. */

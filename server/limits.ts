@@ -19,6 +19,19 @@ export const STRANGERS_MESSAGE_MS = 10_000;
 export const UPLOAD_FACTOR = 4;
 /** Headers and small adapters, beside the factor. */
 export const UPLOAD_SLACK_BYTES = 2 ** 20;
+/**
+ * All uploads of one task together, as a multiple of the largest one. An update and the sets beside it are a few adapters; a client
+ * that died and trained again to other bits sends them again. Unbounded, whole blobs that nobody refers to fill the disk.
+ */
+export const UPLOADS_FACTOR = 2;
+/** Different blobs that one task may upload: a configuration, an update, a few sets, and again after a few deaths. */
+export const MAX_UPLOADS = 32;
+
+/**
+ * Certificates that one site gets in a day: an honest one needs one in two months, and a few more where processes die. Each
+ * costs a signature and an entry of the audit trail.
+ */
+export const MAX_CERTIFICATES_A_DAY = 16;
 
 /** A PEFT configuration with patterns for every module of a large model stays below. */
 export const MAX_CONFIG_BYTES = 2 ** 20;

@@ -18,9 +18,11 @@ import {
 import { formatJoinToken, newSecret } from "../../proto/join-token.ts";
 import { provenKey } from "../../proto/key-proof.ts";
 import type { AuditEntry } from "../journal/trail.ts";
+import { MAX_CERTIFICATES_A_DAY } from "../limits.ts";
 import { type Authority, CLIENT_MS } from "./authority.ts";
 import type { Registry, Role, Site } from "./registry.ts";
 
+const DAY_MS = 86_400_000;
 /** Certificates are dated back by so much (certificate.ts), and by no more. */
 const DATED_BACK_MS = 6 * 60_000;
 
@@ -38,6 +40,8 @@ export class Gate {
   readonly #log: Log;
   /** All sites, so that a call is checked without a look at the disk. */
   readonly #sites = new Map<string, Site>();
+  /** When certificates were made in the last day, by site. */
+  readonly #issuedAtMs = new Map<string, readonly number[]>();
   readonly #onRevoked: (name: string) => void;
 
   private constructor(parts: GateParts) {
@@ -198,6 +202,7 @@ export class Gate {
         const sound = token?.role === "client" && token.name === clientId && token.expiresAtMs >= now;
         if (!sound) throw refuse("the join token does not count, or not any more; ask for a new one");
         const publicKey = this.#keyOf(peer, clientId, key);
+        this.#countCertificate(clientId);
         const certificatePem = await this.authority.issueClient(clientId, publicKey);
         const keyHash = sha256(publicKey.export({ type: "spki", format: "der" }));
         const site = { name: clientId, enrolledAtMs: now, notAfterMs: now + CLIENT_MS };
@@ -220,7 +225,9 @@ export class Gate {
             `Cannot renew the certificate of "${clientId.slice(0, 64)}" for ${peer.address}: it is not that site`,
           );
         }
-        const certificatePem = await this.authority.issueClient(clientId, this.#keyOf(peer, clientId, key));
+        const publicKey = this.#keyOf(peer, clientId, key);
+        this.#countCertificate(clientId);
+        const certificatePem = await this.authority.issueClient(clientId, publicKey);
         const entry = this.#entry(clientId, `renewed its certificate from ${peer.address}`);
         await this.#put({ ...site, notAfterMs: entry.atMs + CLIENT_MS }, entry);
         return create(RenewResponseSchema, { certificatePem });
@@ -236,6 +243,20 @@ export class Gate {
       `Cannot certify a key of ${peer.address}: it must be a P-256 key with a proof that the peer holds it`,
       { peer: peer.address },
     );
+  }
+
+  /** @throws FedloomError F5007 where a site has had more certificates in a day than any honest one */
+  #countCertificate(name: string): void {
+    const now = this.#clock.now();
+    const recent = (this.#issuedAtMs.get(name) ?? []).filter((atMs) => now - atMs < DAY_MS);
+    if (recent.length >= MAX_CERTIFICATES_A_DAY) {
+      throw new FedloomError(
+        "F5007",
+        `Cannot make another certificate for site "${name}": the limit is ${MAX_CERTIFICATES_A_DAY} in a day`,
+        { name },
+      );
+    }
+    this.#issuedAtMs.set(name, [...recent, now]);
   }
 
   async #put(site: Site, entry: AuditEntry): Promise<void> {

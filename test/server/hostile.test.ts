@@ -21,7 +21,7 @@ import {
 import { MessageQueue } from "../../proto/streams.ts";
 import { ownVersion } from "../../proto/version.ts";
 import { serveGrpc } from "../../server/grpc/server.ts";
-import { MAX_WAITING_MESSAGES } from "../../server/limits.ts";
+import { MAX_UPLOADS, MAX_WAITING_MESSAGES, UPLOADS_FACTOR } from "../../server/limits.ts";
 import { readAdapter } from "../../server/work/aggregate.ts";
 import { type FakeClient, type FakeOptions, pieces } from "./fake-client.ts";
 import { overGrpc } from "./over-grpc.ts";
@@ -171,6 +171,20 @@ test.each<[string, (client: FakeClient, task: Task) => Promise<unknown>, string]
   [
     "an upload far above what was handed out",
     (client, task) => client.push(task, Buffer.from("bytes"), { size: 10n ** 12n }),
+    "F5007",
+  ],
+  [
+    "more uploads than any task needs",
+    async (client, task) => {
+      for (let i = 0; i <= MAX_UPLOADS; i++) await client.push(task, Buffer.from(`junk ${i}`));
+    },
+    "F5007",
+  ],
+  [
+    "uploads of far more bytes in all than were handed out",
+    async (client, task) => {
+      for (let i = 0; i <= UPLOADS_FACTOR; i++) await client.push(task, new Uint8Array(2 ** 20).fill(i));
+    },
     "F5007",
   ],
   [

@@ -10,6 +10,7 @@ import { formatJoinToken, parseJoinToken } from "../../proto/join-token.ts";
 import { newKey } from "../../proto/key-proof.ts";
 import { connectFleet } from "../../proto/service.ts";
 import { openAuthority } from "../../server/identity/authority.ts";
+import { MAX_CERTIFICATES_A_DAY } from "../../server/limits.ts";
 import { startCoordinator } from "../../server/start.ts";
 import { FakeClient } from "./fake-client.ts";
 import { secured } from "./secured.ts";
@@ -181,6 +182,17 @@ test("a site renews its certificate before it ends, with a new key", async () =>
   expect(second.certificate).not.toBe(first.certificate);
   expect(second.key).not.toBe(first.key);
   await join(second).welcome;
+});
+
+test("a site gets so many certificates in a day and no more, and the next day again", async () => {
+  const clock = new ManualClock(systemClock.now());
+  const { address, admitted } = await secured(undefined, clock);
+  const site = await admitted("site-1");
+  for (let i = 1; i < MAX_CERTIFICATES_A_DAY; i++) await renew(address, site, never);
+  await expect(renew(address, site, never)).rejects.toMatchObject({ code: "F5007" });
+  await expect(admitted("site-2")).resolves.toMatchObject({ name: "site-2" });
+  clock.advance(86_400_000);
+  await renew(address, site, never);
 });
 
 test("sites and authority are there after a restart", async () => {

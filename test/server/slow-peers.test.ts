@@ -143,7 +143,7 @@ test("a client that uploads by the byte holds a block of each upload, is named, 
   const uploads = Array.from({ length: STREAMS }, (_, i) => {
     const sha256 = i.toString(16).padStart(64, "0");
     const upload = call("pushBlob");
-    const blob = { sha256, size: BigInt(8 * MIB) };
+    const blob = { sha256, size: BigInt(4 * MIB) };
     const header = { blob, offset: 0n, clientId: "slow", taskId: task.taskId };
     upload.stream.write(framed(PushBlobRequestSchema, { message: { case: "header", value: header } }));
     return { ...upload, sha256 };
