@@ -4,9 +4,9 @@
  * has Flower, the same load on its gRPC engine and its current deployment, in the same run.
  */
 import { loadavg } from "node:os";
-import { flowerVersion, measureFlower, median } from "./coordinator/flower.ts";
+import { flowerVersion, measureFlower } from "./coordinator/flower.ts";
 import { inDirectory, start, startSwarm } from "./coordinator/processes.ts";
-import type { Bench } from "./report.ts";
+import { type Bench, median } from "./report.ts";
 
 /** The first is not counted, and of a dozen the program's own warming up is in few. */
 const ROUNDS = 8;

@@ -91,3 +91,7 @@ export function writeReport(name: string, bench: Bench, args: readonly string[],
   writeFileSync(BENCHMARKS_FILE, replaceSection(page, name, section));
   return section;
 }
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}

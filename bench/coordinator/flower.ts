@@ -2,6 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { median } from "../report.ts";
 
 export interface FlowerRounds {
   /** Median of the rounds after the first. */
@@ -49,8 +50,4 @@ export async function measureFlower(
     throw new Error(`Flower ended after ${lines.length} of ${rounds} rounds:\n${said}`);
   const counted = lines.slice(1).map(({ seconds }) => seconds);
   return { roundS: median(counted), peakMib: Math.max(...lines.map(({ peakMib }) => peakMib)) };
-}
-
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

@@ -169,8 +169,10 @@ export function compile(
   }
   const program = addInProducts(turnProducts(builder.program(outputs)));
   const kept = scheduled(program);
-  if (plan.recompute === true || (plan.recompute !== "cheap" && !isLarge(kept))) return kept;
-  return scheduled({ ...program, operations: makeAgain(program.operations, forward, g) });
+  if (plan.recompute === true) return kept;
+  const again = plan.recompute === "cheap" ? "all" : worthMakingAgain(kept);
+  if (again === undefined) return kept;
+  return scheduled({ ...program, operations: makeAgain(program.operations, forward, g, again) });
 }
 
 const isFree = (value: Value, parameters: ReadonlySet<Value>): boolean =>
@@ -191,12 +193,15 @@ function frontProgram(
 }
 
 /** Activations that are worth some time: many bytes, and many beside the weights, which are there anyway. */
-const LARGE_BYTES = 256 * 2 ** 20;
-const LARGE_SHARE = 0.6;
+const WORTH_NEXT_TO_NOTHING = { bytes: 64 * 2 ** 20, share: 0.25 };
+const WORTH_A_LITTLE = { bytes: 256 * 2 ** 20, share: 0.6 };
 
-function isLarge(program: Program): boolean {
+function worthMakingAgain(program: Program): "all" | "normalized" | undefined {
   const { activationBytes, weightBytes } = estimateMemory(program);
-  return activationBytes > Math.max(LARGE_BYTES, LARGE_SHARE * weightBytes);
+  const above = ({ bytes, share }: typeof WORTH_A_LITTLE): boolean =>
+    activationBytes > Math.max(bytes, share * weightBytes);
+  if (above(WORTH_A_LITTLE)) return "all";
+  return above(WORTH_NEXT_TO_NOTHING) ? "normalized" : undefined;
 }
 
 /** Embeddings of the tokens: an input, or what is picked by the ids of a graph that has them inside. */

@@ -16,15 +16,17 @@ import { behind } from "./recompute.ts";
 /**
  * @param operations of a whole step, in order
  * @param forward those of them that lead to the loss
+ * @param what "normalized" leaves the probabilities, whose products take a few hundredths of a step
  * @returns the same step, in order
  */
 export function makeAgain(
   operations: readonly Operation[],
   forward: readonly Operation[],
   g: Maths,
+  what: "all" | "normalized",
 ): readonly Operation[] {
   const isForward = new Set(forward);
-  const found = forward.flatMap((operation) => chainTo(operation, isForward) ?? []);
+  const found = forward.flatMap((operation) => chainTo(operation, isForward, what) ?? []);
   const readers = readersOf(operations);
   const instead = new Map<Value, Value>();
   const before = g.builder.operations.length;
@@ -44,9 +46,13 @@ interface Chain {
 }
 
 /** Operations to be done again for what this one gives; undefined where it is not of the kinds that are cheap. */
-function chainTo(operation: Operation, isForward: ReadonlySet<Operation>): Chain | undefined {
+function chainTo(
+  operation: Operation,
+  isForward: ReadonlySet<Operation>,
+  what: "all" | "normalized",
+): Chain | undefined {
   if (NORMALIZATIONS.has(operation.op)) return { made: operation.outputs[0]!, operations: [operation] };
-  return operation.op === "Softmax" ? chainToSoftmax(operation, isForward) : undefined;
+  return operation.op === "Softmax" && what === "all" ? chainToSoftmax(operation, isForward) : undefined;
 }
 
 const NORMALIZATIONS = new Set(["SimplifiedLayerNormalization", "RMSNormalization", "LayerNormalization"]);

@@ -6,6 +6,7 @@ import type { EngineOptions } from "./engine.ts";
 import type { Graph } from "./graph.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
+import { withLyingWeights } from "./lying-weights.ts";
 import type { PlacedGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
@@ -121,9 +122,10 @@ export class PlannedSessions {
 
   /** With the kernels that the runtime has right on its device. */
   #compile(graph: Graph, plan: Plan, inputs: TensorSet, known: ReadonlyMap<string, Weight>): Program {
-    const { device = "cpu", runtime = onnxRuntime, recompute } = this.#options;
+    const { device = "cpu", runtime = onnxRuntime, recompute, mode } = this.#options;
     const kernels = runtime.kernels?.(device) ?? "standard";
-    return compile(graph, { ...plan, kernels, recompute }, inputs, known);
+    const program = compile(graph, { ...plan, kernels, recompute }, inputs, known);
+    return mode === "fast" && kernels !== "standard" ? withLyingWeights(program) : program;
   }
 
   #open(program: Program): Promise<Session> {
