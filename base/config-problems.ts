@@ -5,13 +5,17 @@ import { nearest } from "./nearest.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** What was read; `where` says nothing where places have no names, as in a request. */
+export type Placed = Pick<ConfigDocument, "data" | "where">;
+
 /** @param at where in the document `schema` was applied */
 export function problemsOf(
   issues: readonly Issue[],
-  document: ConfigDocument,
+  document: Placed,
   schema: z.core.$ZodType,
   at: KeyPath,
 ): string[] {
+  const placed = (place: string, what: string): string => (place === "" ? what : `${place}: ${what}`);
   return issues.flatMap((issue) => {
     const inside = keyPath(issue.path);
     const path = [...at, ...inside];
@@ -19,15 +23,15 @@ export function problemsOf(
       const known = knownKeys(schema, inside, valueAt(document.data, path));
       return issue.keys.map((key) => {
         const place = document.where([...path, key], "key");
-        return `${place}: unknown key "${key}"${within(path)}: ${remedy(key, known)}`;
+        return placed(place, `unknown key "${key}"${within(path)}: ${remedy(key, known)}`);
       });
     }
-    return [`${document.where(path)}: ${sentence(issue, path, valueAt(document.data, path))}`];
+    return [placed(document.where(path), sentence(issue, path, valueAt(document.data, path)))];
   });
 }
 
 function sentence(issue: Issue, path: KeyPath, value: unknown): string {
-  const what = `"${path.join(".")}"`;
+  const what = path.length === 0 ? "it" : `"${path.join(".")}"`;
   if (value === undefined && (issue.code === "invalid_type" || issue.code === "invalid_value")) {
     return `missing key "${path.at(-1)}"${within(path.slice(0, -1))}: it must be ${wanted(issue) ?? "given"}`;
   }

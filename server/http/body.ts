@@ -1,6 +1,7 @@
 /** The body of a request, checked against its schema. */
 import type { Context } from "hono";
 import type { z } from "zod";
+import { problemsOf } from "../../base/config-problems.ts";
 import { FedloomError } from "../../base/errors.ts";
 
 /** @throws FedloomError F4018 with every problem of the body */
@@ -17,6 +18,6 @@ export async function bodyOf<Schema extends z.ZodType>(
   }
   const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(({ path, message }) => `"${path.join(".")}": ${message}`);
+  const problems = problemsOf(parsed.error.issues, { data: json, where: () => "" }, schema, []);
   throw new FedloomError("F4018", `Cannot read the request: ${problems.join("; ")}`, { problems });
 }

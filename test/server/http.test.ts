@@ -6,6 +6,7 @@ import { operatorApp } from "../../server/http/app.ts";
 import { runStatus, streamed } from "../../server/http/schema.ts";
 import { serveHttp } from "../../server/http/server.ts";
 import { FakeClient } from "./fake-client.ts";
+import { secured } from "./secured.ts";
 import { config, coordinatorIn, finished, firstAdapter, later, meanOf, until } from "./setting.ts";
 
 async function serve() {
@@ -110,6 +111,18 @@ test.each([
   const response = await fetch(`${url}${path}`, { method: "POST", body });
   expect(response.status).toBe(status);
   expect(await response.json()).toMatchObject({ code, remedy: expect.any(String) });
+});
+
+test("what is wrong with a request is said by key, with what is wanted and what is there", async () => {
+  const { call } = await secured();
+  const refused = async (path: string, body: unknown) => (await call("POST", path, body)).message;
+  expect(await refused("/v1/sites", { name: "bad name", minutes: 99_999 })).toMatch(
+    /^Cannot read the request: "name" must be text of the form .*, got "bad name"; "minutes" must be at most 43200, got 99999$/,
+  );
+  expect(await refused("/v1/tokens", { name: "anna", role: "king", dais: 3 })).toBe(
+    'Cannot read the request: "role" must be one of "operator", "viewer", got "king"; unknown key "dais": did you mean "days"?',
+  );
+  expect(await refused("/v1/tokens", [])).toBe('Cannot read the request: it must be a map, got a list of 0');
 });
 
 test("a page that reaches the port by another name gets nothing", async () => {
