@@ -15,7 +15,7 @@ import { identityOf } from "./identity.ts";
 import { type LogFormat, logOption, openLog } from "./logging.ts";
 import { openShard, type Part } from "./shard.ts";
 import { onEnding } from "./signals.ts";
-import { DEVICES, type Device, openTrainer, TRAINERS, type TrainerName } from "./trainers.ts";
+import { DEVICES, type Device, FAST_HELP, openTrainer, TRAINERS, type TrainerName } from "./trainers.ts";
 
 interface ClientOptions extends CommonOptions {
   readonly join: string;
@@ -28,6 +28,7 @@ interface ClientOptions extends CommonOptions {
   readonly trainer: TrainerName;
   readonly device: Device;
   readonly threads?: number;
+  readonly fast?: true;
   readonly command?: string;
   readonly token?: string;
   readonly shareLogLines: number;
@@ -51,6 +52,7 @@ export function registerClient(cli: Cli): void {
     )
     .addOption(new Option("--device <name>", "what to train on").choices(DEVICES).default("cpu"))
     .option("--threads <n>", "threads to compute with; all cores where absent", wholeNumber(1))
+    .option("--fast", FAST_HELP)
     .option("--command <line>", "program that trains, with --trainer command (docs/command-trainer.md)")
     .option("--token <token>", "join token of a coordinator with TLS, the first time; see fedloom enroll")
     .option(
@@ -79,7 +81,11 @@ async function runClient(options: ClientOptions, clock: Clock = systemClock) {
     const key = dataKeyIn(options.state);
     const dataFingerprint = await fingerprintData(shard, key, { log, signal, clock });
     if (dataFingerprint === undefined) return ending.exitCode();
-    const trainer = await openTrainer(options.trainer, { ...options, note: (text) => log.info(text) });
+    const trainer = await openTrainer(options.trainer, {
+      ...options,
+      mode: options.fast === true ? "fast" : "lean",
+      note: (text) => log.info(text),
+    });
     try {
       log.info(`Client "${state.clientId}" joins ${address}${identity === undefined ? " without TLS" : ""}`, {
         examples: held(shard),

@@ -6,7 +6,7 @@ import { parseUrl } from "./operator.ts";
 import { runLocally } from "./run/local.ts";
 import { runRemotely } from "./run/remote.ts";
 import { loadRunFile } from "./run-file.ts";
-import { DEVICES, type Device } from "./trainers.ts";
+import { DEVICES, type Device, FAST_HELP } from "./trainers.ts";
 
 interface RunOptions extends CommonOptions {
   readonly coordinator?: string;
@@ -15,6 +15,7 @@ interface RunOptions extends CommonOptions {
   readonly out?: string;
   readonly device: Device;
   readonly threads?: number;
+  readonly fast?: true;
 }
 
 export function registerRun(cli: Cli): void {
@@ -40,13 +41,20 @@ export function registerRun(cli: Cli): void {
       "in this process: threads to compute with; all cores where absent",
       wholeNumber(1),
     )
+    .option("--fast", `in this process: ${FAST_HELP}`)
     .action(async (file: string, options: RunOptions) => {
       const { config } = await loadRunFile(file, options.set);
       const output = cli.output(options);
-      const { coordinator: url, detach = false, device, threads, out = join("runs", config.name) } = options;
+      const { coordinator: url, detach = false, out = join("runs", config.name) } = options;
+      const { device, threads, fast } = options;
+      const engine = {
+        device,
+        ...(threads !== undefined && { threads }),
+        ...(fast === true && { mode: "fast" as const }),
+      };
       cli.exitCode =
         url === undefined
-          ? await runLocally(config, { out, device, ...(threads === undefined ? {} : { threads }) }, output)
+          ? await runLocally(config, { out, ...engine }, output)
           : await runRemotely(config, { url, detach }, output);
     });
 }

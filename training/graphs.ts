@@ -17,6 +17,8 @@ export interface RuntimeOptions {
   readonly device?: Device;
   /** Threads of the runtime; its own choice where absent. Results are equal to the bit for an equal number only. */
   readonly threads?: number;
+  /** "fast" repacks weights: a step takes less time, and memory grows by up to their size; last bits may differ. */
+  readonly mode?: NonNullable<EngineOptions["mode"]>;
 }
 
 type Wanted = Pick<EngineOptions, "objective"> & Partial<Omit<EngineOptions, "file">>;

@@ -122,7 +122,7 @@ test("what is wrong with a request is said by key, with what is wanted and what 
   expect(await refused("/v1/tokens", { name: "anna", role: "king", dais: 3 })).toBe(
     'Cannot read the request: "role" must be one of "operator", "viewer", got "king"; unknown key "dais": did you mean "days"?',
   );
-  expect(await refused("/v1/tokens", [])).toBe('Cannot read the request: it must be a map, got a list of 0');
+  expect(await refused("/v1/tokens", [])).toBe("Cannot read the request: it must be a map, got a list of 0");
 });
 
 test("a page that reaches the port by another name gets nothing", async () => {

@@ -1,6 +1,7 @@
 /** All trainers pass one contract, and the two engines of this process agree on numbers. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { openTrainer } from "../../cli/trainers.ts";
 import { trainingOptions } from "../../config/training.ts";
 import { openCommandTrainer } from "../../training/command-trainer.ts";
 import { openOnnxTrainer } from "../../training/onnx-trainer.ts";
@@ -17,10 +18,18 @@ const script = join(import.meta.dirname, "training-command.ts");
 const openTfjs = async (): Promise<Trainer> => openTfjsTrainer({ model, tfjs: await loadTfjs("cpu") });
 
 trainerContract("onnx", () => openOnnxTrainer({ model, threads: 1 }));
+describe("with weights repacked", () => {
+  trainerContract("onnx", () => openOnnxTrainer({ model, threads: 1, mode: "fast" }));
+});
 trainerContract("command", () =>
   openCommandTrainer({ command: `"${process.execPath}" "${script}" well`, model }),
 );
 trainerContract("tfjs", openTfjs);
+
+test("only the onnx trainer repacks weights", async () => {
+  const asked = openTrainer("tfjs", { model, device: "cpu", mode: "fast" });
+  await expect(asked).rejects.toThrow("Cannot open the tfjs trainer: --fast is for --trainer onnx");
+});
 
 describe("tfjs and onnxruntime", () => {
   let tfjs: Trainer;
