@@ -15,12 +15,12 @@ import { lossOf } from "./loss.ts";
 import { makeAgain } from "./made-again.ts";
 import { type Maths, maths } from "./maths.ts";
 import { packRows } from "./packed-rows.ts";
-import { type Program, sameShape, type Value } from "./program.ts";
+import { type Operation, type Program, sameShape, type Value } from "./program.ts";
 import { differentiateAgain } from "./recompute.ts";
 import { replay } from "./replay.ts";
 import { pickRows } from "./rows.ts";
 import type { Kernels } from "./runtime.ts";
-import { scheduled } from "./schedule.ts";
+import { asLateAsRead, scheduled } from "./schedule.ts";
 import { specialize } from "./specialize.ts";
 import { picksByIds } from "./token-ids.ts";
 import { turnProducts } from "./turned-products.ts";
@@ -55,8 +55,10 @@ export interface Plan {
   readonly output: string;
   /** Rows of the output that are computed; all of them where absent. */
   readonly rows?: number | undefined;
-  /** How many of a padded batch's positions are computed (packed-rows.ts); all of them where absent. */
-  readonly packed?: { readonly tokens: number; readonly positions: number } | undefined;
+  /** How many of a padded batch's positions are computed (packed-rows.ts), in equal blocks; all of them where absent. */
+  readonly packed?:
+    | { readonly tokens: number; readonly positions: number; readonly blocks: number }
+    | undefined;
   /** The loss of each row in place of their sum: rows of several clients. */
   readonly apart?: boolean;
   /** Names of parameters and inputs whose gradient is an output. */
@@ -133,7 +135,8 @@ export function compile(
   if (plan.packed !== undefined && start !== undefined) {
     const tokens = builder.input(NAMES.tokens, "I64", [plan.packed.tokens]);
     const places = builder.input(NAMES.places, "I64", [plan.packed.positions]);
-    output = packRows(output, start, { tokens, places }, withoutDead(builder.operations, [output]), g);
+    const how = { tokens, places, blocks: plan.packed.blocks };
+    output = packRows(output, start, how, withoutDead(builder.operations, [output]), g);
   }
   if (plan.kind === "forward") {
     const result = output.type === "F16" ? g.cast(output, "F32") : output;
@@ -158,7 +161,12 @@ export function compile(
     const given = builder.input(NAMES.outputGradient, "F32", output.shape);
     seeds.set(output, g.cast(scaled(given), output.type));
   }
-  const forward = withoutDead(builder.operations, seeds.keys());
+  const made = withoutDead(builder.operations, seeds.keys());
+  // Blocks are cut where one value is still to be read: what packing left where it stood comes no sooner than it is read.
+  const forward =
+    plan.recompute === true && plan.packed !== undefined && start !== undefined
+      ? asLateAsRead(made, dependents(made, start))
+      : made;
   const derive = plan.recompute === true ? differentiateAgain : differentiate;
   const gradients = derive(forward, seeds, wanted.values(), graph.opsets, g);
   for (const [name, value] of wanted) {
@@ -190,6 +198,16 @@ function frontProgram(
   const program = builder.program(new Map([[`${NAMES.front} ${end.place}`, g.cast(end.value, "F32")]]));
   const read = new Set(program.operations.flatMap(({ inputs }) => inputs));
   return scheduled({ ...program, inputs: program.inputs.filter((input) => read.has(input)) });
+}
+
+/** The operations that depend on a value. */
+function dependents(operations: readonly Operation[], start: Value): readonly Operation[] {
+  const known = new Set([start]);
+  return operations.filter(({ inputs, outputs }) => {
+    const depends = inputs.some((input) => input !== undefined && known.has(input));
+    if (depends) for (const output of outputs) known.add(output);
+    return depends;
+  });
 }
 
 /** Activations that are worth some time: many bytes, and many beside the weights, which are there anyway. */

@@ -20,8 +20,7 @@ export function lossPlan(
 ): LossPlan {
   const total = slots * rows * length;
   const apart = slots > 1;
-  // Factors of several clients stand beside each client's own rows, which packed rows would not.
-  const packing = packs && !apart ? packingOf(inputs, labelled.rows) : undefined;
+  const packing = packs ? packingOf(inputs, labelled.rows, slots) : undefined;
   const count = Math.min(rowBucket(labelled.rows.length, total), packing?.tokens.length ?? total);
   const all = count === total;
   // With all rows computed, a row stands at its own place; else at the place of its label.
@@ -39,7 +38,11 @@ export function lossPlan(
       kind: "loss",
       ...of,
       rows: all ? undefined : count,
-      packed: packing && { tokens: packing.tokens.length, positions: packing.places.length },
+      packed: packing && {
+        tokens: packing.tokens.length,
+        positions: packing.places.length,
+        blocks: slots,
+      },
       apart,
     },
     places,

@@ -12,6 +12,7 @@ import { sizeOf } from "../../adapters/tensor.ts";
 import type { Maths } from "./maths.ts";
 import { type Operation, readersOf, type Value } from "./program.ts";
 import { behind } from "./recompute.ts";
+import { asLateAsRead } from "./schedule.ts";
 
 /**
  * @param operations of a whole step, in order
@@ -36,7 +37,8 @@ export function makeAgain(
       return operation;
     return { ...operation, inputs: operation.inputs.map((input) => (input && instead.get(input)) ?? input) };
   });
-  return inOrder([...changed, ...g.builder.operations.slice(before)], operations);
+  const anew = g.builder.operations.slice(before);
+  return asLateAsRead([...changed, ...anew], changed);
 }
 
 interface Chain {
@@ -117,22 +119,4 @@ function arriving(
     const turned = input?.from?.op === "Transpose" ? input.from.inputs[0] : input;
     return turned?.from !== undefined && !isForward.has(turned.from) ? [turned] : [];
   });
-}
-
-/** In order again: each behind what it reads, else as before; what is new comes as late as it can. */
-function inOrder(operations: readonly Operation[], before: readonly Operation[]): readonly Operation[] {
-  const producers = new Map<Value, Operation>();
-  for (const operation of operations)
-    for (const output of operation.outputs) producers.set(output, operation);
-  const ordered = new Set<Operation>();
-  const place = (operation: Operation): void => {
-    if (ordered.has(operation)) return;
-    for (const input of operation.inputs) {
-      const from = input && producers.get(input);
-      if (from !== undefined) place(from);
-    }
-    ordered.add(operation);
-  };
-  for (const operation of operations.slice(0, before.length)) place(operation);
-  return [...ordered];
 }

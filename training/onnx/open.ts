@@ -168,9 +168,7 @@ class GraphEngine implements Engine {
   }
 
   #lossPlan(stack: Stack, front: string | undefined): LossPlan {
-    const { objective, recompute } = this.#options;
-    // Recomputation cuts blocks by the order of operations, which packing changes.
-    const packs = objective === "tokens" && recompute !== true;
+    const packs = this.#options.objective === "tokens";
     return lossPlan(stack, { ...this.#from(front), output: this.#output, wanted: this.#wanted(), packs });
   }
 

@@ -15,7 +15,7 @@ import { RowsApart, rowsAt } from "./rows-apart.ts";
 
 /** Tokens of a padded batch that are computed, and where each position of the batch finds its own. */
 export interface Packing {
-  /** Positions, row-major; the last ones fill up. */
+  /** Positions, row-major; the last ones of a block fill it up. */
   readonly tokens: readonly number[];
   /** For each position its index in `tokens`. */
   readonly places: readonly number[];
@@ -29,38 +29,44 @@ const FEWEST_POSITIONS = 256;
 /**
  * @param inputs of a batch, with the mask [B, S] of its tokens
  * @param wanted positions whose output is asked for
+ * @param blocks of rows, one a client: each gets as many tokens as the longest has
  * @returns undefined where an eighth of the positions or less would be spared
  */
-export function packingOf(inputs: TensorSet, wanted: readonly number[]): Packing | undefined {
+export function packingOf(inputs: TensorSet, wanted: readonly number[], blocks = 1): Packing | undefined {
   const mask = inputs.get("attention_mask");
   if (mask?.dtype !== "I64" || mask.shape.length !== 2 || mask.shape.includes(1)) return undefined;
   const total = sizeOf(mask.shape);
-  const real: number[] = [];
-  const places = new Array<number>(total).fill(0);
+  const size = total / blocks;
+  const real = Array.from({ length: blocks }, (): number[] => []);
   (mask.data as BigInt64Array).forEach((bit, at) => {
-    if (bit !== 0n) places[at] = real.push(at) - 1;
+    if (bit !== 0n) real[Math.floor(at / size)]!.push(at);
   });
-  const step = Math.ceil(total / STEPS);
-  const count = Math.ceil(real.length / step) * step;
-  if (total < FEWEST_POSITIONS || count === 0 || count > total - step) return undefined;
-  if (wanted.some((at) => real[places[at]!] !== at)) return undefined;
-  return { tokens: [...real, ...new Array<number>(count - real.length).fill(real[0]!)], places };
+  const step = Math.ceil(size / STEPS);
+  const count = Math.ceil(Math.max(...real.map(({ length }) => length)) / step) * step;
+  if (total < FEWEST_POSITIONS || count > size - step || real.some(({ length }) => length === 0))
+    return undefined;
+  const tokens = real.flatMap((own) => [...own, ...new Array<number>(count - own.length).fill(own[0]!)]);
+  const places = Array.from({ length: total }, (_, at) => Math.floor(at / size) * count);
+  // Backwards, so that a token which also fills up stands at its first place.
+  for (let i = tokens.length - 1; i >= 0; i--) places[tokens[i]!] = i;
+  if (wanted.some((at) => tokens[places[at]!] !== at)) return undefined;
+  return { tokens, places };
 }
 
 /**
  * @param output what is asked for, made by `operations`
  * @param start [B, S, D], rows of tokens: the embeddings
- * @param tokens I64 [n]; places I64 [B S]
+ * @param tokens I64 [n]; places I64 [B S]; blocks as packingOf was told
  * @returns the output, of the same shape and at wanted positions of the same values
  */
 export function packRows(
   output: Value,
   start: Value,
-  { tokens, places }: { readonly tokens: Value; readonly places: Value },
+  { tokens, places, blocks }: { readonly tokens: Value; readonly places: Value; readonly blocks: number },
   operations: readonly Operation[],
   g: Maths,
 ): Value {
-  const apart = new RowsApart(places.shape[0]!, readersOf(operations));
+  const apart = new RowsApart(places.shape[0]!, readersOf(operations), blocks);
   const inside = connected(start, operations, apart);
   const packedOf = new Map<Value, Value>();
   const wholeOf = new Map<Value, Value>();

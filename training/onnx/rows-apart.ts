@@ -4,6 +4,7 @@
  */
 import { int, intOf } from "./graph.ts";
 import type { Maths } from "./maths.ts";
+import { sliceOf } from "./operators/layout.ts";
 import { reducedAxes } from "./operators/reductions.ts";
 import { axisOf, type Operation, type Value } from "./program.ts";
 
@@ -22,10 +23,16 @@ export class RowsApart {
   /** How many rows there are. */
   readonly count: number;
   readonly #readers: ReadonlyMap<Value, readonly Operation[]>;
+  readonly #blocks: number;
 
-  constructor(count: number, readers: ReadonlyMap<Value, readonly Operation[]>) {
+  /**
+   * @param blocks equal ones that rows stand in, here and where they are made again: each may be multiplied with a matrix
+   *   of its own, as with a client's factors
+   */
+  constructor(count: number, readers: ReadonlyMap<Value, readonly Operation[]>, blocks = 1) {
     this.count = count;
     this.#readers = readers;
+    this.#blocks = blocks;
   }
 
   /** How many leading axes of a shape are the rows, or undefined where it has none. */
@@ -57,7 +64,9 @@ export class RowsApart {
     const rank = x.shape.length;
     switch (op) {
       case "MatMul":
-        return own === rank - 1 && inputs[1]!.shape.length === 2 ? [x] : undefined;
+        return own === rank - 1 && (inputs[1]!.shape.length === 2 || this.#isByBlock(operation))
+          ? [x]
+          : undefined;
       case "Gemm": {
         const c = inputs[2];
         if (own !== 1 || intOf(operation, "transA", 0) !== 0) return undefined;
@@ -68,6 +77,8 @@ export class RowsApart {
         return own === rank - 1 ? [x] : undefined;
       case "Reshape":
         return [x];
+      case "Slice":
+        return slicedAxes(operation).every(({ axis, step }) => axis >= own && step > 0) ? [x] : undefined;
       case "ReduceMean":
       case "ReduceSum":
       case "ReduceMax":
@@ -77,6 +88,13 @@ export class RowsApart {
       default:
         return NORMALIZATIONS.has(op) && axisOf(intOf(operation, "axis", -1), rank) >= own ? [x] : undefined;
     }
+  }
+
+  /** [blocks, rows, K] times [blocks, K, N]. */
+  #isByBlock({ op, inputs: [x, matrices] }: Operation): boolean {
+    const { shape } = matrices!;
+    const fits = op === "MatMul" && shape.length === 3 && x!.shape.length === 3;
+    return fits && this.#blocks > 1 && shape[0] === this.#blocks && x!.shape[0] === this.#blocks;
   }
 
   /** Whether an operand has the same value for every row. */
@@ -108,6 +126,19 @@ export class RowsApart {
       return g.op(op, operands, attributes, domain);
     }
     const first = picked(inputs[0]!);
+    if (this.#isByBlock(operation)) {
+      const [, , width] = inputs[0]!.shape as [number, number, number];
+      const blocks = g.reshape(first, [this.#blocks, n / this.#blocks, width]);
+      return g.reshape(g.matMul(blocks, inputs[1]!), [n, value.shape[2]!]);
+    }
+    if (op === "Slice") {
+      const parts = slicedAxes(operation);
+      return parts.reduce(
+        (part, { axis, start, step, length }) =>
+          g.slice(part, axis - leading + 1, start, start + length * step, step),
+        first,
+      );
+    }
     if (op === "MatMul" || op === "Gemm" || op === "MatMulNBits") {
       const c = inputs[2];
       const rest =
@@ -128,6 +159,14 @@ export class RowsApart {
       { domain, outputCount },
     )[0]!;
   }
+}
+
+/** Axes that a Slice takes less than all of. */
+function slicedAxes(operation: Operation) {
+  const { shape } = operation.inputs[0]!;
+  return sliceOf(operation).flatMap((part, axis) =>
+    part.step === 1 && part.length === shape[axis] ? [] : [{ axis, ...part }],
+  );
 }
 
 /** @param value [..., V] whose leading axes are `count` rows @returns [n, V...], those rows */

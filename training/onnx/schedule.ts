@@ -55,3 +55,29 @@ export function executionOrder({ operations, outputs }: Program): readonly Opera
   }
   return order;
 }
+
+/**
+ * Operations in order again: those of `kept` as they stand, each behind what it reads, and all others as late as that
+ * allows.
+ *
+ * @param kept all that the results need, but for what leads to them
+ */
+export function asLateAsRead(
+  operations: readonly Operation[],
+  kept: Iterable<Operation>,
+): readonly Operation[] {
+  const producers = new Map<Value, Operation>();
+  for (const operation of operations)
+    for (const output of operation.outputs) producers.set(output, operation);
+  const ordered = new Set<Operation>();
+  const place = (operation: Operation): void => {
+    if (ordered.has(operation)) return;
+    for (const input of operation.inputs) {
+      const from = input && producers.get(input);
+      if (from !== undefined) place(from);
+    }
+    ordered.add(operation);
+  };
+  for (const operation of kept) place(operation);
+  return [...ordered];
+}

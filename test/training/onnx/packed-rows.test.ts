@@ -93,6 +93,13 @@ describe("a padded batch", () => {
     { name: "their gradient", file: VLM, more: { inputGradients: ["inputs_embeds"] }, labels: 5 },
     { name: "dropout", file: VLM, more: { dropout: 0.3 }, labels: 5 },
     { name: "all tokens labelled", file: VLM, more: {}, labels: 1 },
+    { name: "activations computed again", file: VLM, more: { recompute: true }, labels: 5 },
+    {
+      name: "activations computed again, embeddings inside",
+      file: model("smollm-tiny"),
+      more: { recompute: true, dropout: 0.2 },
+      labels: 3,
+    },
     { name: "embeddings inside", file: model("smollm-tiny"), more: {}, labels: 3 },
     { name: "fused operators", file: model("smollm-tiny-fused"), more: {}, labels: 3 },
     {
@@ -118,6 +125,44 @@ describe("a padded batch", () => {
   });
 });
 
+test("what is computed again is that of the real tokens: less is kept than without either", async () => {
+  const plain = await opened(VLM, {});
+  const again = await opened(VLM, { recompute: true });
+  const bytes = async ({ engine }: typeof plain, masked: boolean) =>
+    (await engine.estimate(batchOf(engine, masked, 5))).activationBytes;
+  const [packed, full] = [await bytes(again, true), await bytes(again, false)];
+  expect(packed).toBeLessThan(full);
+  expect(packed).toBeLessThan(await bytes(plain, true));
+  await plain.engine.close();
+  await again.engine.close();
+});
+
+describe("several clients with padded batches in one pass", () => {
+  test.each([
+    { name: "embeddings given", file: VLM, more: {} },
+    { name: "dropout", file: VLM, more: { dropout: 0.3 } },
+    { name: "activations computed again", file: VLM, more: { recompute: true } },
+    { name: "embeddings inside", file: model("smollm-tiny"), more: {} },
+    { name: "packed projections", file: model("smollm-tiny-fused"), more: {} },
+    { name: "a quantized base", file: model("smollm-tiny-q4", "model_q4.onnx"), more: {} },
+  ])("get what each gets alone, padding computed: $name", async ({ file, more }) => {
+    const { engine, parameters } = await opened(file, more);
+    const negated = (data: Tensor["data"]) => (data as Float32Array).map((v) => -v); // parameters are F32
+    const others = new Map(
+      [...parameters].map(([name, { shape, data }]) => [name, float32(shape, negated(data))]),
+    );
+    const shares = (masked: boolean) =>
+      [parameters, others, parameters].map((own, i) => ({
+        parameters: own,
+        batch: { ...batchOf(engine, masked, 3 + i), seed: `mask ${i}` },
+      }));
+    const together = await engine.stepTogether(shares(true));
+    for (const [i, { batch, parameters: own }] of shares(false).entries())
+      expectSame(together[i]!, await engine.step(batch, own));
+    await engine.close();
+  });
+});
+
 const mask = (bits: readonly number[]): TensorSet =>
   tensorSet([["attention_mask", int64([2, bits.length / 2], (i) => bits[i]!)]]);
 const bits = (...lengths: number[]): number[] =>
@@ -132,6 +177,16 @@ describe("tokens of a batch", () => {
     expect(places[165]).toBe(165);
     expect(tokens[places[209]!]).toBe(209);
     expect(places[210]).toBe(0);
+  });
+
+  test("of several clients make equal blocks, each filled up with a token of its own", () => {
+    const { tokens, places } = packingOf(mask(bits(100, 50)), [0, 170], 2)!;
+    expect(tokens).toHaveLength(200); // the longest has 100, in steps of 20
+    expect(tokens.slice(98, 102)).toEqual([98, 99, 160, 161]);
+    expect(tokens.slice(150)).toEqual(new Array(50).fill(160));
+    expect(places[170]).toBe(110);
+    expect([places[150], places[300]]).toEqual([0, 100]);
+    expect(packingOf(mask(bits(150, 50)), [], 2)).toBeUndefined();
   });
 
   test.each([
