@@ -9,7 +9,8 @@
 import { z } from "zod";
 import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
-import type { AdapterConfig } from "./adapter.ts";
+import { type AdapterConfig, ALL_LINEAR } from "./adapter.ts";
+import { matchesWhole } from "./python-pattern.ts";
 
 /** A model that names its modules one by one makes some 100 KiB. Unbounded, a hostile file exhausts memory. */
 export const MAX_CONFIG_BYTES = 4 * 2 ** 20;
@@ -34,13 +35,13 @@ const understood = z.looseObject({
   layers_to_transform: z.union([z.int().min(0), z.array(z.int().min(0))]).nullish(),
   layers_pattern: z.union([z.string(), z.array(z.string())]).nullish(),
   bias: z.enum(["none", "lora_only", "all"]).default("none"),
+  ensure_weight_tying: z.boolean().nullish(),
 });
 
 /** Keys that say where an adapter comes from or how it was started, and change nothing once it is trained. */
 const WITHOUT_EFFECT = new Set([
   "auto_mapping",
   "corda_config",
-  "ensure_weight_tying",
   "eva_config",
   "fan_in_fan_out",
   "inference_mode",
@@ -96,6 +97,12 @@ function parse(bytes: Uint8Array, what: string, base: string): AdapterConfig {
     if (key === "init_lora_weights" && PLAIN_STARTS.includes(value)) continue;
     throw unsupported(what, `${key} = ${JSON.stringify(value).slice(0, 80)}`);
   }
+  const tied = peft.ensure_weight_tying === true ? tiedModule(peft) : undefined;
+  if (tied !== undefined)
+    throw unsupported(
+      what,
+      `ensure_weight_tying = true with "${tied}"; a trained embedding and its head stay apart here`,
+    );
   if (peft.bias === "all") throw unsupported(what, 'bias = "all"; "none" and "lora_only" are supported');
   return {
     base,
@@ -114,6 +121,20 @@ function parse(bytes: Uint8Array, what: string, base: string): AdapterConfig {
     ...(peft.base_model_name_or_path == null ? {} : { baseName: peft.base_model_name_or_path }),
     peft: asRead,
   };
+}
+
+/** Modules whose weights a model may share, by the names that PEFT knows for them. */
+const TIED = ["embed_tokens", "lm_head"];
+
+/** The first of them that is trained, where one is. */
+function tiedModule({ modules_to_save, target_modules }: z.output<typeof understood>): string | undefined {
+  const listed = [modules_to_save ?? [], typeof target_modules === "string" ? [] : target_modules].flat();
+  const isTrained = (name: string): boolean =>
+    listed.some((path) => path.split(".").at(-1) === name) ||
+    (typeof target_modules === "string" &&
+      target_modules !== ALL_LINEAR &&
+      matchesWhole(target_modules, name));
+  return TIED.find(isTrained);
 }
 
 /** What became of a configuration that clients of a round share. */

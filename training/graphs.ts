@@ -2,7 +2,7 @@
 import { relative } from "node:path";
 import { type TensorSet, tensorSet } from "../adapters/tensor.ts";
 import { FedloomError } from "../base/errors.ts";
-import { addedNorms } from "./models/model-config.ts";
+import { addedNorms, turnedLinears } from "./models/model-config.ts";
 import type { ModelDirectory } from "./models/model-directory.ts";
 import { type Decoding, openDecoding } from "./onnx/decoding.ts";
 import { openGraphFile } from "./onnx/edge/files.ts";
@@ -37,6 +37,7 @@ export interface GraphHints {
   /** Where LoRA targets lie in a graph (fedloom.targets.json), by the graph's path. */
   mappingOf?(path: string): EngineOptions["mapping"];
   readonly addedNorms?: EngineOptions["addedNorms"];
+  readonly turnedLinears?: EngineOptions["turnedLinears"];
 }
 
 /** @throws FedloomError F2110 where the targets file cannot be read */
@@ -48,10 +49,11 @@ export function hintsOf({
   return {
     mappingOf: (path) => targets[relative(directory, path).replaceAll("\\", "/")],
     addedNorms: addedNorms(config),
+    turnedLinears: turnedLinears(config),
   };
 }
 
-export function graphsOf(runtime: RuntimeOptions, { mappingOf, addedNorms }: GraphHints = {}): Graphs {
+export function graphsOf(runtime: RuntimeOptions, { mappingOf, ...hints }: GraphHints = {}): Graphs {
   const files = new Map<string, GraphFile>();
   const open = new Set<{ close(): Promise<void> }>();
   const fileOf = (path: string): GraphFile => {
@@ -61,7 +63,7 @@ export function graphsOf(runtime: RuntimeOptions, { mappingOf, addedNorms }: Gra
   };
   const known = (path: string) => {
     const mapping = mappingOf?.(path);
-    return { file: fileOf(path), addedNorms, ...(mapping && { mapping }) };
+    return { file: fileOf(path), ...hints, ...(mapping && { mapping }) };
   };
   return {
     async openDecoding(path, wanted) {

@@ -46,9 +46,9 @@ export async function openOnnxTrainer({
   const hash = await baseHash(directory);
   const weights = (): FindPlaces => {
     const { vision, audio, embed, decoder } = directory.graphs;
-    const { mappingOf, addedNorms } = hintsOf(directory);
+    const { mappingOf, ...hints } = hintsOf(directory);
     const finders = [vision, audio, embed, decoder].flatMap((path) =>
-      path === undefined ? [] : [placesOf(openGraphFile(path), { mapping: mappingOf(path), addedNorms })],
+      path === undefined ? [] : [placesOf(openGraphFile(path), { mapping: mappingOf(path), ...hints })],
     );
     return (name) => finders.flatMap((find) => find(name));
   };

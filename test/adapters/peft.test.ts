@@ -169,6 +169,16 @@ describe("a configuration", () => {
     ["parameters as targets", { target_parameters: ["w"] }, 'target_parameters = ["w"]'],
     ["trained tokens", { trainable_token_indices: [1] }, "trainable_token_indices = [1]"],
     ["repeated layers", { layer_replication: [[0, 2]] }, "layer_replication = [[0,2]]"],
+    [
+      "a head tied to an embedding that is trained",
+      { ensure_weight_tying: true, modules_to_save: ["model.embed_tokens"] },
+      'ensure_weight_tying = true with "embed_tokens"',
+    ],
+    [
+      "an embedding tied to a head with factors",
+      { ensure_weight_tying: true, target_modules: "(q_proj|lm_head)" },
+      'ensure_weight_tying = true with "lm_head"',
+    ],
     ["what PEFT may invent tomorrow", { use_xora: true }, "use_xora = true"],
   ])("with %s is refused by name", (_what, keys, named) => {
     expect(() => parsePeftConfig(json({ ...PEFT, ...keys }), "client c1")).toThrow(
@@ -177,6 +187,11 @@ describe("a configuration", () => {
         message: expect.stringContaining(`client c1: it has ${named}`),
       }),
     );
+  });
+
+  test("that ties what is not trained is read: nothing follows from it", () => {
+    const keys = { ensure_weight_tying: true, target_modules: ["q_proj"], modules_to_save: ["norm"] };
+    expect(parsePeftConfig(json({ ...PEFT, ...keys }), "x").modulesToSave).toEqual(["norm"]);
   });
 
   test.each<[string, Uint8Array, string]>([

@@ -13,6 +13,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   writeSync,
@@ -20,13 +21,16 @@ import {
 import { basename, dirname, join, relative } from "node:path";
 import type { Adapter } from "../../adapters/adapter.ts";
 import { FedloomError, messageOf } from "../../base/errors.ts";
+import { sha256 } from "../../base/hash.ts";
 import { hintsOf } from "../graphs.ts";
 import { openModelDirectory, type Precision } from "../models/model-directory.ts";
 import { openGraphFile } from "../onnx/edge/files.ts";
 import type { GraphFile } from "../onnx/engine.ts";
+import { ELEMENT_NUMBERS } from "../onnx/weight.ts";
 import { externalFiles, initializerRanges } from "./locate.ts";
-import { planMerge } from "./merge-weights.ts";
+import { type MergedWeight, planMerge } from "./merge-weights.ts";
 import { cannot, placesOf } from "./places.ts";
+import { withTableCopy } from "./table-copy.ts";
 
 export interface MergeReport {
   /** Weights changed in each graph. */
@@ -57,14 +61,13 @@ export async function mergeModel(
 ): Promise<MergeReport> {
   const directory = await openModelDirectory(source, precision);
   const { graphs } = directory;
-  const hints = hintsOf(directory);
+  const { mappingOf, ...hints } = hintsOf(directory);
   const opened = [graphs.vision, graphs.audio, graphs.embed, graphs.decoder].flatMap((path) =>
     path === undefined ? [] : [{ path, file: openGraphFile(path) }],
   );
   const files = opened.map(({ file }) => file);
   const plans = opened.map(({ path, file }) => {
-    const own = { mapping: hints.mappingOf(path), addedNorms: hints.addedNorms };
-    return planMerge(adapter, placesOf(file, own), file.name);
+    return planMerge(adapter, placesOf(file, { mapping: mappingOf(path), ...hints }), file.name);
   });
   const skipped = [...adapter.tensors.keys()].filter((name) => !plans.some(({ placed }) => placed.has(name)));
   if (skipped.length > 0 && !skipMissing) {
@@ -81,14 +84,26 @@ export async function mergeModel(
     for (const [i, file] of files.entries()) {
       const ranges = initializerRanges(file);
       let count = 0;
-      for (const { name, bytes: changed } of plans[i]!.merged()) {
+      const copies: MergedWeight[] = [];
+      for (const merged of plans[i]!.merged()) {
+        const { name, bytes: changed, copyFor } = merged;
+        bytes += changed.length;
+        count++;
+        if (copyFor !== undefined) {
+          copies.push(merged);
+          continue;
+        }
         const range = ranges.get(name);
         if (range === undefined || (range.length !== changed.length && !Number.isNaN(range.length))) {
           throw cannot(file.name, `weight "${name}" does not lie among the initializers as raw bytes`);
         }
         overwrite(join(unfinished, "onnx", range.location), range.offset, changed);
-        bytes += changed.length;
-        count++;
+      }
+      for (const copy of copies) {
+        const isInside = ranges.get(copy.name)?.location === file.fileName;
+        const picks = addTable(join(unfinished, "onnx", file.fileName), copy, isInside);
+        if (picks === 0) throw cannot(file.name, `no node of the graph itself picks rows of "${copy.name}"`);
+        untie(join(unfinished, "config.json"));
       }
       counts[relative(source, file.name)] = count;
     }
@@ -114,6 +129,56 @@ function copyModel(source: string, target: string, files: readonly GraphFile[]):
   const parts = new Set(files.flatMap((file) => [file.fileName, ...externalFiles(file)]));
   for (const part of parts) {
     copyFileSync(join(source, "onnx", part), join(target, "onnx", part), constants.COPYFILE_FICLONE);
+  }
+}
+
+/** Where files of a model with their weights inside end: a protobuf message has no more. */
+const LARGEST_FILE = 2 ** 31 - 1;
+
+/**
+ * Gives an embedding a table of its own.
+ *
+ * @param isInside whether the graph file holds its weights itself
+ * @returns how many nodes pick rows of it
+ */
+function addTable(
+  path: string,
+  { name: weight, weight: { type, shape }, bytes, copyFor }: MergedWeight,
+  isInside: boolean,
+): number {
+  const name = `${weight}/embedding`;
+  const model = readFileSync(path);
+  // Another name for each table that a graph shares.
+  const location = `${basename(path)}_${sha256(name).slice(0, 8)}`;
+  const external = Object.entries({ location, offset: 0, length: bytes.length });
+  const fits = isInside && model.length + bytes.length < LARGEST_FILE;
+  const data = fits
+    ? { rawData: bytes }
+    : { dataLocation: 1, externalData: external.map(([key, value]) => ({ key, value: String(value) })) };
+  const tensor = { name, dims: [...shape], dataType: ELEMENT_NUMBERS[type], ...data };
+  const { parts, picks } = withTableCopy(model, { read: copyFor!, tensor }); // a copy has what it is for
+  if (!fits) writeWhole(join(dirname(path), location), [bytes]);
+  writeWhole(path, parts);
+  return picks;
+}
+
+/** Head and embedding are no longer one table; PEFT's merge says so in the same place. */
+function untie(path: string): void {
+  const config: { tie_word_embeddings?: boolean; text_config?: { tie_word_embeddings?: boolean } } =
+    JSON.parse(readFileSync(path, "utf8"));
+  config.tie_word_embeddings = false;
+  if (config.text_config?.tie_word_embeddings !== undefined) config.text_config.tie_word_embeddings = false;
+  writeWhole(path, [new TextEncoder().encode(`${JSON.stringify(config, null, 2)}\n`)]);
+}
+
+function writeWhole(path: string, parts: readonly Uint8Array[]): void {
+  const fd = openSync(path, "w");
+  try {
+    for (const part of parts)
+      for (let done = 0; done < part.length; ) done += writeSync(fd, part, done, part.length - done);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

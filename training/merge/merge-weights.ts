@@ -9,13 +9,15 @@ import { type FloatDType, floats, floatTensor, isFloat } from "../../adapters/ca
 import { type Tensor, tensor } from "../../adapters/tensor.ts";
 import { factorPairs, parseName } from "../../adapters/tensor-names.ts";
 import { valuesOf, type Weight } from "../onnx/weight.ts";
-import { cannot, type FindPlaces, type Place } from "./places.ts";
+import { cannot, type FindPlaces, type Place, turned } from "./places.ts";
 
 export interface MergedWeight {
   readonly name: string;
   readonly weight: Weight;
   /** In the type and layout of `weight`. */
   readonly bytes: Uint8Array;
+  /** As Place has it: the weight itself stays. */
+  readonly copyFor?: string | undefined;
 }
 
 export interface MergePlan {
@@ -29,7 +31,7 @@ type Change = (values: Float64Array) => void;
 
 /** @throws FedloomError F3013 where a place is too small or too large for the adapter's tensor */
 export function planMerge(adapter: Adapter, find: FindPlaces, file: string): MergePlan {
-  const changes = new Map<string, { weight: Weight; changes: Change[] }>();
+  const changes = new Map<string, Pick<Place, "weightName" | "weight" | "copyFor"> & { changes: Change[] }>();
   const placed = new Set<string>();
   const change = (
     names: readonly string[],
@@ -46,8 +48,10 @@ export function planMerge(adapter: Adapter, find: FindPlaces, file: string): Mer
           `tensor "${names[0]}" wants ${rows} x ${columns} numbers, "${place.weightName}" has ${place.rows} x ${place.columns}`,
         );
       }
-      const entry = changes.get(place.weightName) ?? { weight: place.weight, changes: [] };
-      changes.set(place.weightName, entry);
+      const { weightName, weight, copyFor } = place;
+      const key = copyFor === undefined ? weightName : `${weightName} for ${copyFor}`;
+      const entry = changes.get(key) ?? { weightName, weight, ...(copyFor && { copyFor }), changes: [] };
+      changes.set(key, entry);
       entry.changes.push(at(place));
     }
   };
@@ -71,12 +75,12 @@ export function planMerge(adapter: Adapter, find: FindPlaces, file: string): Mer
   return {
     placed,
     *merged() {
-      for (const [name, entry] of changes) {
-        const { type } = entry.weight;
+      for (const { weightName: name, weight, copyFor, changes: own } of changes.values()) {
+        const { type } = weight;
         if (type === "U4" || type === "I4" || !isFloat(type)) {
           throw cannot(file, `weight "${name}" must be floating-point, got ${type}`);
         }
-        yield { name, weight: entry.weight, bytes: changed(entry.weight, type, entry.changes) };
+        yield { name, weight, bytes: changed(weight, type, own), copyFor };
       }
     },
   };
@@ -110,8 +114,4 @@ function add(values: Float64Array, place: Place, scale: number, b: Tensor, a: Te
     }
     for (let j = 0; j < columns; j++) values[start + i * rowStep + j * columnStep]! += scale * row[j]!;
   }
-}
-
-function turned({ rows, columns, rowStep, columnStep, ...rest }: Place): Place {
-  return { ...rest, rows: columns, columns: rows, rowStep: columnStep, columnStep: rowStep };
 }

@@ -25,6 +25,11 @@ export interface Place {
   readonly columnStep: number;
   /** What the graph's number is more than PyTorch's (onnx/targets/named.ts). */
   readonly offset?: number;
+  /**
+   * Others read the weight too: the place is in a copy of it, [rows, columns], that whatever picks rows of this value is to
+   * take (table-copy.ts).
+   */
+  readonly copyFor?: string;
 }
 
 /**
@@ -38,16 +43,17 @@ export type FindPlaces = (tensorName: string) => readonly Place[];
 export interface PlaceHints {
   readonly mapping?: Readonly<Record<string, ModuleLocation>> | undefined;
   readonly addedNorms?: AddedNorms | undefined;
+  readonly turnedLinears?: RegExp | undefined;
 }
 
 /** @throws FedloomError F2110 where the file cannot be read */
-export function placesOf(file: GraphFile, { mapping = {}, addedNorms }: PlaceHints = {}): FindPlaces {
+export function placesOf(file: GraphFile, hints: PlaceHints = {}): FindPlaces {
   const loaded = inlineFunctions(loadGraph(file));
   // A merged decoder computes with a cache or without: both ways must be changed.
   const ways = [0, 1].map((cached) =>
     resolveBranches(loaded, new Map([["use_cache_branch", weightOf("BOOL", [1], Uint8Array.of(cached))]])),
   );
-  const finders = ways.map((graph) => finderOf(graph, { mapping, addedNorms }, file.name));
+  const finders = ways.map((graph) => finderOf(graph, hints, file.name));
   return (tensorName) => {
     const found = finders.flatMap((find) => find(tensorName));
     return found.filter((place, i) => found.findIndex((other) => samePlace(other, place)) === i);
@@ -58,7 +64,11 @@ function samePlace(a: Place, b: Place): boolean {
   return a.weightName === b.weightName && a.start === b.start && a.rows === b.rows;
 }
 
-function finderOf(graph: Graph, { mapping, addedNorms }: PlaceHints, file: string): FindPlaces {
+function finderOf(
+  graph: Graph,
+  { mapping = {}, addedNorms, turnedLinears }: PlaceHints,
+  file: string,
+): FindPlaces {
   const reads = readsOf(graph.inputs);
   const linears = findModules(graph, mapping);
   const named = namedModules(graph, linears, addedNorms);
@@ -69,7 +79,9 @@ function finderOf(graph: Graph, { mapping, addedNorms }: PlaceHints, file: strin
     if (module !== undefined) return namedPlace(graph, module, name.part, file);
     const linear = matchModule(name.module, linears, reads);
     if (linear === undefined) return [];
-    return name.part === "bias" ? biasPlace(graph, linear) : [productPlace(graph, linear, file)];
+    if (name.part === "bias") return biasPlace(graph, linear);
+    const place = productPlace(graph, linear, file);
+    return [name.part === "weight" && turnedLinears?.test(name.module) ? turned(place) : place];
   };
 }
 
@@ -77,8 +89,9 @@ function finderOf(graph: Graph, { mapping, addedNorms }: PlaceHints, file: strin
 function namedPlace(graph: Graph, module: NamedModule, part: string, file: string): readonly Place[] {
   const weightName = part === "bias" ? module.bias : module.weight;
   if (weightName === undefined) return [];
-  requireOneReader(graph, weightName, file);
   const weight = graph.weights.get(weightName)!;
+  if (module.table && part === "weight" && isShared(graph, module)) return [copyPlace(weight, module)];
+  requireOneReader(graph, weightName, file);
   const [first, ...rest] = weight.shape as [number, ...number[]];
   const last = rest.reduce((product, dim) => product * dim, 1);
   const offset = part === "bias" ? 0 : module.offset;
@@ -86,6 +99,32 @@ function namedPlace(graph: Graph, module: NamedModule, part: string, file: strin
     ? { rows: last, columns: first, rowStep: 1, columnStep: last }
     : { rows: first, columns: last, rowStep: last, columnStep: 1 };
   return [{ weightName, weight, ...layout, start: 0, offset }];
+}
+
+/** Whether anything but what picks rows reads a table: a head that is tied to it. */
+function isShared({ nodes }: Graph, { weight, read }: NamedModule): boolean {
+  return nodes.some(
+    ({ op, inputs }) =>
+      (inputs.includes(weight) || inputs.includes(read)) && !(op === "Gather" && inputs[0] === read),
+  );
+}
+
+/**
+ * A table that a head shares: PEFT trains a copy of the embedding alone, and so it merges; the head keeps the old one.
+ */
+function copyPlace(weight: Weight, { weight: weightName, read, turned: isTurned }: NamedModule): Place {
+  const [rows, columns] = (isTurned ? weight.shape.toReversed() : weight.shape) as [number, number];
+  const copy = { ...weight, shape: [rows, columns] };
+  return {
+    weightName,
+    weight: copy,
+    rows,
+    columns,
+    start: 0,
+    rowStep: columns,
+    columnStep: 1,
+    copyFor: read,
+  };
 }
 
 function productPlace(graph: Graph, module: LinearModule, file: string): Place {
@@ -141,6 +180,11 @@ function vectorPlace(
   const weight = graph.weights.get(weightName ?? "");
   if (weightName === undefined || weight?.shape.length !== 1) return [];
   return [{ weightName, weight, rows, columns: 1, start, rowStep: 1, columnStep: 1 }];
+}
+
+/** The same numbers with rows and columns changed. */
+export function turned({ rows, columns, rowStep, columnStep, ...rest }: Place): Place {
+  return { ...rest, rows: columns, columns: rows, rowStep: columnStep, columnStep: rowStep };
 }
 
 export function cannot(file: string, why: string): FedloomError {

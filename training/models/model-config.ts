@@ -94,6 +94,16 @@ export function addedNorms(config: {
   return ADDED_NORMS[config.model_type] ?? ADDED_NORMS[config.text_config?.model_type ?? ""];
 }
 
+/** Model types with linear layers whose weight the Python library keeps as [in, out] (its Conv1D), and their names. */
+const TURNED_LINEARS = /(^|\.)(c_attn|q_attn|c_proj|c_fc)$/;
+const TURNING = new Set(["decision_transformer", "gpt2", "imagegpt", "openai-gpt"]);
+
+/** Which layers of the model have such a weight, by their paths. GPT-BigCode and Qwen have the names, but not the layout. */
+export function turnedLinears(config: Pick<ModelConfig, "model_type" | "text_config">): RegExp | undefined {
+  const types = [config.model_type, config.text_config?.model_type ?? ""];
+  return types.some((type) => TURNING.has(type)) ? TURNED_LINEARS : undefined;
+}
+
 /** The token whose embedding gives way to a feature vector of the kind. */
 export function mediaTokenId(config: ModelConfig, kind: MediaKind): number | undefined {
   return config[`${kind}_token_id`] ?? config[`${kind}_token_index`] ?? undefined;

@@ -87,6 +87,8 @@ export interface EngineOptions {
   readonly mapping?: Readonly<Record<string, ModuleLocation>>;
   /** Which norms of the model scale with 1 + weight; none where absent. A graph does not tell: it holds the sum. */
   readonly addedNorms?: AddedNorms | undefined;
+  /** Paths of linear layers whose weight PyTorch keeps as [in, out]; none where absent. A graph need not tell. */
+  readonly turnedLinears?: RegExp | undefined;
   /** What runs the programs; onnxruntime where absent. */
   readonly runtime?: Runtime;
   readonly device?: Device;

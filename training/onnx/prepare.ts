@@ -89,7 +89,7 @@ export function placeParameters(options: EngineOptions, prepared: PreparedGraph)
     const named = matchNamed(path, prepared.named, prepared.reads);
     if (named !== undefined) return savedNamed(prepared.graph, named, path);
     const module = found(path, matchModule(path, prepared.modules, prepared.reads));
-    return module === undefined ? [] : savedModule(prepared.graph, module, path);
+    return module === undefined ? [] : savedModule(prepared.graph, module, path, options.turnedLinears);
   });
   const trained = [...saved, ...trainedInitializers(prepared.graph, options.trainable ?? [])];
   const factors = pairs.flatMap(({ module, spec, call }): ParameterSpec[] =>

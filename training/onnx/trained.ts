@@ -44,8 +44,17 @@ export function trainedInitializers(graph: Graph, names: readonly string[]): rea
   });
 }
 
-/** Weight and bias of a saved module: `base_model.model.<path>.weight` [out, in] and `.bias` [out]. */
-export function savedModule(graph: Graph, module: LinearModule, path: string): readonly TrainedWeight[] {
+/**
+ * Weight and bias of a saved module: `base_model.model.<path>.weight` [out, in] and `.bias` [out].
+ *
+ * @param turnedLinears paths of layers whose weight is kept as [in, out]
+ */
+export function savedModule(
+  graph: Graph,
+  module: LinearModule,
+  path: string,
+  turnedLinears?: RegExp,
+): readonly TrainedWeight[] {
   const node = graph.nodes.find(({ name }) => name === module.node)!;
   if (module.layout === "nbits" || module.columns !== undefined)
     throw new FedloomError(
@@ -53,10 +62,12 @@ export function savedModule(graph: Graph, module: LinearModule, path: string): r
       `Cannot train module "${path}" whole: its weight must be a float matrix of its own, got ${module.columns ? "a packed one" : "a quantized one"}`,
       { module: path },
     );
+  const isTurned = turnedLinears?.test(path) === true;
+  const shape = isTurned ? [module.in, module.out] : [module.out, module.in];
   const weight: TrainedWeight = {
-    parameter: { name: `base_model.model.${path}.weight`, shape: [module.out, module.in] },
+    parameter: { name: `base_model.model.${path}.weight`, shape },
     weight: module.weight,
-    turned: module.layout === "in_out",
+    turned: module.layout === (isTurned ? "out_in" : "in_out"),
   };
   const bias = biasOf(graph, node);
   if (bias === undefined) return [weight];
