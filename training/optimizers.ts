@@ -13,6 +13,7 @@ import { adafactor } from "./optimizers/adafactor.ts";
 import { adamW } from "./optimizers/adamw.ts";
 import type { Parameter, UpdateRule } from "./optimizers/rule.ts";
 import { sgd } from "./optimizers/sgd.ts";
+import { stateOf } from "./optimizers/state.ts";
 
 /** One line for each optimizer. */
 const RULES: Readonly<Record<TrainingOptions["optim"], (options: TrainingOptions) => UpdateRule>> = {
@@ -36,79 +37,51 @@ export function createOptimizer(
   const rule = RULES[options.optim](options);
   const states = parameters.map((parameter) => {
     const shapes = rule.slots(parameter);
-    const slots = Object.fromEntries(
-      Object.entries(shapes).map(([slot, shape]) => [slot, restore(parameter, slot, shape, saved)]),
-    );
-    return { parameter, shapes, slots, step: restore(parameter, "step", [], saved) };
+    const kept = Object.entries(shapes).flatMap(([slot, shape]) => {
+      const values = restored(parameter, slot, shape, saved);
+      return values === undefined ? [] : [[slot, values] as const];
+    });
+    const state = stateOf(rule, parameter, Object.fromEntries(kept));
+    const step = Float32Array.from(restored(parameter, "step", [], saved) ?? [0]);
+    return { parameter, shapes, state, step };
   });
   return {
     step(gradients, learningRate) {
-      for (const { parameter, slots, step } of states) {
+      for (const { parameter, state, step } of states) {
         const gradient = gradients.get(parameter.name);
         if (gradient === undefined) continue;
         step[0]! += 1;
-        if (parameter.table) updateRows(rule, parameter, gradient, slots, step[0]!, learningRate);
-        else rule.update(parameter, gradient, slots, step[0]!, learningRate);
+        state.update(gradient, step[0]!, learningRate);
       }
     },
     save: () =>
       tensorSet(
-        states.flatMap(({ parameter, shapes, slots, step }) => [
+        states.flatMap(({ parameter, shapes, state, step }) => [
           [`${parameter.name}#step`, float32([], step.slice())] as const,
-          ...Object.entries(slots).map(
-            ([slot, data]) => [`${parameter.name}#${slot}`, float32(shapes[slot]!, data.slice())] as const,
+          ...Object.entries(state.slots()).map(
+            ([slot, data]) => [`${parameter.name}#${slot}`, float32(shapes[slot]!, data)] as const,
           ),
         ]),
       ),
   };
 }
 
-/** Moves the rows that have a gradient, those that lie together at a time; all others keep their bits, and their state. */
-function updateRows(
-  rule: UpdateRule,
-  parameter: Parameter,
-  gradient: Float32Array,
-  slots: Readonly<Record<string, Float32Array>>,
-  step: number,
-  learningRate: number,
-): void {
-  const { data, shape } = parameter;
-  const [rows, width] = shape as [number, number];
-  const isTouched = (row: number): boolean => {
-    for (let i = row * width; i < (row + 1) * width; i++) if (gradient[i] !== 0) return true;
-    return false;
-  };
-  const before = rule.elementwise ? undefined : data.slice();
-  if (before !== undefined) rule.update(parameter, gradient, slots, step, learningRate);
-  for (let row = 0; row < rows; row++) {
-    const from = row;
-    while (row < rows && isTouched(row)) row++;
-    const part = (all: Float32Array): Float32Array => all.subarray(from * width, row * width);
-    if (before === undefined && row > from) {
-      const own = Object.fromEntries(Object.entries(slots).map(([slot, all]) => [slot, part(all)]));
-      const run = { ...parameter, shape: [row - from, width], data: part(data) };
-      rule.update(run, part(gradient), own, step, learningRate);
-    }
-    if (before !== undefined && row < rows)
-      data.set(before.subarray(row * width, (row + 1) * width), row * width);
-  }
-}
-
-function restore(
+/** As it was saved; undefined where nothing was. */
+function restored(
   parameter: Parameter,
   slot: string,
   shape: readonly number[],
   saved: TensorSet | undefined,
-): Float32Array {
+): Float32Array | undefined {
   const kept = saved?.get(`${parameter.name}#${slot}`);
-  if (kept === undefined) return new Float32Array(sizeOf(shape));
+  if (kept === undefined) return undefined;
   if (kept.dtype !== "F32" || kept.data.length !== sizeOf(shape)) {
     throw new FedloomError(
       "F2130",
       `Cannot go on from the saved optimizer state: "${parameter.name}#${slot}" must be F32 [${shape.join(", ")}], got ${kept.dtype} [${kept.shape.join(", ")}]`,
     );
   }
-  return Float32Array.from(kept.data as Float32Array); // the dtype was just checked
+  return kept.data as Float32Array; // the dtype was just checked
 }
 
 /**

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { TensorSet } from "../../adapters/tensor.ts";
 import { type TrainingOptions, trainingOptions } from "../../config/training.ts";
 import type { Parameter } from "../../training/optimizers/rule.ts";
 import { clipGradients, createOptimizer } from "../../training/optimizers.ts";
@@ -191,6 +192,26 @@ describe("rows of an embedding", () => {
           0.1,
         );
       expect([...a.data].slice(2, 6)).toEqual([...own.data]);
+    },
+  );
+
+  test.each(["adamw", "sgd", "adafactor"] as const)(
+    "go on under %s from a state that was saved, whichever rows it has met",
+    (optim) => {
+      const wanted = options({ optim, weight_decay: 0.5, momentum: 0.9 });
+      const [whole, parts] = [table(), table()];
+      const undisturbed = createOptimizer(wanted, [whole]);
+      for (const step of [...steps, ...steps]) undisturbed.step(gradients({ a: step }), 0.1);
+      let state: TensorSet | undefined;
+      for (const step of [...steps, ...steps]) {
+        const optimizer = createOptimizer(wanted, [parts], state);
+        optimizer.step(gradients({ a: step }), 0.1);
+        state = optimizer.save();
+      }
+      expect(parts.data).toEqual(whole.data);
+      expect(state).toEqual(undisturbed.save());
+      for (const { shape, data } of state!.values())
+        if (shape.join() === "4,2") expect([...data.slice(0, 2)]).toEqual([0, 0]);
     },
   );
 });

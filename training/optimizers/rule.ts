@@ -9,6 +9,9 @@ export interface Parameter {
   readonly table?: boolean;
 }
 
+/** State of one parameter by slot. */
+export type Slots = Readonly<Record<string, Float32Array>>;
+
 export interface UpdateRule {
   /** Whether elements move apart from each other, so that a part of a tensor can be moved alone. */
   readonly elementwise: boolean;
@@ -18,7 +21,7 @@ export interface UpdateRule {
   update(
     parameter: Parameter,
     gradient: Float32Array,
-    slots: Readonly<Record<string, Float32Array>>,
+    slots: Slots,
     step: number,
     learningRate: number,
   ): void;
