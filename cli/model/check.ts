@@ -19,7 +19,8 @@ import { prepareGraph } from "../../training/onnx/prepare.ts";
 import type { Device } from "../../training/onnx/runtime.ts";
 import { createOptimizer } from "../../training/optimizers.ts";
 import { type Cli, type CommonOptions, wholeNumber } from "../cli.ts";
-import { centralDifference, randomBatch } from "./central-difference.ts";
+import { centralDifference, randomBatch, randomFactors } from "./central-difference.ts";
+import { encoderProofs } from "./encoder-proof.ts";
 import { type ModelGraphs, openGraphs } from "./graphs.ts";
 
 interface CheckOptions extends CommonOptions {
@@ -43,7 +44,7 @@ export function registerCheck(cli: Cli, parent: Command): void {
   cli
     .command(
       "check <dir>",
-      "Run the training engine on a batch, or prove its gradients on random input.",
+      "Run the training engine on a batch, or prove its gradients, encoders' too, on random input.",
       parent,
     )
     .option("--adapter <peft-dir>", "adapter to start from; a random one of rank 8 where absent")
@@ -59,7 +60,8 @@ export function registerCheck(cli: Cli, parent: Command): void {
     .option("--threads <n>", "threads of the runtime", wholeNumber(1))
     .action(async (directory: string, options: CheckOptions) => {
       const result = await check(await openGraphs(directory, options.graph), options);
-      if (result.proof !== undefined && result.proof.error > PROOF_LIMIT) cli.exitCode = 8;
+      const errors = [result.proof, ...result.parts].map((proof) => proof?.error ?? 0);
+      if (errors.some((error) => error > PROOF_LIMIT)) cli.exitCode = 8;
       cli.output(options).result("model-check/1", result, linesOf(result));
     });
 }
@@ -86,10 +88,13 @@ async function check(graphs: ModelGraphs, options: CheckOptions) {
     if (options.batch === undefined) {
       const batch = await randomBatch(graphs, rng);
       const proof = await centralDifference(model, batch, adapter.tensors, rng);
-      return { loss: proof.loss, losses: [proof.loss], steps: 0, proof, absent: model.absent };
+      const { device, threads } = options;
+      const runtime = { device, ...(threads !== undefined && { threads }) };
+      const parts = options.adapter === undefined ? await encoderProofs(graphs, runtime, rng) : [];
+      return { loss: proof.loss, losses: [proof.loss], steps: 0, proof, parts, absent: model.absent };
     }
     const trained = await train(model, readBatch(options.batch), adapter, options);
-    return { ...trained, proof: undefined, absent: model.absent };
+    return { ...trained, proof: undefined, parts: [], absent: model.absent };
   } finally {
     await model.close();
   }
@@ -146,7 +151,7 @@ function readBatch(path: string): Batch {
   return { inputs: tensors, labels };
 }
 
-/** Rank 8 on every linear layer but the heads, B away from zero so that A has a gradient too. */
+/** Rank 8 on every linear layer but the heads. */
 function freshAdapter(graphs: ModelGraphs, rng: Rng): Adapter {
   const config: Adapter["config"] = {
     base: "",
@@ -160,34 +165,28 @@ function freshAdapter(graphs: ModelGraphs, rng: Rng): Adapter {
     modulesToSave: ["lm_head", "classifier"],
   };
   const { modules } = prepareGraph({ file: graphs.decoder, mapping: graphs.mappingOf(graphs.decoder) ?? {} });
-  const random = (shape: [number, number], label: string) => {
-    const draws = rng.fork("adapter", label);
-    // A quarter of what would keep the size of activations: the loss bends less on the way of a difference.
-    const spread = 0.25 / Math.sqrt(shape[1]);
-    return float32(
-      shape,
-      Float32Array.from({ length: shape[0] * shape[1] }, () => draws.normal() * spread),
-    );
-  };
-  const entries = modules
-    .filter(({ path }) => isTarget(config, path))
-    .flatMap(({ path, in: width, out }) => [
-      [`base_model.model.${path}.lora_A.weight`, random([8, width], `${path}.A`)] as const,
-      [`base_model.model.${path}.lora_B.weight`, random([out, 8], `${path}.B`)] as const,
-    ]);
-  return { config: { ...config, modulesToSave: [] }, tensors: tensorSet(entries) };
+  const targets = modules.filter(({ path }) => isTarget(config, path));
+  return { config: { ...config, modulesToSave: [] }, tensors: randomFactors(targets, 8, rng) };
 }
 
 function linesOf(result: Awaited<ReturnType<typeof check>>): string[] {
-  const { losses, proof, absent } = result;
+  const { losses, proof, parts, absent } = result;
   const outside = absent.length === 0 ? [] : [`not in the graphs: ${absent.join(", ")}`];
   if (proof !== undefined) {
-    const verdict = proof.error <= PROOF_LIMIT ? "gradients agree" : "gradients do NOT agree";
     return [
       `loss ${proof.loss.toFixed(6)} on random input`,
-      `${verdict} with central differences: relative error ${proof.error.toExponential(1)} over ${proof.directions} directions`,
+      verdict(proof),
+      ...parts.map(({ part, error, directions, reason }) => {
+        if (error === undefined) return `${part} cannot be trained: ${reason}`;
+        return `${part}: ${verdict({ error, directions: directions! })}`; // they come together
+      }),
       ...outside,
     ];
   }
   return [...losses.map((loss, step) => `step ${step}: loss ${loss.toFixed(6)}`), ...outside];
+}
+
+function verdict({ error, directions }: { readonly error: number; readonly directions: number }): string {
+  const agree = error <= PROOF_LIMIT ? "agree" : "do NOT agree";
+  return `gradients ${agree} with central differences: relative error ${error.toExponential(1)} over ${directions} directions`;
 }

@@ -1,11 +1,13 @@
 /** The graphs of a model directory, by what they are for. */
 import { relative, resolve } from "node:path";
+import type { MediaKind } from "../../training/models/media-kind.ts";
 import {
   addedNorms,
   contextLength,
   mediaTokenId,
   readModelConfig,
   taskOf,
+  turnedLinears,
 } from "../../training/models/model-config.ts";
 import { openModelDirectory } from "../../training/models/model-directory.ts";
 import { openGraphFile } from "../../training/onnx/edge/files.ts";
@@ -17,9 +19,14 @@ export interface ModelGraphs {
   readonly decoder: GraphFile;
   readonly embed: GraphFile | undefined;
   /** Of pictures, of sounds, or of both, and the tokens that give way to their features. */
-  readonly encoders: readonly { readonly file: GraphFile; readonly tokenId: number | undefined }[];
+  readonly encoders: readonly {
+    readonly kind: MediaKind;
+    readonly file: GraphFile;
+    readonly tokenId: number | undefined;
+  }[];
   readonly objective: "tokens" | "classes";
   readonly addedNorms: AddedNorms | undefined;
+  readonly turnedLinears: RegExp | undefined;
   /** Tokens that the model's positions reach, where config.json says so. */
   readonly contextLength: number | undefined;
   /** What the directory's targets file says of a graph. */
@@ -46,10 +53,13 @@ export async function openGraphs(directory: string, decoder?: string): Promise<M
     decoder: openGraphFile(found.decoder),
     embed: open("embed" in others ? others.embed : undefined),
     encoders: [
-      { file: open(vision), tokenId: mediaTokenId(config, "image") },
-      { file: open(audio), tokenId: mediaTokenId(config, "audio") },
-    ].flatMap(({ file, tokenId }) => (file === undefined ? [] : [{ file, tokenId }])),
+      { kind: "image", file: open(vision) } as const,
+      { kind: "audio", file: open(audio) } as const,
+    ].flatMap(({ kind, file }) =>
+      file === undefined ? [] : [{ kind, file, tokenId: mediaTokenId(config, kind) }],
+    ),
     addedNorms: addedNorms(config),
+    turnedLinears: turnedLinears(config),
     contextLength: contextLength(config),
     objective: taskOf(config) === "generation" ? "tokens" : "classes",
     mappingOf: (file) => targets[graphPath(directory, file)],

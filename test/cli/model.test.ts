@@ -1,10 +1,11 @@
 /** `fedloom model inspect` and `model check` as their users meet them: another program compares what check writes. */
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { readPeft } from "../../adapters/peft.ts";
 import { readSafetensors } from "../../adapters/safetensors.ts";
+import { decodeModel, encodeModel } from "../../training/onnx/format/codec.ts";
 import { fedloom } from "./process.ts";
 
 /** Processes of their own that open sessions, on a machine whose cores others use. */
@@ -63,6 +64,45 @@ describe("fedloom model check", () => {
     const { code, stdout } = await fedloom("model", "check", join(models, "bert-tiny-classifier"));
     expect(code).toBe(0);
     expect(stdout).toMatch(/gradients agree with central differences: relative error \S+ over 4 directions/);
+  });
+
+  test.each(["smolvlm-tiny", "llava-tiny"])(
+    "proves encoder and connector of %s, each apart",
+    async (name) => {
+      const { code, stdout } = await fedloom("model", "check", join(models, name), "--json");
+      expect(code).toBe(0);
+      const { proof, parts } = JSON.parse(stdout);
+      expect(proof.error).toBeLessThan(1e-3);
+      const graph = "onnx/vision_encoder.onnx";
+      expect(parts).toMatchObject([
+        { part: "vision", graph, directions: 4 },
+        { part: "connector", graph, directions: 4 },
+      ]);
+      // The bound that the command itself sets: float32 losses over a step.
+      for (const { error } of parts) expect(error).toBeLessThan(1e-3);
+    },
+  );
+
+  test("says why an encoder cannot be trained, where the decoder can", async () => {
+    const directory = join(folder, "odd-encoder");
+    cpSync(join(models, "smolvlm-tiny"), directory, { recursive: true });
+    const path = join(directory, "onnx/vision_encoder.onnx");
+    const model = decodeModel(readFileSync(path));
+    const graph = model.graph!;
+    const output = graph.output![0]!.name!;
+    const node = graph.node!.map((each) => ({
+      ...each,
+      output: each.output?.map((name) => (name === output ? "before" : name)) ?? [],
+    }));
+    const odd = { opType: "LpNormalization", name: "/odd", input: ["before"], output: [output] };
+    writeFileSync(path, encodeModel({ ...model, graph: { ...graph, node: [...node, odd] } }));
+    const { code, stdout } = await fedloom("model", "check", directory);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^gradients agree/m);
+    for (const part of ["vision", "connector"])
+      expect(stdout).toMatch(
+        new RegExp(`^${part} cannot be trained: Cannot .*LpNormalization of node "/odd"`, "m"),
+      );
   });
 });
 
