@@ -19,7 +19,15 @@ export interface RuntimeOptions {
   readonly threads?: number;
   /** "fast" repacks weights: a step takes less time, and memory grows by up to their size; last bits may differ. */
   readonly mode?: NonNullable<EngineOptions["mode"]>;
+  /** Weights of frozen layers from which on what they give is kept (front-states.ts); LEAST_FRONT where absent. */
+  readonly leastFront?: number;
 }
+
+/**
+ * 16 MiB of float32: with fewer weights, to run a row alone once costs more than leaving its frozen layers out of some
+ * ten later steps spares (docs/engine.md has figures).
+ */
+const LEAST_FRONT = 4 * 2 ** 20;
 
 type Wanted = Pick<EngineOptions, "objective"> & Partial<Omit<EngineOptions, "file">>;
 
@@ -78,7 +86,13 @@ export function graphsOf(runtime: RuntimeOptions, { mappingOf, ...hints }: Graph
       return decoding;
     },
     async open(path, wanted) {
-      const engine = await openEngine({ ...known(path), lora: [], ...runtime, ...wanted });
+      const engine = await openEngine({
+        ...known(path),
+        lora: [],
+        leastFront: LEAST_FRONT,
+        ...runtime,
+        ...wanted,
+      });
       open.add(engine);
       return engine;
     },

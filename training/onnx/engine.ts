@@ -89,6 +89,8 @@ export interface EngineOptions {
   readonly addedNorms?: AddedNorms | undefined;
   /** Paths of linear layers whose weight PyTorch keeps as [in, out]; none where absent. A graph need not tell. */
   readonly turnedLinears?: RegExp | undefined;
+  /** Weights that layers below the lowest trained one must multiply with for `front` to give something; any where absent. */
+  readonly leastFront?: number;
   /** What runs the programs; onnxruntime where absent. */
   readonly runtime?: Runtime;
   readonly device?: Device;
@@ -178,7 +180,8 @@ export interface Engine {
   stepTogether(shares: readonly Share[]): Promise<readonly StepResult[]>;
   /**
    * What enters the lowest trained layer: frozen weights and inputs alone decide it, so that it may be kept and given to
-   * later steps. Undefined where less than an eighth of a pass lies below, or where a gradient goes on to the inputs.
+   * later steps. Undefined where less than an eighth of a pass lies below, or less than `leastFront`, or where a gradient
+   * goes on to the inputs.
    */
   front(batch: Batch): Promise<Front | undefined>;
   /** What a step on the batch would hold in memory; nothing is run. */

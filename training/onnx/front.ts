@@ -73,24 +73,33 @@ export function frontEnds(
 }
 
 /**
- * About the share of a graph's products with weights that nothing trained lies before: told without shapes and at once,
- * so that nothing is compiled where all layers are trained.
+ * The products of a graph with weights that nothing trained lies before, about: told without shapes and at once, so that
+ * nothing is compiled where all layers are trained.
+ *
+ * @returns their share of all such products, and how many weights they multiply with
  */
-export function frozenShare({ nodes, weights }: Graph, parameters: Iterable<string>): number {
+export function frozenPart(
+  { nodes, weights }: Graph,
+  parameters: Iterable<string>,
+): { readonly share: number; readonly weights: number } {
   const moving = new Set(parameters);
-  const constants = new Set(weights.keys());
-  let [frozen, all] = [0, 0];
+  const sizes = new Map([...weights].map(([name, { shape }]) => [name, sizeOf(shape)]));
+  let [frozen, all, multiplied] = [0, 0, 0];
   for (const { op, inputs, outputs } of nodes) {
     const moves = inputs.some((name) => moving.has(name));
     if (moves) for (const name of outputs) moving.add(name);
+    const given = inputs.map((name) => sizes.get(name));
     // A weight may be unpacked from few bits, or turned.
-    if (inputs.every((name) => constants.has(name))) for (const name of outputs) constants.add(name);
-    else if (PRODUCTS.has(op) && constants.has(inputs[1]!)) {
+    if (given.every((size) => size !== undefined))
+      for (const name of outputs) sizes.set(name, Math.max(0, ...given));
+    else if (PRODUCTS.has(op) && given[1] !== undefined) {
       all++;
-      if (!moves) frozen++;
+      if (moves) continue;
+      frozen++;
+      multiplied += given[1];
     }
   }
-  return all === 0 ? 0 : frozen / all;
+  return { share: all === 0 ? 0 : frozen / all, weights: multiplied };
 }
 
 const PRODUCTS = new Set(["MatMul", "Gemm", "FusedMatMul", "MatMulNBits", "MatMulBnb4", "Conv"]);

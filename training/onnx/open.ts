@@ -14,7 +14,7 @@ import type {
   StepResult,
 } from "./engine.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
-import { frozenShare, LEAST_SHARE, NoFront } from "./front.ts";
+import { frozenPart, LEAST_SHARE, NoFront } from "./front.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
 import { branchName } from "./lora.ts";
@@ -173,7 +173,7 @@ class GraphEngine implements Engine {
   }
 
   async front(batch: Batch): Promise<Front | undefined> {
-    this.#isFrontless ??= frozenShare(this.#graph, this.#own) < LEAST_SHARE;
+    this.#isFrontless ??= this.#trainsNearlyAll();
     if (this.#isFrontless) return undefined;
     const inputs = this.#inputs(batch);
     const plan: Plan = {
@@ -194,6 +194,11 @@ class GraphEngine implements Engine {
       this.#isFrontless = this.#place === undefined;
       return undefined;
     }
+  }
+
+  #trainsNearlyAll(): boolean {
+    const { share, weights } = frozenPart(this.#graph, this.#own);
+    return share < LEAST_SHARE || weights < (this.#options.leastFront ?? 0);
   }
 
   #from(front: string | undefined): Pick<Plan, "front" | "parameters"> {
