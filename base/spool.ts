@@ -6,6 +6,7 @@
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writevSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { FedloomError, messageOf } from "./errors.ts";
 
 /** Where bytes lie in a spool; it tells whether they still do. */
 export class Extent {
@@ -30,15 +31,15 @@ export class Spool {
   readonly #places = new Map<number, number[]>();
   #end = 0;
 
-  /** @throws what the system says where the folder for temporary files cannot be written */
+  /** @throws FedloomError F4004 where the folder for temporary files cannot be written */
   constructor() {
-    const folder = mkdtempSync(join(tmpdir(), "fedloom-spool-"));
-    this.#fd = openSync(join(folder, "bytes"), "wx+", 0o600);
+    const folder = onDisk(() => mkdtempSync(join(tmpdir(), "fedloom-spool-")));
+    this.#fd = onDisk(() => openSync(join(folder, "bytes"), "wx+", 0o600));
     this.#leftover = process.platform === "win32" ? folder : undefined;
     if (this.#leftover === undefined) rmSync(folder, { recursive: true });
   }
 
-  /** @throws what the system says, as when the disk is full; nothing is then kept */
+  /** @throws FedloomError F4004 where the disk refuses, as when it is full; nothing is then kept */
   write(pieces: readonly Uint8Array[]): Extent {
     const size = pieces.reduce((sum, { length }) => sum + length, 0);
     const room = roomFor(size);
@@ -48,7 +49,7 @@ export class Spool {
     try {
       let written = 0;
       for (let left: readonly Uint8Array[] = pieces; left.length > 0; ) {
-        const count = writevSync(this.#fd, left.slice(0, MAX_PIECES), at + written);
+        const count = onDisk(() => writevSync(this.#fd, left.slice(0, MAX_PIECES), at + written));
         written += count;
         left = behind(left, count);
       }
@@ -102,4 +103,18 @@ function behind(pieces: readonly Uint8Array[], count: number): readonly Uint8Arr
     passed += piece.length;
   }
   return [];
+}
+
+function onDisk<T>(act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    const folder = tmpdir();
+    throw new FedloomError(
+      "F4004",
+      `Cannot write a temporary file in "${folder}" (TMPDIR names another folder): ${messageOf(cause)}`,
+      { folder },
+      { cause },
+    );
+  }
 }

@@ -3,9 +3,10 @@
 // optional dependency node-<platform> brings: sources run by type stripping and the journal is node:sqlite.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import module, { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { codeCache } from "./code-cache.mjs";
 import { lackingEnvironment, startAnew } from "./start-memory.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -21,6 +22,7 @@ if (Number(process.versions.node.split(".")[0]) >= wanted) {
     if (warning.name !== "ExperimentalWarning") console.error(warning.stack);
   });
   startAnew();
+  module.enableCompileCache(codeCache()); // where it cannot be written, nothing is lost but time
   const { main } = await import(pathToFileURL(entry).href);
   process.exitCode = await main(process.argv.slice(2));
 } else {

@@ -108,7 +108,8 @@ export class PayloadCall implements Caller {
       const head = fetchBlobHead(message);
       this.#stream.cork();
       this.#stream.write(framed(head, head.length + data.length));
-      // The blob's own bytes, uncopied: all clients of a round are sent the same memory.
+      // The blob's own bytes, uncopied: all clients of a round are sent the same memory. What comes from a file is there until
+      // the next chunk is asked for, which is when this one has left: none but the last one fits a stream's own buffer.
       const hasRoom = this.#stream.write(data);
       this.#stream.uncork();
       if (!hasRoom) await roomIn(this.#stream, this.#cut);

@@ -40,17 +40,18 @@ export class Sweeper {
    */
   watched(): Blobs {
     const blobs = this.#blobs;
+    const named = (blob: BlobRef): BlobRef => {
+      this.#suspectSinceMs.delete(blob.sha256);
+      return blob;
+    };
     return {
       ...blobs,
       size: (sha256) => {
         this.#suspectSinceMs.delete(sha256);
         return blobs.size(sha256);
       },
-      put: async (bytes) => {
-        const blob = await blobs.put(bytes);
-        this.#suspectSinceMs.delete(blob.sha256);
-        return blob;
-      },
+      put: async (bytes) => named(await blobs.put(bytes)),
+      write: async (fill) => named(await blobs.write(fill)),
     };
   }
 

@@ -69,3 +69,16 @@ test.skipIf(process.platform === "win32")("leaves no file behind, not even while
   expect(during.filter((name) => !before.includes(name))).toEqual([]);
   spool.close();
 });
+
+test.skipIf(process.platform === "win32")("says which folder it could not write", () => {
+  const before = process.env.TMPDIR;
+  process.env.TMPDIR = "/nowhere/at/all";
+  try {
+    expect(() => new Spool()).toThrow(
+      'Cannot write a temporary file in "/nowhere/at/all" (TMPDIR names another folder): ENOENT',
+    );
+  } finally {
+    if (before === undefined) delete process.env.TMPDIR;
+    else process.env.TMPDIR = before;
+  }
+});
