@@ -173,6 +173,20 @@ describe("what older operator sets wrote otherwise means what it meant", () => {
     close(await old("LogSoftmax", { axis: int(1) }, 9), rows(6).flatMap(softmax).map(Math.log));
   });
 
+  test("GridSample's modes have the names of 20", async () => {
+    const sampled = new Map([
+      ["picture", float32([1, 1, 2, 2], [1, 2, 3, 5])],
+      // Two places, x before y: the first corner, and between all four.
+      ["grid", float32([1, 1, 2, 2], [-1, -1, 0, 0])],
+    ]);
+    const read = node("GridSample", ["picture", "grid"], ["y"], {
+      mode: string("bilinear"),
+      align_corners: int(1),
+    });
+    const graph = upgrade(graphOf([read], sampled, "y", new Map(), 16), NEWEST_OPSET);
+    close(await resultOf(graph, sampled), [1, (1 + 2 + 3 + 5) / 4]);
+  });
+
   test("axes, pads, bounds and sizes that are attributes", async () => {
     close(
       await old("ReduceMean", { axes: ints([1]), keepdims: int(0) }, 17),

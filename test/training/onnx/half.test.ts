@@ -188,3 +188,24 @@ describe("the scale of the loss", () => {
     expect(gradientOf(await scale.run(deviceIn16(Infinity), new Map()))).toBe(Infinity);
   });
 });
+
+test("numbers reach a graph that takes float16", async () => {
+  const shape = { dim: [{ dimParam: "b" }, { dimValue: 3 }] };
+  const bytes = encodeModel({
+    irVersion: 8,
+    opsetImport: [{ domain: "", version: 18 }],
+    graph: {
+      name: "half input",
+      node: [{ opType: "Neg", name: "/Neg", input: ["pixel_values"], output: ["image_features"] }],
+      input: [{ name: "pixel_values", type: { tensorType: { elemType: F16, shape } } }],
+      output: [{ name: "image_features", type: { tensorType: { elemType: F16 } } }],
+    },
+  });
+  const file = { name: "half.onnx", bytes, folder: "", fileName: "half.onnx", read: () => new Uint8Array() };
+  const engine = await openEngine({ file, lora: [], objective: "none", threads: 1 });
+  // All of these are float16 numbers.
+  const inputs = tensorSet([["pixel_values", float32([2, 3], [1, -0.5, 0.25, 3, -8, 0])]]);
+  const output = await engine.forward({ inputs }, tensorSet([]));
+  await engine.close();
+  expect(output).toEqual(float32([2, 3], [-1, 0.5, -0.25, -3, 8, -0]));
+});

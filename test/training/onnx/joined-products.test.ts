@@ -124,3 +124,36 @@ test.each([
       expect(got.gradients.get(name)!.data[i], name).toBeCloseTo(value as number, 5);
     });
 });
+
+test("a transposition of what the layer reads", async () => {
+  const turned = (output: string, perm: bigint[]): NodeProto => ({
+    opType: "Transpose",
+    name: `/turn/${output}`,
+    input: ["x"],
+    output: [output],
+    attribute: [{ name: "perm", type: 7, ints: perm }],
+  });
+  const fused = (input: string, ...attribute: AttributeProto[]): NodeProto => ({
+    ...product,
+    opType: "FusedMatMul",
+    domain: "com.microsoft",
+    name: `${product.name}/MatmulTransposeFusion/`,
+    input: [input, "proj"],
+    output: ["y"],
+    attribute,
+  });
+  const flag = (name: string): AttributeProto => ({ name, type: 2, i: 1n });
+  const wanted = await step([{ ...product, output: ["y"] }]);
+  // [1, 5, 3] is read as it was from [1, 3, 5], and from [5, 1, 3], whose first axis goes before the last.
+  for (const nodes of [
+    [turned("t", [0n, 2n, 1n]), fused("t", flag("transA"))],
+    [turned("t", [1n, 0n, 2n]), fused("t", flag("transBatchA"))],
+  ]) {
+    const got = await step(nodes);
+    expect(got.lossSum).toBeCloseTo(wanted.lossSum, 5);
+    for (const [name, { data }] of wanted.gradients)
+      data.forEach((value, i) => {
+        expect(got.gradients.get(name)!.data[i], name).toBeCloseTo(value as number, 5);
+      });
+  }
+});

@@ -83,7 +83,10 @@ function toRuntime(name: string, value: Tensor): ort.Tensor {
   const type = RUNTIME_TYPES[value.dtype];
   if (type === undefined)
     throw new FedloomError("F2114", `Cannot use input "${name}": the runtime takes no ${value.dtype}`);
-  return new ort.Tensor(type, value.data as ort.Tensor.DataTypeMap["float32"], value.shape);
+  const given = new ort.Tensor(type, value.data as ort.Tensor.DataTypeMap["float32"], value.shape);
+  // Where Node has Float16Array the library holds the data as one, of which its binding reads no element.
+  if (value.dtype === "F16") Object.defineProperty(given, "data", { value: value.data });
+  return given;
 }
 
 function fromRuntime(name: string, value: ort.Tensor): Tensor {

@@ -1,29 +1,42 @@
 /**
- * Takes apart what optimized graphs join to a product: a factor in front of a linear layer, and the activation behind
- * com.microsoft.FusedGemm and FusedConv. LoRA stands beside the product alone, or its branch would miss the factor and
- * come behind the activation.
+ * Takes apart what optimized graphs join to a product: a factor in front of a linear layer, a transposition of what it reads,
+ * and the activation behind com.microsoft.FusedGemm and FusedConv. LoRA stands beside the product alone, or its branch
+ * would miss the factor, read what is not transposed and come behind the activation.
  *
  * Source: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
  */
 import { FedloomError } from "../../../base/errors.ts";
-import { type Attribute, type Attributes, float, floatOf, type Graph, type GraphNode } from "../graph.ts";
+import {
+  type Attribute,
+  type Attributes,
+  float,
+  floatOf,
+  type Graph,
+  type GraphNode,
+  intOf,
+} from "../graph.ts";
 import { findLinears } from "../targets/find.ts";
 import { type Weight, weightOf } from "../weight.ts";
 
 export function splitProducts(graph: Graph): Graph {
-  const scaled = new Set(
-    findLinears(graph).flatMap(({ node }) => (floatOf(node, "alpha", 1) === 1 ? [] : [node.name])),
+  const joined = new Set(
+    findLinears(graph).flatMap(({ node }) =>
+      floatOf(node, "alpha", 1) === 1 && !readsTurned(node) ? [] : [node.name],
+    ),
   );
-  if (scaled.size === 0 && !graph.nodes.some(isFused)) return graph;
+  if (joined.size === 0 && !graph.nodes.some(isFused)) return graph;
   const weights = new Map(graph.weights);
   const nodes = graph.nodes.flatMap((node) =>
-    isFused(node) || scaled.has(node.name) ? new Parts(node, weights).nodes() : [node],
+    isFused(node) || joined.has(node.name) ? new Parts(node, weights).nodes() : [node],
   );
   return { ...graph, nodes, weights };
 }
 
 const isFused = ({ op, domain }: GraphNode): boolean =>
   domain === "com.microsoft" && (op === "FusedGemm" || op === "FusedConv");
+
+const readsTurned = (node: GraphNode): boolean =>
+  intOf(node, "transA", 0) === 1 || intOf(node, "transBatchA", 0) === 1;
 
 /** Parameters of each activation, in the order in which a FusedConv lists them. */
 const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
@@ -52,11 +65,13 @@ class Parts {
 
   nodes(): readonly GraphNode[] {
     const node = this.#node;
-    const { alpha: _alpha, beta: _beta, ...rest } = node.attributes;
+    const { alpha: _alpha, beta: _beta, transA, transBatchA, ...rest } = node.attributes;
     const attributes = Object.fromEntries(
       Object.entries(rest).filter(([name]) => !name.startsWith("activation")),
     );
-    const [x, weight, added, sum] = node.inputs as [string, string, string?, string?];
+    const [given, weight, added, sum] = node.inputs as [string, string, string?, string?];
+    const turns = { ...(transA && { transA }), ...(transBatchA && { transBatchA }) };
+    const x = readsTurned(node) ? this.#step("Turned", [given], turns, "fedloom") : given;
     const isConv = node.op === "FusedConv";
     const op = isFused(node) ? node.op.slice("Fused".length) : node.op;
     const domain = isFused(node) ? "" : node.domain;
@@ -73,9 +88,9 @@ class Parts {
     return this.#made;
   }
 
-  #step(op: string, inputs: readonly string[], attributes: Attributes = {}): string {
+  #step(op: string, inputs: readonly string[], attributes: Attributes = {}, domain = ""): string {
     const name = `${this.#node.name}/part_${this.#made.length}`;
-    this.#made.push({ op, domain: "", name, inputs, outputs: [`${name}_output_0`], attributes });
+    this.#made.push({ op, domain, name, inputs, outputs: [`${name}_output_0`], attributes });
     return `${name}_output_0`;
   }
 

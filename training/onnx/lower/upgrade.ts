@@ -5,7 +5,17 @@
  * Source: the "Changes" pages of https://onnx.ai/onnx/operators/
  */
 import { FedloomError } from "../../../base/errors.ts";
-import { type Attributes, floatOf, type Graph, type GraphNode, int, intOf, intsOf } from "../graph.ts";
+import {
+  type Attributes,
+  floatOf,
+  type Graph,
+  type GraphNode,
+  int,
+  intOf,
+  intsOf,
+  string,
+  stringOf,
+} from "../graph.ts";
 import { SOFTMAX_FROM } from "../lowerings/softmax-from.ts";
 import { type Weight, weightOf } from "../weight.ts";
 
@@ -20,10 +30,19 @@ export function upgrade(graph: Graph, newest: number): Graph {
       `Cannot use the graph: its operator set must be ${OLDEST} to ${newest}, got ${version}`,
       { opset: version },
     );
-  if (version >= 18) return graph;
+  if (version >= 18) return { ...graph, nodes: graph.nodes.map((node) => withNewModes(node, version)) };
   const weights = new Map(graph.weights);
-  const nodes = graph.nodes.map((node) => upgraded(node, version, weights));
+  const nodes = graph.nodes.map((node) => withNewModes(upgraded(node, version, weights), version));
   return { ...graph, nodes, weights };
+}
+
+/** What 20 calls GridSample's modes: graphs are handed to the runtime as one of a newer set. */
+const NEW_MODES: Readonly<Record<string, string>> = { bilinear: "linear", bicubic: "cubic" };
+
+function withNewModes(node: GraphNode, version: number): GraphNode {
+  if (node.op !== "GridSample" || node.domain !== "" || version >= 20) return node;
+  const mode = stringOf(node, "mode", "bilinear");
+  return { ...node, attributes: { ...node.attributes, mode: string(NEW_MODES[mode] ?? mode) } };
 }
 
 /** Attributes that became inputs: operator, attribute, position of the input, version that changed it. */

@@ -2,23 +2,33 @@
 import { rmsNormalized } from "../forms/rms-norm.ts";
 import { float, floatOf, intOf, string } from "../graph.ts";
 import type { Maths } from "../maths.ts";
-import type { Value } from "../program.ts";
+import type { Call, Value } from "../program.ts";
 import type { Lowering } from "./lowering.ts";
 
-/** alpha A'·B', each with its last two axes exchanged (trans), and its first moved before the last (transBatch), on request. */
+/** An operand with its last two axes exchanged (trans), and its first moved before the last (transBatch), on request. */
+function operand(call: Call, x: Value, side: "A" | "B", g: Maths): Value {
+  const rest = x.shape.map((_, axis) => axis).slice(1, -1);
+  const inner =
+    intOf(call, `transBatch${side}`, 0) === 1 ? g.transpose(x, [...rest, 0, x.shape.length - 1]) : x;
+  return intOf(call, `trans${side}`, 0) === 1 ? g.transposeLast(inner) : inner;
+}
+
+/** What a linear layer reads, taken off its product (lower/products.ts). */
+export const turned: Lowering = {
+  op: "Turned",
+  domain: "fedloom",
+  opset: [1, 1],
+  lower: (call, g) => [operand(call, call.inputs[0]!, "A", g)],
+};
+
+/** alpha A'·B' */
 export const fusedMatMul: Lowering = {
   op: "FusedMatMul",
   domain: "com.microsoft",
   opset: [1, 1],
   lower(call, g) {
     const [a, b] = call.inputs as [Value, Value];
-    const turned = (x: Value, side: "A" | "B"): Value => {
-      const rest = x.shape.map((_, axis) => axis).slice(1, -1);
-      const inner =
-        intOf(call, `transBatch${side}`, 0) === 1 ? g.transpose(x, [...rest, 0, x.shape.length - 1]) : x;
-      return intOf(call, `trans${side}`, 0) === 1 ? g.transposeLast(inner) : inner;
-    };
-    return [g.mul(g.matMul(turned(a, "A"), turned(b, "B")), floatOf(call, "alpha", 1))];
+    return [g.mul(g.matMul(operand(call, a, "A", g), operand(call, b, "B", g)), floatOf(call, "alpha", 1))];
   },
 };
 

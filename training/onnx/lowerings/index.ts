@@ -1,6 +1,6 @@
 /** The operators that are replaced by simpler ones before differentiation. */
 import { attention } from "./attention.ts";
-import { biasGelu, fastGelu, fusedMatMul, rmsNormalization, swish } from "./fused.ts";
+import { biasGelu, fastGelu, fusedMatMul, rmsNormalization, swish, turned } from "./fused.ts";
 import { groupQueryAttention } from "./group-query-attention.ts";
 import { loraInput, loraOutput } from "./lora-input.ts";
 import type { Lowering } from "./lowering.ts";
@@ -39,4 +39,5 @@ export const LOWERINGS: readonly Lowering[] = [
   skipSimplifiedLayerNormalization,
   softmaxFrom,
   swish,
+  turned,
 ];

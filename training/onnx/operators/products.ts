@@ -1,4 +1,4 @@
-/** Matrix products, convolutions and pools. */
+/** Matrix products, convolutions, pools and what else reads a picture by places. */
 import { intOf, intsOf, stringOf } from "../graph.ts";
 import { axisOf, broadcastShape, type Call } from "../program.ts";
 import { need, type OperatorKind, oneLike } from "./operator.ts";
@@ -172,6 +172,15 @@ const convTranspose: OperatorKind = {
   },
 };
 
+/** A grid [N, ..., spatial axes] of places in a picture [N, C, ...]. */
+const gridSample: OperatorKind = {
+  op: "GridSample",
+  infer: (call) => {
+    const [x, grid] = [need(call, 0), need(call, 1)];
+    return oneLike(x.type, [...x.shape.slice(0, 2), ...grid.shape.slice(1, -1)]);
+  },
+};
+
 const pool = (op: string): OperatorKind => ({
   op,
   infer: (call) => {
@@ -208,6 +217,7 @@ export const PRODUCTS: readonly OperatorKind[] = [
   einsum,
   conv,
   convTranspose,
+  gridSample,
   pool("AveragePool"),
   pool("MaxPool"),
   globalPool("GlobalAveragePool"),

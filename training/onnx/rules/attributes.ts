@@ -82,6 +82,7 @@ const KNOWN: Readonly<Record<string, string>> = {
   "fedloom.QkvAttention":
     "do_rotary mask_filter_value num_heads past_present_share_buffer qkv_hidden_sizes rotary_embedding_dim scale unidirectional",
   "fedloom.SoftmaxFrom": "axis log",
+  "fedloom.Turned": "transA transBatchA",
 };
 
 /** What is done with the operator, for the message: "Cannot differentiate ...". */
