@@ -126,7 +126,7 @@ test.each([
 });
 
 test("a transposition of what the layer reads", async () => {
-  const turned = (output: string, perm: bigint[]): NodeProto => ({
+  const turned = (output: string, perm: number[]): NodeProto => ({
     opType: "Transpose",
     name: `/turn/${output}`,
     input: ["x"],
@@ -142,12 +142,12 @@ test("a transposition of what the layer reads", async () => {
     output: ["y"],
     attribute,
   });
-  const flag = (name: string): AttributeProto => ({ name, type: 2, i: 1n });
+  const flag = (name: string): AttributeProto => ({ name, type: 2, i: 1 });
   const wanted = await step([{ ...product, output: ["y"] }]);
   // [1, 5, 3] is read as it was from [1, 3, 5], and from [5, 1, 3], whose first axis goes before the last.
   for (const nodes of [
-    [turned("t", [0n, 2n, 1n]), fused("t", flag("transA"))],
-    [turned("t", [1n, 0n, 2n]), fused("t", flag("transBatchA"))],
+    [turned("t", [0, 2, 1]), fused("t", flag("transA"))],
+    [turned("t", [1, 0, 2]), fused("t", flag("transBatchA"))],
   ]) {
     const got = await step(nodes);
     expect(got.lossSum).toBeCloseTo(wanted.lossSum, 5);
