@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { Builder } from "../../../training/onnx/builder.ts";
+import { estimateMemory } from "../../../training/onnx/estimate.ts";
 import { rowBucket } from "../../../training/onnx/inputs.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import type { Session } from "../../../training/onnx/runtime.ts";
@@ -38,6 +39,12 @@ test("sessions that need much memory go before their number is reached", async (
   // Input and result: 300 MiB each; two of them are beyond 512 MiB once a third comes.
   const { closed } = await kept({ a: 150, b: 150, c: 150 });
   expect(closed).toEqual(["a"]);
+});
+
+test("a program's memory is estimated once, whoever asks", () => {
+  const [, program] = made("a", 1, []);
+  expect(estimateMemory(program)).toBe(estimateMemory(program));
+  expect(estimateMemory(program).activationBytes).toBe(2 * 2 ** 20);
 });
 
 test("sessions keep three times the weights, within bounds", () => {
