@@ -23,9 +23,13 @@ import {
   viewSafetensors,
   writeSafetensors,
 } from "./safetensors.ts";
+import { createHeaderReader } from "./safetensors-header.ts";
 
 export const CONFIG_FILE = "adapter_config.json";
 export const MODEL_FILE = "adapter_model.safetensors";
+
+/** All clients of a fleet are handed the same adapter, and each decodes it. */
+const headerOf = createHeaderReader();
 
 /** The two files of an adapter, as they lie on disk and travel. */
 export interface AdapterFiles {
@@ -61,7 +65,7 @@ export function baseMetadata({ base }: AdapterConfig): Record<string, string> {
  * @throws FedloomError F3001 to F3003 for the tensors, F3006 and F3007 for the configuration and how both fit
  */
 export function decodeAdapter({ config, model }: AdapterFiles, what: string): Adapter {
-  const file = viewSafetensors(model, `${MODEL_FILE} of ${what}`);
+  const file = viewSafetensors(model, `${MODEL_FILE} of ${what}`, headerOf);
   const base = file.metadata[BASE_KEY] ?? "";
   const adapter: Adapter = {
     config: parsePeftConfig(config, what, SHA256_HEX.test(base) ? base : ""),
