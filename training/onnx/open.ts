@@ -13,7 +13,7 @@ import type {
   Share,
   StepResult,
 } from "./engine.ts";
-import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
+import type { MemoryEstimate } from "./estimate.ts";
 import { frozenPart, LEAST_SHARE, NoFront } from "./front.ts";
 import type { Graph, GraphInput } from "./graph.ts";
 import { completeInputs, labelledRows, rowBucket } from "./inputs.ts";
@@ -221,8 +221,7 @@ class GraphEngine implements Engine {
       front,
     );
     const dropping = (this.#options.dropout ?? 0) > 0;
-    const program = await this.#sessions.program(plan, { clients: 1, dropping, inputs }, inputs);
-    return estimateMemory(program, this.#options.mode === "fast");
+    return this.#sessions.estimate(plan, { clients: 1, dropping, inputs }, inputs);
   }
 
   async forward(batch: Batch, parameters: TensorSet, rows?: readonly number[]): Promise<Tensor> {

@@ -3,6 +3,7 @@ import { type TensorSet, tensorSet } from "../../adapters/tensor.ts";
 import { compile, NAMES, type Plan } from "./compile.ts";
 import { onnxRuntime } from "./edge/session.ts";
 import type { EngineOptions } from "./engine.ts";
+import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph } from "./graph.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
@@ -37,6 +38,7 @@ export class PlannedSessions {
   readonly #sessions: Sessions;
   readonly #masks = new WeakMap<Session, readonly Value[]>();
   readonly #needed = new Map<string, DataNeeded>();
+  readonly #estimates = new Map<string, MemoryEstimate>();
 
   constructor(options: EngineOptions, placed: PlacedGraph) {
     this.#options = options;
@@ -46,10 +48,7 @@ export class PlannedSessions {
 
   /** @param feeds what the program may be run with: values that shapes depend on are computed from it */
   async of(plan: Plan, how: PlannedFor, feeds: TensorSet): Promise<PlannedSession> {
-    const shapes = [...how.inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
-    // A front is looked for at its place once that is known, and it is the same one.
-    const begin = plan.kind === "front" ? undefined : plan.front;
-    let key = `${plan.kind} ${plan.rows} ${plan.packed?.tokens} ${how.clients} ${how.dropping} ${begin} ${shapes}`;
+    let key = keyOf(plan, how);
     const known = new Map<string, Weight>();
     for (;;) {
       const open = this.#sessions.get(key);
@@ -73,12 +72,18 @@ export class PlannedSessions {
     }
   }
 
-  /** What such a session runs; none is opened but for values that shapes depend on. */
-  async program(plan: Plan, how: PlannedFor, feeds: TensorSet): Promise<Program> {
+  /** What such a session takes; none is opened but for values that shapes depend on. Asked for again, it is known. */
+  async estimate(plan: Plan, how: PlannedFor, feeds: TensorSet): Promise<MemoryEstimate> {
+    const key = keyOf(plan, how);
+    const before = this.#estimates.get(key);
+    if (before !== undefined) return before;
     const known = new Map<string, Weight>();
     for (;;) {
       try {
-        return this.#compile(this.#graphFor(how), plan, how.inputs, known);
+        const program = this.#compile(this.#graphFor(how), plan, how.inputs, known);
+        const estimate = estimateMemory(program, this.#options.mode === "fast");
+        if (known.size === 0) this.#estimates.set(key, estimate);
+        return estimate;
       } catch (error) {
         if (!(error instanceof DataNeeded)) throw error;
         known.set(error.valueName, await this.#valueOf(error.valueName, how.inputs, feeds, known));
@@ -139,4 +144,11 @@ export class PlannedSessions {
       packWeights: mode === "fast",
     });
   }
+}
+
+function keyOf(plan: Plan, { clients, dropping, inputs }: PlannedFor): string {
+  const shapes = [...inputs].map(([name, value]) => `${name}[${value.shape.join()}]`).join(" ");
+  // A front is looked for at its place once that is known, and it is the same one.
+  const begin = plan.kind === "front" ? undefined : plan.front;
+  return `${plan.kind} ${plan.rows} ${plan.packed?.tokens} ${clients} ${dropping} ${begin} ${shapes}`;
 }
