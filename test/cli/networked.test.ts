@@ -3,63 +3,38 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { embeddedModelDirectory } from "../../cli/demo/assets.ts";
-import { writeDemoData } from "../../cli/demo/data.ts";
+import { addressesOf, type Federation, makeFederation } from "./federation.ts";
 import { fedloom, type Running, start } from "./process.ts";
 
 /** Seven to ten processes start in such a test, one after another; beside other tests on two cores each takes seconds. */
 const TIMEOUT_MS = 240_000;
 
-const model = embeddedModelDirectory();
-let directory: string;
+let federation: Federation;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "fedloom-net-"));
-  await writeDemoData(join(directory, "data"), 3);
-  writeFileSync(
-    join(directory, "run.yaml"),
-    [
-      "name: colors",
-      `model: ${JSON.stringify(model)}`,
-      "adapter: { rank: 4, alpha: 8 }",
-      "rounds: 4",
-      "cohort: { perRound: 2, quorum: 2 }",
-      "training: { learning_rate: 5e-3, max_steps: 2, per_device_train_batch_size: 8 }",
-      "evaluation: { data: data/held-out, metrics: [loss], limit: 24 }",
-      "",
-    ].join("\n"),
-  );
+  federation = await makeFederation([
+    "rounds: 4",
+    "cohort: { perRound: 2, quorum: 2 }",
+    "evaluation: { data: data/held-out, metrics: [loss], limit: 24 }",
+  ]);
 });
 
-/** @param listen and http: port 0 takes a free one */
-function startCoordinator(
-  state: string,
-  listen = "127.0.0.1:0",
-  http = "127.0.0.1:0",
-  ...more: string[]
-): Running {
-  const args = [
-    "--state",
-    join(directory, state),
-    "--listen",
-    listen,
-    "--http",
-    http,
-    "--threads",
-    "1",
-    "--log",
-    "json",
-  ];
-  return start(["coordinator", ...args, ...more]);
-}
-
 function startClient(join_: string, name: string, state = name, ...more: string[]): Running {
-  const args = ["--join", join_, "--name", name, "--data", join(directory, "data", name), "--model", model];
+  const args = [
+    "--join",
+    join_,
+    "--name",
+    name,
+    "--data",
+    join(federation.directory, "data", name),
+    "--model",
+    federation.model,
+  ];
   return start([
     "client",
     ...args,
     "--state",
-    join(directory, "clients", state),
+    join(federation.directory, "clients", state),
     "--threads",
     "1",
     "--log",
@@ -68,16 +43,11 @@ function startClient(join_: string, name: string, state = name, ...more: string[
   ]);
 }
 
-async function addressesOf(coordinator: Running): Promise<{ clients: string; operators: string }> {
-  const [line] = await coordinator.until(/\{.*"msg":"Coordinator is up"\}/);
-  return JSON.parse(line);
-}
-
 test(
   "a coordinator and a client are ended by Ctrl-C, started again with the same command, and the run goes on",
   async () => {
-    const run = ["--run", join(directory, "run.yaml"), "--until-done"];
-    const first = startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...run);
+    const run = ["--run", join(federation.directory, "run.yaml"), "--until-done"];
+    const first = federation.startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...run);
     const { clients, operators } = await addressesOf(first);
     const [harbor, archive] = [startClient(clients, "harbor"), startClient(clients, "archive")];
     await first.until(/\n +1 +2\/2/);
@@ -92,7 +62,7 @@ test(
     expect(stopped.code).toBe(130);
     expect(stopped.stderr).toMatch(/Ended with run \w+ in round \d; the same command goes on from here/);
 
-    const second = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
+    const second = federation.startCoordinator("state", clients, operators.replace("http://", ""), ...run);
     await addressesOf(second);
     const back = startClient(clients, "harbor");
     const listed = JSON.parse((await fedloom("ls", "--coordinator", operators, "--json")).stdout);
@@ -101,12 +71,12 @@ test(
     const done = await second.ended;
     expect(done.code).toBe(0);
     expect(done.stdout).toContain("finished: 4 of 4 rounds");
-    const files = join(directory, "state", "runs", listed.runs[0].id);
+    const files = join(federation.directory, "state", "runs", listed.runs[0].id);
     const rounds = readFileSync(join(files, "metrics.jsonl"), "utf8").trim().split("\n");
     expect(rounds.map((line) => JSON.parse(line).round)).toEqual([1, 2, 3, 4]);
 
     // A finished run is not begun again by the command that made it.
-    const third = startCoordinator("state", clients, operators.replace("http://", ""), ...run);
+    const third = federation.startCoordinator("state", clients, operators.replace("http://", ""), ...run);
     expect((await third.ended).code).toBe(0);
     for (const client of [back, archive]) client.child.kill("SIGTERM");
     expect((await back.ended).code).toBe(143);
@@ -117,12 +87,18 @@ test(
 test(
   "an operator starts a run, follows, lists, stops, resumes and exports it",
   async () => {
-    const coordinator = startCoordinator("operated");
+    const coordinator = federation.startCoordinator("operated");
     const { clients, operators } = await addressesOf(coordinator);
     const at = ["--coordinator", operators];
     expect((await fedloom("ls", ...at)).stdout).toContain("No runs yet; 0 clients connected");
 
-    const detached = await fedloom("run", join(directory, "run.yaml"), ...at, "--detach", "--json");
+    const detached = await fedloom(
+      "run",
+      join(federation.directory, "run.yaml"),
+      ...at,
+      "--detach",
+      "--json",
+    );
     const { run } = JSON.parse(detached.stdout);
     const joined = ["harbor", "studio"].map((name) => startClient(clients, name, `operated-${name}`));
     const followed = start(["log", run, "--follow", ...at]);
@@ -138,10 +114,10 @@ test(
       })
       .toBe("finished");
 
-    const peft = join(directory, "exported");
+    const peft = join(federation.directory, "exported");
     const exported = await fedloom("export", run, "--peft", peft, "--json", ...at);
     const summary = JSON.parse(
-      readFileSync(join(directory, "operated", "runs", run, "summary.json"), "utf8"),
+      readFileSync(join(federation.directory, "operated", "runs", run, "summary.json"), "utf8"),
     );
     expect(JSON.parse(exported.stdout).sha256).toBe(summary.adapter.sha256);
     expect(JSON.parse(readFileSync(join(peft, "adapter_config.json"), "utf8"))).toMatchObject({
@@ -154,7 +130,7 @@ test(
     expect(only).toMatch(/update received studio/);
     expect(only).not.toMatch(/harbor:|round 1 /);
 
-    const wrong = await fedloom("export", "nothing", "--peft", join(directory, "x"), ...at);
+    const wrong = await fedloom("export", "nothing", "--peft", join(federation.directory, "x"), ...at);
     expect(wrong).toMatchObject({ code: 5, stderr: expect.stringContaining('Cannot find run "nothing"') });
     for (const { child } of [...joined, coordinator]) child.kill("SIGINT");
     await Promise.all([...joined, coordinator].map(({ ended }) => ended));
@@ -165,11 +141,18 @@ test(
 test(
   "why a client failed reaches the operator, with the last lines of its log where the site lets them out",
   async () => {
-    const coordinator = startCoordinator("failing");
+    const coordinator = federation.startCoordinator("failing");
     const { clients, operators } = await addressesOf(coordinator);
     const at = ["--coordinator", operators];
     const one = ["--set", "cohort.perRound=1", "--set", "cohort.quorum=1"];
-    const detached = await fedloom("run", join(directory, "run.yaml"), ...at, ...one, "--detach", "--json");
+    const detached = await fedloom(
+      "run",
+      join(federation.directory, "run.yaml"),
+      ...at,
+      ...one,
+      "--detach",
+      "--json",
+    );
     const { run } = JSON.parse(detached.stdout);
     const client = startClient(
       clients,
@@ -205,7 +188,7 @@ describe("what is wrong is said in one sentence with a code", { timeout: TIMEOUT
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const address = taken.address();
     const port = typeof address === "object" && address !== null ? address.port : 0;
-    const { code, stderr } = await startCoordinator("port", `127.0.0.1:${port}`).ended;
+    const { code, stderr } = await federation.startCoordinator("port", `127.0.0.1:${port}`).ended;
     taken.close();
     expect({ code, last: stderr.trim().split("\n").at(-1) }).toEqual({
       code: 6,
@@ -216,36 +199,37 @@ describe("what is wrong is said in one sentence with a code", { timeout: TIMEOUT
   });
 
   test("an address off loopback without TLS", async () => {
-    const { code, stderr } = await startCoordinator("open", "0.0.0.0:0").ended;
+    const { code, stderr } = await federation.startCoordinator("open", "0.0.0.0:0").ended;
     expect(code).toBe(5);
     expect(stderr).toMatch(/Cannot listen on 0\.0\.0\.0:0: .*TLS.* \(F4014\)/);
   });
 
   test("a state directory that cannot be", async () => {
-    const file = join(directory, "run.yaml"); // a file, where a directory is wanted
+    const file = join(federation.directory, "run.yaml"); // a file, where a directory is wanted
     const { code, stderr } = await fedloom("coordinator", "--state", join(file, "state"), "--log", "json");
     expect(code).toBe(5);
     expect(stderr).toMatch(/ENOTDIR.* \(F4004\)/);
   });
 
   test("a run file with an unknown key and a wrong type, by line and column; nothing is left behind", async () => {
-    const file = join(directory, "wrong.yaml");
+    const file = join(federation.directory, "wrong.yaml");
     writeFileSync(file, "name: x\nmodel: m\nruonds: 3\nrounds: three\ncohort: { perRound: 2 }\n");
-    const { code, stderr } = await startCoordinator("wrong", undefined, undefined, "--run", file).ended;
+    const { code, stderr } = await federation.startCoordinator("wrong", undefined, undefined, "--run", file)
+      .ended;
     expect(code).toBe(2);
     expect(stderr).toContain(`${file}:3:1: unknown key "ruonds": did you mean "rounds"?`);
     expect(stderr).toContain(`${file}:4:9: "rounds" must be a number, got "three"`);
-    await expect(async () => readFileSync(join(directory, "wrong", "journal.sqlite"))).rejects.toThrow(
-      "ENOENT",
-    );
+    await expect(async () =>
+      readFileSync(join(federation.directory, "wrong", "journal.sqlite")),
+    ).rejects.toThrow("ENOENT");
   });
 
   test("a model directory that lacks a graph", async () => {
     const { code, stderr } = await fedloom(
       "plan",
-      join(directory, "run.yaml"),
+      join(federation.directory, "run.yaml"),
       "--set",
-      `model=${directory}`,
+      `model=${federation.directory}`,
     );
     expect(code).toBe(3);
     expect(stderr).toMatch(/config\.json.* \(F2101\)/);
@@ -260,7 +244,7 @@ describe("what is wrong is said in one sentence with a code", { timeout: TIMEOUT
       "--data",
       empty,
       "--model",
-      model,
+      federation.model,
       "--state",
       join(empty, "state"),
     ];

@@ -1,49 +1,22 @@
 /** A coordinator with an authority as its people use it: real processes, real TLS, every command that changes something. */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { embeddedModelDirectory } from "../../cli/demo/assets.ts";
-import { writeDemoData } from "../../cli/demo/data.ts";
-import { fedloom, type Running, start } from "./process.ts";
+import { addressesOf, type Federation, makeFederation } from "./federation.ts";
+import { fedloom, start } from "./process.ts";
 
 /** Some thirty processes, one after another; beside other tests on two cores each takes seconds. */
 const TIMEOUT_MS = 300_000;
 
-const model = embeddedModelDirectory();
-let directory: string;
+let federation: Federation;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), "fedloom-secured-"));
-  await writeDemoData(join(directory, "data"), 3);
-  writeFileSync(
-    join(directory, "run.yaml"),
-    [
-      "name: colors",
-      `model: ${JSON.stringify(model)}`,
-      "adapter: { rank: 4, alpha: 8 }",
-      "rounds: 2",
-      "cohort: { perRound: 1, quorum: 1 }",
-      "training: { learning_rate: 5e-3, max_steps: 2, per_device_train_batch_size: 8 }",
-      "",
-    ].join("\n"),
-  );
+  federation = await makeFederation(["rounds: 2", "cohort: { perRound: 1, quorum: 1 }"]);
 });
-
-function startCoordinator(state: string, listen: string, http: string, ...more: string[]): Running {
-  const where = ["--state", join(directory, state), "--listen", listen, "--http", http];
-  return start(["coordinator", ...where, "--threads", "1", "--log", "json", ...more]);
-}
-
-async function addressesOf(coordinator: Running): Promise<{ clients: string; operators: string }> {
-  const [line] = await coordinator.until(/\{.*"msg":"Coordinator is up"\}/);
-  return JSON.parse(line);
-}
 
 test(
   "a site is enrolled, trains, is revoked; runs are forked, stopped, resumed, verified: the trail tells each, once",
   async () => {
-    const state = join(directory, "state");
+    const state = join(federation.directory, "state");
     const [made, again] = [
       await fedloom("ca", "init", "--state", state, "--json"),
       await fedloom("ca", "init", "--state", state),
@@ -51,8 +24,8 @@ test(
     const { fingerprint } = JSON.parse(made.stdout);
     expect(again.stdout).toContain(`The authority was there already: ${fingerprint}`);
 
-    const command = ["--run", join(directory, "run.yaml")];
-    const first = startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...command);
+    const command = ["--run", join(federation.directory, "run.yaml")];
+    const first = federation.startCoordinator("state", "127.0.0.1:0", "127.0.0.1:0", ...command);
     const { clients, operators } = await addressesOf(first);
     const at = ["--coordinator", operators];
     const ask = async (...args: string[]) => JSON.parse((await fedloom(...args, "--json", ...at)).stdout);
@@ -66,8 +39,25 @@ test(
     const { token } = await ask("enroll", "harbor");
     const site = (name: string, joinToken: string) =>
       start([
-        ...["client", "--join", clients, "--data", join(directory, "data", "harbor"), "--model", model],
-        ...["--state", join(directory, name), "--token", joinToken, "--threads", "1", "--log", "json"],
+        ...[
+          "client",
+          "--join",
+          clients,
+          "--data",
+          join(federation.directory, "data", "harbor"),
+          "--model",
+          federation.model,
+        ],
+        ...[
+          "--state",
+          join(federation.directory, name),
+          "--token",
+          joinToken,
+          "--threads",
+          "1",
+          "--log",
+          "json",
+        ],
       ]);
     expect((await site("harbor", spare.token).ended).stderr).toContain("(F5012)");
     const harbor = site("harbor", token);
@@ -79,7 +69,12 @@ test(
     // Killed and started again by the same command: the same run, submitted once.
     first.child.kill("SIGKILL");
     await first.ended;
-    const second = startCoordinator("state", clients, operators.replace("http://", ""), ...command);
+    const second = federation.startCoordinator(
+      "state",
+      clients,
+      operators.replace("http://", ""),
+      ...command,
+    );
     await addressesOf(second);
     const { token: bearer } = await ask("token", "anna", "--role", "viewer");
     const watching = { env: { FEDLOOM_TOKEN: bearer } };
@@ -96,10 +91,10 @@ test(
       .poll(async () => (await ask("ls")).runs.map(({ status }: { status: string }) => status), PATIENCE)
       .toEqual(["finished", "finished"]);
     expect((await fedloom("verify", fork, ...at)).stdout).toMatch(/^2 +equal /m);
-    expect((await fedloom("export", id, "--peft", join(directory, "peft"), ...at)).code).toBe(0);
+    expect((await fedloom("export", id, "--peft", join(federation.directory, "peft"), ...at)).code).toBe(0);
     const { run: waiting } = await ask(
       "run",
-      join(directory, "run.yaml"),
+      join(federation.directory, "run.yaml"),
       "--set",
       "cohort.perRound=2",
       "--detach",
@@ -147,15 +142,15 @@ const PATIENCE = { timeout: 120_000 };
 test(
   "an authority is not made under a coordinator at work, and without one the trail is there too",
   async () => {
-    const plain = startCoordinator(
+    const plain = federation.startCoordinator(
       "plain",
       "127.0.0.1:0",
       "127.0.0.1:0",
       "--run",
-      join(directory, "run.yaml"),
+      join(federation.directory, "run.yaml"),
     );
     const { operators } = await addressesOf(plain);
-    const made = await fedloom("ca", "init", "--state", join(directory, "plain"));
+    const made = await fedloom("ca", "init", "--state", join(federation.directory, "plain"));
     expect(made).toMatchObject({ code: 5, stderr: expect.stringContaining("(F4002)") });
     const [, id] = (await plain.until(/Run (\w+) "colors"/))!;
     expect((await fedloom("audit", "--coordinator", operators)).stdout).toMatch(
