@@ -47,8 +47,9 @@ export class RunEngine implements Place {
   #refusal: FedloomError | undefined;
   #materials: { readonly of: string; readonly value: Promise<Materials> } | undefined;
   readonly #work = new Map<string, { readonly controller: AbortController; wantedAtSeq: number }>();
-  /** Keys of the offers of one place, by client. */
-  readonly #offerKeys = { of: "", keys: new Map<string, string>() };
+  /** Keys of the offers of the place that was asked for last, by client. */
+  #offerKeys = new Map<string, string>();
+  #offerPlace = "";
   readonly #listeners = new Set<(event: StoredEvent) => void>();
 
   constructor(row: RunRow, parts: EngineParts) {
@@ -251,10 +252,12 @@ export class RunEngine implements Place {
 
   /** The same string each time: a map finds it without looking at its characters. */
   #offerKey(place: string, client: string): string {
-    if (this.#offerKeys.of !== place) Object.assign(this.#offerKeys, { of: place, keys: new Map() });
-    const { keys } = this.#offerKeys;
-    const key = keys.get(client) ?? `offer ${place} ${client}`;
-    keys.set(client, key);
+    if (this.#offerPlace !== place) {
+      this.#offerPlace = place;
+      this.#offerKeys = new Map();
+    }
+    const key = this.#offerKeys.get(client) ?? `offer ${place} ${client}`;
+    this.#offerKeys.set(client, key);
     return key;
   }
 }

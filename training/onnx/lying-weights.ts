@@ -18,13 +18,13 @@ const LARGE_SHARE = 1 / 16;
 /** In a small model packing takes little, and every weight is a large share. */
 const LARGE_BYTES = 32 * 2 ** 20;
 
-export function withLyingWeights(program: Program, leastBytes = LARGE_BYTES): Program {
+export function withLyingWeights(program: Program): Program {
   const weights = new Map<string, Value>();
   for (const { inputs } of program.operations)
     for (const input of inputs) if (input?.weight) weights.set(input.name, input);
   const bytes = ({ type, shape }: Value): number => byteSize(type, shape);
   const all = [...weights.values()].reduce((sum, weight) => sum + bytes(weight), 0);
-  const least = Math.max(leastBytes, LARGE_SHARE * all);
+  const least = Math.max(LARGE_BYTES, LARGE_SHARE * all);
   const lying = new Map<string, Value>();
   for (const weight of weights.values()) {
     const { type, shape, name } = weight;
