@@ -3,7 +3,7 @@
  * as the runtime runs them, and the weights, which are mapped and touched in every step.
  */
 import { intOf } from "./graph.ts";
-import type { Program, Value } from "./program.ts";
+import type { Operation, Program, Value } from "./program.ts";
 import { executionOrder } from "./schedule.ts";
 import { byteSize } from "./weight.ts";
 
@@ -47,12 +47,19 @@ function ofMapped(program: Program): MemoryEstimate {
   const lastUse = new Map<Value, number>();
   const weights = new Map<string, number>();
   const operations = executionOrder(program);
-  operations.forEach(({ op, inputs, outputs }, at) => {
+  const computed = new Set<Value>();
+  operations.forEach((operation, at) => {
+    const { op, inputs, outputs } = operation;
+    if (isTurnedWeight(operation)) {
+      computed.add(outputs[0]!);
+      weights.set(outputs[0]!.name, byteSize(outputs[0]!.type, outputs[0]!.shape));
+      return;
+    }
     // A Reshape gives the same bytes another shape.
     if (op === "Reshape" && inputs[0]!.weight === undefined) root.set(outputs[0]!, rootOf(inputs[0]!));
     for (const input of inputs) {
       if (input?.weight) weights.set(input.name, byteSize(input.type, input.shape));
-      else if (input) lastUse.set(rootOf(input), at);
+      else if (input && !computed.has(input)) lastUse.set(rootOf(input), at);
     }
   });
   for (const output of program.outputs.values()) lastUse.set(rootOf(output), operations.length);
@@ -61,7 +68,8 @@ function ofMapped(program: Program): MemoryEstimate {
   let alive = program.inputs.reduce((sum, { type, shape }) => sum + byteSize(type, shape), 0);
   let peak = alive;
   operations.forEach(({ outputs }, at) => {
-    for (const output of outputs) if (!root.has(output)) alive += byteSize(output.type, output.shape);
+    for (const output of outputs)
+      if (!root.has(output) && !computed.has(output)) alive += byteSize(output.type, output.shape);
     peak = Math.max(peak, alive);
     for (const value of ending.get(at) ?? []) if (!value.input) alive -= byteSize(value.type, value.shape);
   });
@@ -70,6 +78,10 @@ function ofMapped(program: Program): MemoryEstimate {
     [...weights.values()].reduce((sum, bytes) => sum + bytes, 0),
   );
 }
+
+/** Turned once when the session opens: in memory in place of what lies in the file. */
+const isTurnedWeight = ({ op, inputs }: Operation): boolean =>
+  op === "Transpose" && inputs[0]!.weight !== undefined;
 
 /**
  * Weights where products keep their right operand in an order of their own: once for each way that it is read

@@ -7,12 +7,12 @@ import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph } from "./graph.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
-import { withLyingWeights } from "./lying-weights.ts";
 import type { PlacedGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
 import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
+import { withTurnedWeights } from "./turned-weights.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** What a plan is compiled for. */
@@ -130,7 +130,7 @@ export class PlannedSessions {
     const { device = "cpu", runtime = onnxRuntime, recompute, mode } = this.#options;
     const kernels = runtime.kernels?.(device) ?? "standard";
     const program = compile(graph, { ...plan, kernels, recompute }, inputs, known);
-    return mode === "fast" && kernels !== "standard" ? withLyingWeights(program) : program;
+    return mode === "fast" && kernels !== "standard" ? withTurnedWeights(program) : program;
   }
 
   #open(program: Program): Promise<Session> {
