@@ -23,9 +23,12 @@ async function load(name: string): Promise<Bench | undefined> {
   return module.bench;
 }
 
-async function list(): Promise<void> {
+const wantsHelp = (arg: string | undefined): boolean => arg === "--help" || arg === "-h";
+
+/** @param wanted names of the benchmarks that are told of */
+async function list(wanted: readonly string[]): Promise<void> {
   console.log("npm run bench -- NAME [options]\n");
-  for (const name of names) {
+  for (const name of wanted) {
     if (name === "main") continue; // this file
     const bench = await load(name);
     if (bench === undefined) continue;
@@ -35,14 +38,18 @@ async function list(): Promise<void> {
 }
 
 const [name, ...rest] = process.argv.slice(2);
-if (name === undefined || name === "--help" || name === "-h") {
-  await list();
+if (name === undefined || wantsHelp(name)) {
+  await list(names);
 } else {
   const bench = names.includes(name) && name !== "main" ? await load(name) : undefined;
   if (bench === undefined) {
     console.error(`Cannot run benchmark "${name}": there is none of that name`);
-    await list();
+    await list(names);
     process.exit(2);
+  }
+  if (rest.some(wantsHelp)) {
+    await list([name]);
+    process.exit(0);
   }
   const dry = rest.includes("--dry");
   const args = rest.filter((arg) => arg !== "--dry");
