@@ -9,6 +9,7 @@
 import { z } from "zod";
 import { FedloomError } from "../base/errors.ts";
 import { canonicalJson } from "../base/hash.ts";
+import { RecentlyRead } from "../base/recently-read.ts";
 import { type AdapterConfig, ALL_LINEAR } from "./adapter.ts";
 import { matchesWhole } from "./python-pattern.ts";
 
@@ -57,9 +58,8 @@ const WITHOUT_EFFECT = new Set([
 /** Ways to begin that leave the base model's weights alone; the others subtract the start from them. */
 const PLAIN_STARTS: readonly unknown[] = [undefined, null, true, false, "gaussian", "orthogonal", "eva"];
 
-/** Files that were read last, newest first: the clients of a round mostly send the same bytes. */
-const recent: { readonly bytes: Uint8Array; readonly base: string; readonly config: AdapterConfig }[] = [];
-const RECENT = 8;
+/** One for each configuration that the clients of a round have. */
+const recent = new RecentlyRead<AdapterConfig>(8);
 
 /**
  * @param what what messages call this configuration: a path, or "update of client …"
@@ -67,12 +67,7 @@ const RECENT = 8;
  * @throws FedloomError F3006 for what is no LoRA configuration, F3007 for what we do not support
  */
 export function parsePeftConfig(bytes: Uint8Array, what: string, base = ""): AdapterConfig {
-  const same = recent.find((read) => read.base === base && Buffer.compare(read.bytes, bytes) === 0);
-  if (same !== undefined) return same.config;
-  const config = parse(bytes, what, base);
-  recent.unshift({ bytes: bytes.slice(), base, config });
-  recent.length = Math.min(recent.length, RECENT);
-  return config;
+  return recent.of(bytes, base, () => parse(bytes, what, base));
 }
 
 function parse(bytes: Uint8Array, what: string, base: string): AdapterConfig {

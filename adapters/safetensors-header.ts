@@ -6,6 +6,7 @@
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { FedloomError } from "../base/errors.ts";
+import { RecentlyRead } from "../base/recently-read.ts";
 import { damaged, scanHeader, type TensorInfo } from "./safetensors-scan.ts";
 import { ARRAY_OF, compareNames, type DType, sizeOf } from "./tensor.ts";
 
@@ -72,20 +73,11 @@ const KEPT_HEADS = 8;
 
 /**
  * Reads as readHeader does; files of the same size whose heads have the same bytes, as those of a round's clients mostly
- * have, share one header, so that a hundred of them take no more memory than one.
+ * have, share one header.
  */
 export function createHeaderReader(): typeof readHeader {
-  const known: { readonly head: Uint8Array; readonly fileBytes: number; readonly header: Header }[] = [];
-  return (head, fileBytes, file) => {
-    const same = known.find(
-      (other) => other.fileBytes === fileBytes && Buffer.compare(other.head, head) === 0,
-    );
-    if (same !== undefined) return same.header;
-    const header = readHeader(head, fileBytes, file);
-    known.unshift({ head: head.slice(), fileBytes, header });
-    known.length = Math.min(known.length, KEPT_HEADS);
-    return header;
-  };
+  const recent = new RecentlyRead<Header>(KEPT_HEADS);
+  return (head, fileBytes, file) => recent.of(head, fileBytes, () => readHeader(head, fileBytes, file));
 }
 
 /** Bytes of JSON that the first 8 bytes announce. */

@@ -10,7 +10,7 @@ import { type Bench, median, type Table } from "./report.ts";
 interface Measured {
   /** From the start of the process to the end of round 1. */
   readonly firstSeconds: number;
-  /** Mean of the rounds after the first. */
+  /** Median of the rounds after the first. */
   readonly roundSeconds: number;
   readonly peakMib: number;
 }
@@ -53,9 +53,11 @@ export const bench: Bench = {
 };
 
 const TEXT = `Each fleet is a process of its own. "first" is the time from its start to the end of round 1, "round" the median of the
-rounds after it. Echoed updates lie in a temporary file, which the system keeps in its file cache; that is not counted. Memory is the largest sum of the proportional set sizes of the process and all that it started, looked at four times a
-second. First table: every client sends back what it was handed, moved by a constant; eight float32 tensors; FedAvg; Flower's
-simulation runs on Ray with a processor a client. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
+rounds after it. Echoed updates lie in a temporary file, which the system keeps in its file cache; that is not counted. Memory
+is the largest sum of the proportional set sizes of the process and all that it started, looked at four times a second. First
+table: every client sends back what it was handed, moved by a constant; eight float32 tensors; FedAvg; Flower's simulation runs
+on Ray with a processor a client. "least" is a round without a coordinator: the same tensors made, hashed, written to a file,
+read and checked, read and summed (bench/fleet/least-round.ts), below which no ratio can be. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
 the embedded model, four examples with pictures a client, all clients in every round.`;
 
 /** @param list "10x16" is 10 clients of 16 MiB */
@@ -71,24 +73,25 @@ async function echoTable(specs: readonly EchoSpec[], log: (line: string) => void
   const rows: (string | number)[][] = [];
   for (const spec of specs) {
     log(`${spec.clients} clients of ${spec.mib} MiB`);
-    const ours = await measure(process.execPath, join(import.meta.dirname, "fleet/our-fleet.ts"), spec);
-    const theirs =
-      python === undefined
-        ? undefined
-        : await measure(python, join(import.meta.dirname, "fleet/flower_echo.py"), spec);
+    const program = (name: string): string => join(import.meta.dirname, "fleet", name);
+    const ours = await measure(process.execPath, program("our-fleet.ts"), spec);
+    const least = await measure(process.execPath, program("least-round.ts"), spec);
+    const theirs = python === undefined ? undefined : await measure(python, program("flower_echo.py"), spec);
     rows.push([
       `${spec.clients} x ${spec.mib} MiB`,
       ours.firstSeconds,
       ours.roundSeconds,
       spec.clients / ours.roundSeconds,
       ours.peakMib,
+      least.roundSeconds,
       ...(theirs === undefined
-        ? ["-", "-", "-", "-", "-"]
+        ? ["-", "-", "-", "-", "-", "-"]
         : [
             theirs.firstSeconds,
             theirs.roundSeconds,
             theirs.peakMib,
             ours.roundSeconds / theirs.roundSeconds,
+            least.roundSeconds / theirs.roundSeconds,
             ours.peakMib / theirs.peakMib,
           ]),
     ]);
@@ -101,10 +104,12 @@ async function echoTable(specs: readonly EchoSpec[], log: (line: string) => void
       "round s",
       "clients/s",
       "MiB",
+      "least round s",
       "Flower first s",
       "Flower round s",
       "Flower MiB",
       "time ratio",
+      "least ratio",
       "memory ratio",
     ],
     rows,

@@ -49,7 +49,7 @@ export function echoTrainer(mib: number): Trainer {
   };
 }
 
-function movedBy(values: Float32Array, step: number): Float32Array {
+export function movedBy(values: Float32Array, step: number): Float32Array {
   const moved = new Float32Array(values.length);
   for (let i = 0; i < moved.length; i++) moved[i] = values[i]! + step;
   return moved;
