@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { float32, type Tensor, tensor, tensorSet } from "../../adapters/tensor.ts";
 import { createRng } from "../../base/rng.ts";
 import { trainingOptions } from "../../config/training.ts";
+import { Accumulator, type StepGradients } from "../../training/accumulate.ts";
 import { openGraphFile } from "../../training/onnx/edge/files.ts";
 import { openEngine } from "../../training/onnx/open.ts";
 import { createOptimizer } from "../../training/optimizers.ts";
@@ -34,6 +35,7 @@ const parameters = engine.parameters.map(({ name, shape: dims }) => ({
   data: Float32Array.from({ length: dims[0]! * dims[1]! }, () => rng.normal() * 0.02),
 }));
 const current = tensorSet(parameters.map(({ name, shape: dims, data }) => [name, float32(dims, data)]));
+const accumulator = new Accumulator(parameters);
 const optimizer = createOptimizer(trainingOptions.parse({ learning_rate: 1e-3 }), parameters);
 
 const int64 = (value: (row: number, column: number) => number): Tensor =>
@@ -59,11 +61,11 @@ const rows = Array.from({ length: batch * length }, (_, i) => i).filter((i) =>
 );
 
 async function step(): Promise<void> {
-  const result = await engine.step({ inputs, labels: targets }, current);
-  const means = [...result.gradients].map(
-    ([name, { data }]) => [name, (data as Float32Array).map((v) => v / result.labels)] as const,
-  );
-  optimizer.step(new Map(means), 1e-3);
+  // The trainer's own sum over micro-batches, here of one.
+  const accumulated = accumulator.step([[]], current, () => "bench", undefined);
+  accumulated.next();
+  const { value } = accumulated.next(await engine.step({ inputs, labels: targets }, current));
+  optimizer.step((value as StepGradients).gradients, 1e-3); // it ends after one
 }
 
 async function measured(work: () => Promise<unknown>): Promise<Sample> {
