@@ -91,8 +91,16 @@ export function setBytes(set: TensorSet): number {
 
 /** Compares as UTF-8 bytes do; `<` on strings compares UTF-16 units, which differs past U+FFFF. */
 export function compareNames(a: string, b: string): number {
-  return a === b ? 0 : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const shorter = Math.min(a.length, b.length);
+  for (let i = 0; i < shorter; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x === y) continue;
+    return isSurrogate(x) || isSurrogate(y) ? Buffer.compare(Buffer.from(a), Buffer.from(b)) : x - y;
+  }
+  return a.length - b.length;
 }
+
+const isSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdfff;
 
 /** @throws TypeError if a name comes twice */
 export function tensorSet(entries: Iterable<readonly [string, Tensor]>): TensorSet {

@@ -1,5 +1,5 @@
 /** SHA-256, the one hash of the project: names of blobs, seeds, hashes of configurations. */
-import { createHash } from "node:crypto";
+import crypto from "node:crypto";
 
 /** Node's hash takes less than 2 GiB at once. */
 const PART_BYTES = 2 ** 30;
@@ -9,7 +9,11 @@ const PART_BYTES = 2 ** 30;
  * @returns 64 lower-case hexadecimal digits
  */
 export function sha256(...pieces: readonly (Uint8Array | string)[]): string {
-  const hash = createHash("sha256");
+  const [only] = pieces;
+  // In one call a short text takes half the time; Node has it from 20.12 on.
+  if (pieces.length === 1 && only!.length <= PART_BYTES && "hash" in crypto)
+    return crypto.hash("sha256", only!, "hex");
+  const hash = crypto.createHash("sha256");
   for (const piece of pieces) {
     if (typeof piece === "string") hash.update(piece);
     else {

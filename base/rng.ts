@@ -32,17 +32,25 @@ export function createRng(seed: number | bigint | string): Rng {
 }
 
 function generator(path: readonly string[]): Rng {
-  // Lengths in front keep ("ab", "c") and ("a", "bc") apart.
-  const hash = createHash("sha256");
-  for (const part of path) hash.update(`${Buffer.byteLength(part)}:${part}`);
-  const head = hash.digest();
-  let a = head.readUInt32LE(0);
-  let b = head.readUInt32LE(4);
-  let c = head.readUInt32LE(8);
-  let d = head.readUInt32LE(12) | 1; // an all-zero state would stay zero
+  let a = 0;
+  let b = 0;
+  let c = 0;
+  let d = 0;
   let spare: number | undefined;
 
+  const seed = (): void => {
+    // Lengths in front keep ("ab", "c") and ("a", "bc") apart.
+    const hash = createHash("sha256");
+    for (const part of path) hash.update(`${Buffer.byteLength(part)}:${part}`);
+    const head = hash.digest();
+    a = head.readUInt32LE(0);
+    b = head.readUInt32LE(4);
+    c = head.readUInt32LE(8);
+    d = head.readUInt32LE(12) | 1; // an all-zero state would stay zero
+  };
   const uint32 = (): number => {
+    // Seeded when first drawn from, since most are only forked; no state in between is all zero.
+    if ((a | b | c | d) === 0) seed();
     const scrambled = Math.imul(b, 5);
     const result = Math.imul((scrambled << 7) | (scrambled >>> 25), 9) >>> 0;
     const shifted = b << 9;
