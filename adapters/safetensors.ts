@@ -100,12 +100,15 @@ export function readerAt(
   headerOf = readHeader,
   close = () => {},
 ): SafetensorsFile {
-  const length = new Uint8Array(8);
-  if (fileBytes >= 8) fill(length, 0);
-  const head = headOf(8 + headerLength(length, fileBytes, file));
-  fill(head, 0);
+  const begin = headOf(Math.min(fileBytes, HEAD_BYTES));
+  fill(begin, 0);
+  const head = headOf(8 + headerLength(begin, fileBytes, file));
+  if (head.length > begin.length) fill(head, 0);
   return reader(headerOf(head, fileBytes, file), fill, close);
 }
+
+/** What the header of an adapter mostly takes at the most: one look at a file is enough. */
+const HEAD_BYTES = 2 ** 13;
 
 /** Files are opened one after the other, and nothing keeps these bytes. */
 let scratch = new Uint8Array(2 ** 16);
