@@ -3,12 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { ARRAY_OF, float32, type Tensor, tensor, tensorSet } from "../adapters/tensor.ts";
+import { float32, type Tensor, tensor, tensorSet } from "../adapters/tensor.ts";
 import { createRng, type Rng } from "../base/rng.ts";
 import { openGraphFile } from "../training/onnx/edge/files.ts";
 import type { Batch, Engine, Share } from "../training/onnx/engine.ts";
 import { openEngine } from "../training/onnx/open.ts";
-import type { Bench } from "./report.ts";
+import { stackTensors } from "../training/onnx/together.ts";
+import { type Bench, ratioText } from "./report.ts";
 import { SMOLVLM_256M, writeDecoder } from "./train/decoder.ts";
 
 interface Case {
@@ -124,7 +125,7 @@ async function measure(
   }
   const { apart, together, one } = seconds;
   const best = Math.min(...together);
-  const ratios = [ratio(together, apart), ratio(one, apart)];
+  const ratios = [ratioText(together, apart), ratioText(one, apart)];
   return [
     wanted.name,
     clients,
@@ -137,19 +138,11 @@ async function measure(
   ];
 }
 
-/** Of the smallest, and the median of each round's. */
-function ratio(mine: readonly number[], theirs: readonly number[]): string {
-  const paired = mine.map((seconds, i) => seconds / theirs[i]!).sort((a, b) => a - b);
-  return `${(Math.min(...mine) / Math.min(...theirs)).toFixed(2)} / ${paired[paired.length >> 1]!.toFixed(2)}`;
-}
-
 /** The examples of all clients as one batch. */
 function inOne(batches: readonly Batch[]): Batch {
   const joined = (tensors: readonly Tensor[]): Tensor => {
-    const { dtype, shape } = tensors[0]!;
-    const data = new ARRAY_OF[dtype](tensors.length * tensors[0]!.data.length);
-    for (const [i, one] of tensors.entries()) data.set(one.data as never, i * one.data.length); // all of one type
-    return { dtype, shape: [tensors.length, ...shape.slice(1)], data };
+    const parts = tensors.map((part) => ({ tensor: part, rows: 1 }));
+    return stackTensors(parts, 1)!; // all have one shape
   };
   const names = [...batches[0]!.inputs.keys()];
   return {

@@ -95,3 +95,9 @@ export function writeReport(name: string, bench: Bench, args: readonly string[],
 export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
+
+/** Of the smallest of two sides that took turns, and behind the stroke the median of the ratios of each round. */
+export function ratioText(mine: readonly number[], theirs: readonly number[]): string {
+  const paired = median(mine.map((value, i) => value / theirs[i]!));
+  return `${(Math.min(...mine) / Math.min(...theirs)).toFixed(2)} / ${paired.toFixed(2)}`;
+}

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { Device } from "../training/onnx/runtime.ts";
-import type { Bench } from "./report.ts";
+import { type Bench, ratioText } from "./report.ts";
 import { CASES, type Sample, type Spec, type TrainCase } from "./train/cases.ts";
 import { SMOLVLM_256M, writeDecoder } from "./train/decoder.ts";
 import { Side } from "./train/side.ts";
@@ -154,12 +154,11 @@ const least = (samples: readonly Sample[], key: Time): number => Math.min(...sam
 
 const most = (samples: readonly Sample[]): number => Math.max(...samples.map(({ rss }) => rss));
 
-/** Of the smallest, and the median of each round's. */
-function ratio(mine: readonly Sample[], theirs: readonly Sample[], key: Time): string {
-  const paired = mine.map((sample, i) => sample[key] / theirs[i]![key]).sort((a, b) => a - b);
-  const median = paired[paired.length >> 1]!;
-  return `${(least(mine, key) / least(theirs, key)).toFixed(2)} / ${median.toFixed(2)}`;
-}
+const ratio = (mine: readonly Sample[], theirs: readonly Sample[], key: Time): string =>
+  ratioText(
+    mine.map((sample) => sample[key]),
+    theirs.map((sample) => sample[key]),
+  );
 
 function settingsOf(args: readonly string[]): Settings {
   const { values } = parseArgs({

@@ -46,20 +46,16 @@ function ofMapped(program: Program): MemoryEstimate {
   const rootOf = (value: Value): Value => root.get(value) ?? value;
   const lastUse = new Map<Value, number>();
   const weights = new Map<string, number>();
-  const operations = executionOrder(program);
-  const computed = new Set<Value>();
-  operations.forEach((operation, at) => {
-    const { op, inputs, outputs } = operation;
-    if (isTurnedWeight(operation)) {
-      computed.add(outputs[0]!);
-      weights.set(outputs[0]!.name, byteSize(outputs[0]!.type, outputs[0]!.shape));
-      return;
-    }
+  const order = executionOrder(program);
+  const turned = new Set(order.filter(turnsWeight).map(({ outputs }) => outputs[0]!));
+  const operations = order.filter((operation) => !turnsWeight(operation));
+  operations.forEach(({ op, inputs, outputs }, at) => {
     // A Reshape gives the same bytes another shape.
     if (op === "Reshape" && inputs[0]!.weight === undefined) root.set(outputs[0]!, rootOf(inputs[0]!));
     for (const input of inputs) {
-      if (input?.weight) weights.set(input.name, byteSize(input.type, input.shape));
-      else if (input && !computed.has(input)) lastUse.set(rootOf(input), at);
+      if (input === undefined) continue;
+      if (input.weight || turned.has(input)) weights.set(input.name, byteSize(input.type, input.shape));
+      else lastUse.set(rootOf(input), at);
     }
   });
   for (const output of program.outputs.values()) lastUse.set(rootOf(output), operations.length);
@@ -68,8 +64,7 @@ function ofMapped(program: Program): MemoryEstimate {
   let alive = program.inputs.reduce((sum, { type, shape }) => sum + byteSize(type, shape), 0);
   let peak = alive;
   operations.forEach(({ outputs }, at) => {
-    for (const output of outputs)
-      if (!root.has(output) && !computed.has(output)) alive += byteSize(output.type, output.shape);
+    for (const output of outputs) if (!root.has(output)) alive += byteSize(output.type, output.shape);
     peak = Math.max(peak, alive);
     for (const value of ending.get(at) ?? []) if (!value.input) alive -= byteSize(value.type, value.shape);
   });
@@ -80,7 +75,7 @@ function ofMapped(program: Program): MemoryEstimate {
 }
 
 /** Turned once when the session opens: in memory in place of what lies in the file. */
-const isTurnedWeight = ({ op, inputs }: Operation): boolean =>
+const turnsWeight = ({ op, inputs }: Operation): boolean =>
   op === "Transpose" && inputs[0]!.weight !== undefined;
 
 /**

@@ -75,7 +75,7 @@ export function stackBlocks(blocks: readonly Block[]): Stack | undefined {
 }
 
 /** One under the other, `rows` rows each: [parts * rows, tokens, ...]. */
-function stackTensors(
+export function stackTensors(
   parts: readonly { readonly tensor: Tensor; readonly rows: number }[],
   rows: number,
 ): Tensor | undefined {
