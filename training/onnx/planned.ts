@@ -10,6 +10,7 @@ import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import type { PlacedGraph } from "./prepare.ts";
 import type { Program, Value } from "./program.ts";
 import type { Session } from "./runtime.ts";
+import { withScoreFloors } from "./score-floor.ts";
 import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
 import { withTurnedWeights } from "./turned-weights.ts";
@@ -130,7 +131,9 @@ export class PlannedSessions {
     const { device = "cpu", runtime = onnxRuntime, recompute, mode } = this.#options;
     const kernels = runtime.kernels?.(device) ?? "standard";
     const program = compile(graph, { ...plan, kernels, recompute }, inputs, known);
-    return mode === "fast" && kernels !== "standard" ? withTurnedWeights(program) : program;
+    if (kernels === "standard") return program;
+    const floored = withScoreFloors(program);
+    return mode === "fast" ? withTurnedWeights(floored) : floored;
   }
 
   #open(program: Program): Promise<Session> {

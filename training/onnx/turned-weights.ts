@@ -11,9 +11,10 @@
  * then it is the looking up of pages that takes the time.
  */
 import { sizeOf } from "../../adapters/tensor.ts";
+import { made, operationOf, reshape } from "./finished.ts";
 import { int, intOf, ints } from "./graph.ts";
 import type { Operation, Program, Value } from "./program.ts";
-import { byteSize, weightOf } from "./weight.ts";
+import { byteSize } from "./weight.ts";
 
 /** Of all weights: a layer's is a hundredth of a model of thirty layers, a vocabulary's a fifth. */
 const LARGE_SHARE = 1 / 16;
@@ -83,29 +84,4 @@ function withTurned(operation: Operation, weight: Value): readonly Operation[] {
         },
     reshape(product, result),
   ];
-}
-
-function made(name: string, { type }: Value, shape: readonly number[]): Value {
-  return { id: -1, name, type, shape };
-}
-
-function reshape(from: Value, to: Value): Operation {
-  const shape = weightOf("I64", [to.shape.length], BigInt64Array.from(to.shape, BigInt));
-  const target: Value = {
-    id: -1,
-    name: `${to.name}/shape`,
-    type: "I64",
-    shape: [to.shape.length],
-    weight: shape,
-  };
-  return operationOf("Reshape", [from, target], to);
-}
-
-function operationOf(
-  op: string,
-  inputs: readonly Value[],
-  output: Value,
-  attributes: Operation["attributes"] = {},
-): Operation {
-  return { op, domain: "", name: "", inputs, attributes, outputCount: 1, outputs: [output] };
 }

@@ -5,7 +5,8 @@
  * positions alone, and of the batch's padding, which is not known; what the first hides is hidden in any batch.
  */
 import { numbersOf } from "../numbers.ts";
-import type { Value } from "../program.ts";
+import { sliceOf } from "../operators/layout.ts";
+import type { Operation, Value } from "../program.ts";
 
 /** Scores with so much taken away have no weight in any softmax of finite scores. */
 const HIDDEN = -1e30;
@@ -66,15 +67,22 @@ function surelyIs(value: Value, wanted: boolean): Test {
   return same(value, test);
 }
 
-/** Operations that leave the last two axes as they are. */
+/** Operations that leave the last two axes as they are, or take a part of them. */
 function same(value: Value, test: (of: Value) => Test): Test {
   const from = value.from!;
   const x = from.inputs[0];
   if (x === undefined) return never;
   if (from.op === "Cast" || from.op === "Identity" || from.op === "Expand")
     return broadcast(test(x), x, value);
+  if (from.op === "Slice") return sliced(from, test(x));
   const keeps = from.op === "Reshape" && `${x.shape.slice(-2)}` === `${value.shape.slice(-2)}`;
   return keeps ? test(x) : never;
+}
+
+function sliced(slice: Operation, test: Test): Test {
+  const [rows, columns] = sliceOf(slice).slice(-2);
+  if (test === never || rows === undefined || columns === undefined) return never;
+  return (i, j) => test(rows.start + i * rows.step, columns.start + j * columns.step);
 }
 
 /** A constant's test holds for all its leading axes. */
