@@ -5,6 +5,8 @@ import { onnxRuntime } from "./edge/session.ts";
 import type { EngineOptions } from "./engine.ts";
 import { estimateMemory, type MemoryEstimate } from "./estimate.ts";
 import type { Graph } from "./graph.ts";
+import { withLargeWeights } from "./large-weights.ts";
+import { withLeftWeights } from "./left-weights.ts";
 import { withoutDeadNodes } from "./lower/dead.ts";
 import { MASK, withMasks } from "./lowerings/lora-input.ts";
 import type { PlacedGraph } from "./prepare.ts";
@@ -13,7 +15,6 @@ import type { Session } from "./runtime.ts";
 import { withScoreFloors } from "./score-floor.ts";
 import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
-import { withTurnedWeights } from "./turned-weights.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** What a plan is compiled for. */
@@ -133,7 +134,7 @@ export class PlannedSessions {
     const program = compile(graph, { ...plan, kernels, recompute }, inputs, known);
     if (kernels === "standard") return program;
     const floored = withScoreFloors(program);
-    return mode === "fast" ? withTurnedWeights(floored) : floored;
+    return mode === "fast" ? withLargeWeights(floored) : withLeftWeights(floored);
   }
 
   #open(program: Program): Promise<Session> {

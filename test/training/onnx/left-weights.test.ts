@@ -1,0 +1,70 @@
+/** Frozen weights that are read transposed for few rows become left operands, with the same result. */
+import { expect, test } from "vitest";
+import { float32, tensorSet } from "../../../adapters/tensor.ts";
+import { createRng } from "../../../base/rng.ts";
+import { compile, NAMES } from "../../../training/onnx/compile.ts";
+import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
+import { float, type Graph, int } from "../../../training/onnx/graph.ts";
+import { withLeftWeights } from "../../../training/onnx/left-weights.ts";
+import type { Program } from "../../../training/onnx/program.ts";
+import { weightOf } from "../../../training/onnx/weight.ts";
+
+const WIDTH = 5;
+const LENGTH = 48;
+const rng = createRng("left weights");
+const normal = (size: number) => Float32Array.from({ length: size }, () => rng.normal());
+const weights = normal(WIDTH * LENGTH);
+
+/** x [rows, 48] times [5, 48]ᵀ, or what else `attributes` and `inputs` say. */
+function product(
+  rows: number,
+  attributes: Graph["nodes"][number]["attributes"] = { transB: int(1) },
+  inputs: readonly string[] = ["x", "W"],
+): { readonly program: Program; readonly x: Float32Array } {
+  const graph: Graph = {
+    nodes: [{ op: "Gemm", domain: "", name: "y", inputs, outputs: ["y"], attributes }],
+    inputs: [{ name: "x", type: "F32", shape: [rows, LENGTH] }],
+    outputs: ["y"],
+    weights: new Map([
+      ["W", weightOf("F32", [WIDTH, LENGTH], weights)],
+      ["C", weightOf("F32", [WIDTH], normal(WIDTH))],
+    ]),
+    opsets: new Map([["", 18]]),
+  };
+  const x = normal(rows * LENGTH);
+  const values = tensorSet([["x", float32([rows, LENGTH], x)]]);
+  return { program: compile(graph, { kind: "forward", output: "y", wanted: [] }, values, new Map()), x };
+}
+
+test("x·Wᵀ of three rows is (W·xᵀ)ᵀ and gives what the sums give", async () => {
+  const { program, x } = product(3);
+  const left = withLeftWeights(program);
+  expect(left.operations.map(({ op }) => op)).toEqual(["Gemm", "Reshape", "Transpose", "Reshape"]);
+  expect(left.operations[0]!.inputs.map((input) => input!.name)).toEqual(["W", "x"]);
+  const session = await onnxRuntime.open(left, {
+    folder: "",
+    device: "cpu",
+    threads: 1,
+    packWeights: false,
+    opset: 18,
+  });
+  const y = (await session.run(tensorSet([["x", float32([3, LENGTH], x)]]))).get(NAMES.output)!;
+  await session.close();
+  expect(y.shape).toEqual([3, WIDTH]);
+  y.data.forEach((v, at) => {
+    const [row, column] = [Math.floor(at / WIDTH), at % WIDTH];
+    const wanted = Array.from(
+      { length: LENGTH },
+      (_, i) => x[row * LENGTH + i]! * weights[column * LENGTH + i]!,
+    ).reduce((sum, term) => sum + term, 0);
+    expect(v).toBeCloseTo(wanted, 4); // sums of 48 products in float32
+  });
+});
+
+test.each([
+  ["four rows, a twelfth of the weight's", product(4)],
+  ["something added", product(3, { transB: int(1) }, ["x", "W", "C"])],
+  ["a factor", product(3, { transB: int(1), alpha: float(2) })],
+])("a product with %s stays as it is", (_, { program }) => {
+  expect(withLeftWeights(program)).toEqual(program);
+});

@@ -1,0 +1,48 @@
+/**
+ * Weights that the runtime does not repack, read transposed for few rows, as left operands of their products:
+ *
+ *   x·Wᵀ  ->  (W·xᵀ)ᵀ        x [m, k]   W [n, k]   k many times m
+ *
+ * The runtime copies a right operand into panels before it multiplies, in every step. For the gradient in front of a
+ * projection onto a vocabulary, [32, 49280]·[576, 49280]ᵀ, that takes longer than the product. A left operand is read as it
+ * lies, and x is what is copied; turning the result is little beside it.
+ */
+import { made, operationOf, reshape } from "./finished.ts";
+import { int, intOf, ints } from "./graph.ts";
+import type { Operation, Program, Value } from "./program.ts";
+
+/** How many times longer than rows are many the weight's rows must be: at 6 times nothing was gained, measured. */
+const LEAST_RATIO = 16;
+
+export function withLeftWeights(program: Program): Program {
+  const operations = program.operations.flatMap((operation) =>
+    readsTransposed(operation) ? fromLeft(operation) : [operation],
+  );
+  return { ...program, operations };
+}
+
+/** A product x·Wᵀ with nothing added, of fewer rows than copying the weight for them is worth. */
+function readsTransposed(operation: Operation): boolean {
+  const [x, weight, addend] = operation.inputs;
+  if (operation.op !== "Gemm" || addend !== undefined || !weight?.weight || weight.type !== "F32") return false;
+  const plain = Object.keys(operation.attributes).every((name) => name === "transA" || name === "transB");
+  if (!plain || intOf(operation, "transA", 0) !== 0 || intOf(operation, "transB", 0) !== 1) return false;
+  const [rows, columns] = x!.shape as [number, number];
+  return columns >= LEAST_RATIO * rows;
+}
+
+function fromLeft(operation: Operation): readonly Operation[] {
+  const [x, weight] = operation.inputs as [Value, Value];
+  const result = operation.outputs[0]!;
+  const [rows, width] = result.shape as [number, number];
+  const product = made(`${result.name}/left`, result, [width, rows]);
+  // As stacks of one, or the runtime turns the product itself, by taking the weight as its right operand again.
+  const stack = made(`${result.name}/stack`, result, [1, width, rows]);
+  const back = made(`${result.name}/back`, result, [1, rows, width]);
+  return [
+    { ...operation, inputs: [weight, x], outputs: [product], attributes: { transB: int(1) } },
+    reshape(product, stack),
+    operationOf("Transpose", [stack], back, { perm: ints([0, 2, 1]) }),
+    reshape(back, result),
+  ];
+}
