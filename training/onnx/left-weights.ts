@@ -1,17 +1,18 @@
 /**
- * Weights that the runtime does not repack, read transposed for few rows, as left operands of their products:
+ * A vocabulary's weight, where the runtime does not repack it, as the left operand of the product that reads it transposed:
  *
- *   x·Wᵀ  ->  (W·xᵀ)ᵀ        x [m, k]   W [n, k]   k many times m
+ *   x·Wᵀ  ->  (W·xᵀ)ᵀ        x [m, k]   W [n, k]
  *
  * The runtime copies a right operand into panels before it multiplies, in every step. For the gradient in front of a
  * projection onto a vocabulary, [32, 49280]·[576, 49280]ᵀ, that takes longer than the product. A left operand is read as it
- * lies, and x is what is copied; turning the result is little beside it.
+ * lies, and x is what is copied. The result is small where W's rows are long, and turning it little beside W; for the
+ * weights of layers nothing was gained. How many rows x has does not decide, so that a row's sums are the same in any batch.
  */
 import { made, operationOf, reshape } from "./finished.ts";
 import { int, intOf, ints } from "./graph.ts";
 import type { Operation, Program, Value } from "./program.ts";
 
-/** How many times longer than rows are many the weight's rows must be: at 6 times nothing was gained, measured. */
+/** How many times longer the rows of such a weight are than many: a layer's are 4 times at most. */
 const LEAST_RATIO = 16;
 
 export function withLeftWeights(program: Program): Program {
@@ -21,13 +22,14 @@ export function withLeftWeights(program: Program): Program {
   return { ...program, operations };
 }
 
-/** A product x·Wᵀ with nothing added, of fewer rows than copying the weight for them is worth. */
+/** A product x·Wᵀ with nothing added. */
 function readsTransposed(operation: Operation): boolean {
-  const [x, weight, addend] = operation.inputs;
-  if (operation.op !== "Gemm" || addend !== undefined || !weight?.weight || weight.type !== "F32") return false;
+  const [, weight, addend] = operation.inputs;
+  if (operation.op !== "Gemm" || addend !== undefined || !weight?.weight || weight.type !== "F32")
+    return false;
   const plain = Object.keys(operation.attributes).every((name) => name === "transA" || name === "transB");
   if (!plain || intOf(operation, "transA", 0) !== 0 || intOf(operation, "transB", 0) !== 1) return false;
-  const [rows, columns] = x!.shape as [number, number];
+  const [rows, columns] = weight.shape as [number, number];
   return columns >= LEAST_RATIO * rows;
 }
 

@@ -1,12 +1,12 @@
 /**
  * Softmax of scores of which a mask hides many, without numbers that the processor cannot hold in full.
  *
- *   softmax(x)  ->  softmax(max(x, c)),  c = min_i max_j x_ij - 30
+ *   softmax(x)  ->  softmax(max(x, c)),  c = min_i max_j x_ij - 40
  *
  * Where AVX-512 is there the runtime takes e^x by scaling a power of two, and a result too small for a normal number costs
  * it a trap of some hundred cycles: for causal scores [9, 256, 256] 1.9 ms instead of 0.5. With the floor a hidden position
- * has e^-30 = 9e-14 of its row's largest weight at most, which no float32 sum can tell from nothing, and rows whose largest
- * scores lie within 50 of each other are without traps. One floor for all rows, because the runtime's Clip with one works
+ * has e^-40 = 4e-18 of its row's largest weight at most, which no float32 sum can tell from nothing, and rows whose largest
+ * scores lie within 40 of each other are without traps. One floor for all rows, because the runtime's Clip with one works
  * in place in a quarter of the time of its Max with one a row. Gradients are those of the softmax without a floor.
  */
 import { sizeOf } from "../../adapters/tensor.ts";
@@ -16,8 +16,8 @@ import { int, intOf } from "./graph.ts";
 import { axisOf, type Operation, type Program, type Value } from "./program.ts";
 import { weightOf } from "./weight.ts";
 
-/** Below the least of the rows' largest scores: 4,096 hidden positions come to 4e-10 of a weight, float32 rounds to 6e-8. */
-const BELOW = 30;
+/** Below the least of the rows' largest scores: 4,096 hidden positions come to 2e-14 of a weight, float32 rounds to 6e-8. */
+const BELOW = 40;
 /** Share of the scores that must be hidden: the floor takes as long as the traps for an eighth. */
 const LEAST_HIDDEN = 1 / 8;
 

@@ -1,4 +1,4 @@
-/** Frozen weights that are read transposed for few rows become left operands, with the same result. */
+/** A frozen weight with long rows that is read transposed becomes the left operand, with the same result. */
 import { expect, test } from "vitest";
 import { float32, tensorSet } from "../../../adapters/tensor.ts";
 import { createRng } from "../../../base/rng.ts";
@@ -9,35 +9,40 @@ import { withLeftWeights } from "../../../training/onnx/left-weights.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import { weightOf } from "../../../training/onnx/weight.ts";
 
-const WIDTH = 5;
+const ROWS = 2;
+const WIDTH = 3;
 const LENGTH = 48;
 const rng = createRng("left weights");
 const normal = (size: number) => Float32Array.from({ length: size }, () => rng.normal());
-const weights = normal(WIDTH * LENGTH);
 
-/** x [rows, 48] times [5, 48]ᵀ, or what else `attributes` and `inputs` say. */
+/** x [2, 48] times [3, 48]ᵀ, or what else `attributes` and `inputs` say. */
 function product(
-  rows: number,
+  length = LENGTH,
   attributes: Graph["nodes"][number]["attributes"] = { transB: int(1) },
   inputs: readonly string[] = ["x", "W"],
-): { readonly program: Program; readonly x: Float32Array } {
+): { readonly program: Program; readonly x: Float32Array; readonly weights: Float32Array } {
+  const weights = normal(WIDTH * length);
   const graph: Graph = {
     nodes: [{ op: "Gemm", domain: "", name: "y", inputs, outputs: ["y"], attributes }],
-    inputs: [{ name: "x", type: "F32", shape: [rows, LENGTH] }],
+    inputs: [{ name: "x", type: "F32", shape: [ROWS, length] }],
     outputs: ["y"],
     weights: new Map([
-      ["W", weightOf("F32", [WIDTH, LENGTH], weights)],
+      ["W", weightOf("F32", [WIDTH, length], weights)],
       ["C", weightOf("F32", [WIDTH], normal(WIDTH))],
     ]),
     opsets: new Map([["", 18]]),
   };
-  const x = normal(rows * LENGTH);
-  const values = tensorSet([["x", float32([rows, LENGTH], x)]]);
-  return { program: compile(graph, { kind: "forward", output: "y", wanted: [] }, values, new Map()), x };
+  const x = normal(ROWS * length);
+  const values = tensorSet([["x", float32([ROWS, length], x)]]);
+  return {
+    program: compile(graph, { kind: "forward", output: "y", wanted: [] }, values, new Map()),
+    x,
+    weights,
+  };
 }
 
-test("x·Wᵀ of three rows is (W·xᵀ)ᵀ and gives what the sums give", async () => {
-  const { program, x } = product(3);
+test("x·Wᵀ is (W·xᵀ)ᵀ and gives what the sums give", async () => {
+  const { program, x, weights } = product();
   const left = withLeftWeights(program);
   expect(left.operations.map(({ op }) => op)).toEqual(["Gemm", "Reshape", "Transpose", "Reshape"]);
   expect(left.operations[0]!.inputs.map((input) => input!.name)).toEqual(["W", "x"]);
@@ -48,9 +53,9 @@ test("x·Wᵀ of three rows is (W·xᵀ)ᵀ and gives what the sums give", async
     packWeights: false,
     opset: 18,
   });
-  const y = (await session.run(tensorSet([["x", float32([3, LENGTH], x)]]))).get(NAMES.output)!;
+  const y = (await session.run(tensorSet([["x", float32([ROWS, LENGTH], x)]]))).get(NAMES.output)!;
   await session.close();
-  expect(y.shape).toEqual([3, WIDTH]);
+  expect(y.shape).toEqual([ROWS, WIDTH]);
   y.data.forEach((v, at) => {
     const [row, column] = [Math.floor(at / WIDTH), at % WIDTH];
     const wanted = Array.from(
@@ -62,9 +67,9 @@ test("x·Wᵀ of three rows is (W·xᵀ)ᵀ and gives what the sums give", async
 });
 
 test.each([
-  ["four rows, a twelfth of the weight's", product(4)],
-  ["something added", product(3, { transB: int(1) }, ["x", "W", "C"])],
-  ["a factor", product(3, { transB: int(1), alpha: float(2) })],
+  ["a weight of rows 15 times as long as many", product(WIDTH * 15)],
+  ["something added", product(LENGTH, { transB: int(1) }, ["x", "W", "C"])],
+  ["a factor", product(LENGTH, { transB: int(1), alpha: float(2) })],
 ])("a product with %s stays as it is", (_, { program }) => {
   expect(withLeftWeights(program)).toEqual(program);
 });

@@ -22,6 +22,8 @@ import { type ModelCase, modelCases } from "../../golden/models-directory.ts";
  */
 const GRADIENT = 1e-4;
 const LOSS = 1e-4;
+/** A gradient that is zero may be what hidden positions give: e^-40 = 4e-18 of a weight (score-floor.ts), times some tens. */
+const NOTHING = 1e-16;
 
 /** Sessions of several shapes are opened; on a busy machine that takes a while. */
 vi.setConfig({ testTimeout: 240_000 });
@@ -169,7 +171,7 @@ function expectEqual(got: StepResult, wanted: StepResult): void {
   for (const [name, gradient] of wanted.gradients) {
     const mine = got.gradients.get(name)!;
     expect(mine.shape, name).toEqual(gradient.shape);
-    expect(farthest(mine, gradient), name).toBeLessThanOrEqual(GRADIENT * largest(gradient));
+    expect(farthest(mine, gradient), name).toBeLessThanOrEqual(GRADIENT * largest(gradient) + NOTHING);
   }
 }
 
