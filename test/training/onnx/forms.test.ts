@@ -5,6 +5,7 @@ import { createRng } from "../../../base/rng.ts";
 import { compile, NAMES } from "../../../training/onnx/compile.ts";
 import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import { type Attributes, type Graph, type GraphNode, int, ints } from "../../../training/onnx/graph.ts";
+import type { Operation } from "../../../training/onnx/program.ts";
 import type { Kernels } from "../../../training/onnx/runtime.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
 import { directionalErrorOf, type GraphCase, random } from "./rule-check.ts";
@@ -201,5 +202,32 @@ describe("attention under a causal mask", () => {
 
   test("has right gradients in blocks", async () => {
     expect(await directionalErrorOf(attention(true), createRng("blocks"))).toBeLessThan(LIMIT);
+  });
+});
+
+/** The operations of a graph's way back, from the gradient of its output to those of all inputs. */
+function backward({ graph, values }: GraphCase): readonly Operation[] {
+  const rows = values.get("u") ?? values.get("q")!;
+  const given = new Map([...values, [NAMES.outputGradient, rows]]);
+  const plan = { kind: "backward", output: "all", wanted: [...values.keys()] } as const;
+  return compile(graph, plan, given, new Map()).operations;
+}
+
+describe("a swish gate", () => {
+  /** x sigmoid(x) u */
+  function gate(): GraphCase {
+    const sketch = new Sketch();
+    const values = new Map([
+      ["x", random([4, 6], createRng("gate x"), [-3, 3])],
+      ["u", random([4, 6], createRng("gate u"), [-1, 1])],
+    ]);
+    const swish = sketch.op("Mul", ["x", sketch.op("Sigmoid", ["x"])]);
+    return sketch.graph(sketch.op("Mul", [swish, "u"]), values);
+  }
+
+  test("goes back in seven passes, of which both gradients share the first two", async () => {
+    const ops = backward(gate()).map(({ op }) => op);
+    expect(ops.toSorted()).toEqual(["Add", "Mul", "Mul", "Mul", "Mul", "QuickGelu", "Sigmoid"]);
+    expect(await directionalErrorOf(gate(), createRng("gate"))).toBeLessThan(LIMIT);
   });
 });

@@ -85,6 +85,8 @@ async function step(file: GraphFile) {
 const LOSS = 2e-3;
 /** Of a gradient tensor's largest element, and of the largest step of a weight of the tensor. */
 const GRADIENT = 2e-2;
+/** Float32 in another order is within 1e-5; the losses alone may happen to be equal. */
+const HALF_AT_ALL = 1e-4;
 
 test("loss, gradients and the step lie within the bounds that docs/engine.md states", async () => {
   const whole = openGraphFile(join(golden, "onnx/model.onnx"));
@@ -93,7 +95,6 @@ test("loss, gradients and the step lie within the bounds that docs/engine.md sta
   writeFileSync(join(folder, "half.onnx"), inHalf(whole));
   const [half, exact] = [await step(openGraphFile(join(folder, "half.onnx"))), await step(whole)];
   expect(Math.abs(half.loss - exact.loss) / exact.loss).toBeLessThan(LOSS);
-  expect(half.loss).not.toBe(exact.loss);
   const start = adapter.tensors;
   for (const [i, { name, data }] of exact.parameters.entries()) {
     const gradient = exact.means.get(name)!;
@@ -101,6 +102,7 @@ test("loss, gradients and the step lie within the bounds that docs/engine.md sta
     const other = half.means.get(name)!;
     const error = gradient.reduce((max, v, at) => Math.max(max, Math.abs(v - other[at]!)), 0);
     expect(error / largest, name).toBeLessThan(GRADIENT);
+    expect(error / largest, name).toBeGreaterThan(HALF_AT_ALL);
     const from = start.get(name)!.data as Float32Array;
     const moved = data.reduce((max, v, at) => Math.max(max, Math.abs(v - from[at]!)), 0);
     const apart = data.reduce((max, v, at) => Math.max(max, Math.abs(v - half.parameters[i]!.data[at]!)), 0);

@@ -2,7 +2,7 @@
 import type { Maths } from "../maths.ts";
 import type { Value } from "../program.ts";
 import type { GradientRule, Thunk } from "./rule.ts";
-import { madeAgain } from "./swish.ts";
+import { timesAgain } from "./swish.ts";
 
 type Sides = (operands: { a: Value; b: Value; y: Value; dy: Value }, g: Maths) => readonly [Thunk, Thunk];
 
@@ -51,7 +51,7 @@ function extreme(op: string, wins: "Greater" | "Less"): GradientRule {
 export const ARITHMETIC: readonly GradientRule[] = [
   rule("Add", ({ dy }) => [() => dy, () => dy]),
   rule("Sub", ({ dy }, g) => [() => dy, () => g.neg(dy)]),
-  rule("Mul", ({ a, b, dy }, g) => [() => g.mul(dy, madeAgain(b, g)), () => g.mul(dy, madeAgain(a, g))]),
+  rule("Mul", ({ a, b, dy }, g) => [() => timesAgain(dy, b, g), () => timesAgain(dy, a, g)]),
   rule("Div", ({ b, y, dy }, g) => [() => g.div(dy, b), () => g.neg(g.div(g.mul(dy, y), b))]),
   shared("Sum", () => 1),
   shared("Mean", (count) => 1 / count),
