@@ -5,6 +5,7 @@ import { createRng } from "../../../base/rng.ts";
 import { compile, NAMES } from "../../../training/onnx/compile.ts";
 import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import { type Attributes, type Graph, type GraphNode, int, ints } from "../../../training/onnx/graph.ts";
+import { permOf } from "../../../training/onnx/operators/layout.ts";
 import type { Operation } from "../../../training/onnx/program.ts";
 import type { Kernels } from "../../../training/onnx/runtime.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
@@ -229,5 +230,35 @@ describe("a swish gate", () => {
     const ops = backward(gate()).map(({ op }) => op);
     expect(ops.toSorted()).toEqual(["Add", "Mul", "Mul", "Mul", "Mul", "QuickGelu", "Sigmoid"]);
     expect(await directionalErrorOf(gate(), createRng("gate"))).toBeLessThan(LIMIT);
+  });
+});
+
+describe("gradients of keys and values", () => {
+  /** Heads side by side in rows [1, 6, 2 x 4], as projections give them. */
+  function heads(): GraphCase {
+    const sketch = new Sketch();
+    const rng = createRng("heads");
+    const values = new Map(["q", "k", "v"].map((name) => [name, random([1, 6, 8], rng, [-1, 1])] as const));
+    const split = (name: string, ...perm: number[]): string =>
+      sketch.op("Transpose", [sketch.op("Reshape", [name, sketch.integers(1, 6, 2, 4)])], {
+        perm: ints(perm),
+      });
+    const scores = sketch.op("MatMul", [split("q", 0, 2, 1, 3), split("k", 0, 2, 3, 1)]);
+    const weights = sketch.op("Softmax", [scores], { axis: int(-1) });
+    const context = sketch.op("Transpose", [sketch.op("MatMul", [weights, split("v", 0, 2, 1, 3)])], {
+      perm: ints([0, 2, 1, 3]),
+    });
+    return sketch.graph(sketch.op("Reshape", [context, sketch.integers(1, 6, 8)]), values);
+  }
+
+  test("come as rows of heads, so that whole rows are moved", async () => {
+    const turned = backward(heads()).filter(
+      (operation) =>
+        operation.op === "Transpose" &&
+        permOf(operation).at(-1) !== 3 &&
+        operation.inputs[0]!.from?.op === "MatMul",
+    );
+    expect(turned).toEqual([]);
+    expect(await directionalErrorOf(heads(), createRng("rows"))).toBeLessThan(LIMIT);
   });
 });

@@ -9,17 +9,17 @@
  * Source: https://onnx.ai/onnx/operators/onnx__MatMul.html
  */
 import type { Maths } from "../maths.ts";
+import { permOf } from "../operators/layout.ts";
 import type { Value } from "../program.ts";
 import type { GradientRule } from "./rule.ts";
 
 /**
- * Aᵀ·dY, or (dYᵀ·A)ᵀ where dY is narrower: kernels read an operand across its rows far more slowly, and the result
- * is turned for nothing where it is turned again behind. For attention's weights [T, S] and rows of 64 that is half.
+ * Aᵀ·dY, or (dYᵀ·A)ᵀ where B's rows were made columns on the way here, which is undone behind: whichever of the two needs
+ * nothing moved. For attention's weights [T, S] and rows of 64 they take the same time.
  */
-function turnedTimes(a: Value, dy: Value, g: Maths): Value {
-  return a.shape.at(-1)! > dy.shape.at(-1)!
-    ? g.transposeLast(g.matMul(g.transposeLast(dy), a))
-    : g.matMul(g.transposeLast(a), dy);
+function turnedTimes(a: Value, dy: Value, b: Value, g: Maths): Value {
+  const wasTurned = b.from?.op === "Transpose" && permOf(b.from).at(-1) !== b.shape.length - 1;
+  return wasTurned ? g.transposeLast(g.matMul(g.transposeLast(dy), a)) : g.matMul(g.transposeLast(a), dy);
 }
 
 /** Axes in front of the matrices. */
@@ -38,7 +38,7 @@ export const matMul: GradientRule = {
     const db = (): Value =>
       b.shape.length === 2
         ? g.matMul(g.transposeLast(g.rows(a)), g.rows(slope))
-        : g.sumTo(turnedTimes(a, slope, g), b);
+        : g.sumTo(turnedTimes(a, slope, b, g), b);
     return [() => g.reshape(da(), row.shape), () => g.reshape(db(), column.shape)];
   },
 };
