@@ -1,4 +1,4 @@
-/** A trainer that trains nothing: what it gives back is what it was handed, moved by a constant. */
+/** A trainer that trains nothing: what it gives back is what it was handed, moved by a constant of each client's own. */
 import type { Adapter } from "../../adapters/adapter.ts";
 import { float32, tensorSet } from "../../adapters/tensor.ts";
 import { createRng } from "../../base/rng.ts";
@@ -27,8 +27,8 @@ export function echoTrainer(mib: number): Trainer {
         ),
       };
     },
-    async train({ adapter, seed }, examples) {
-      const step = 1e-3 * ((Number.parseInt(seed.slice(0, 8), 16) % 7) - 3); // as flower_echo.py has it
+    async train({ adapter }, examples) {
+      const step = 1e-3 * Number(/\d+/.exec(examples[0]!.id)); // as flower_echo.py has it
       const tensors = tensorSet(
         [...adapter.tensors].map(([name, { shape, data }]) => {
           return [name, float32(shape, movedBy(data as Float32Array, step))]; // as: it made them itself

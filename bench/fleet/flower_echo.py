@@ -29,7 +29,7 @@ client = ClientApp()
 
 @client.train()
 def train(message, context):
-    step = np.float32(1e-3 * (int(context.node_config.get("partition-id", 0)) % 7 - 3))
+    step = np.float32(1e-3 * int(context.node_config["partition-id"]))
     arrays = ArrayRecord({name: Array(array.numpy() + step) for name, array in message.content["arrays"].items()})
     metrics = MetricRecord({"num-examples": 1, "train_loss": 1.0})
     return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
