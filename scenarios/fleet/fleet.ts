@@ -24,7 +24,7 @@ import { createMemoryBlobs } from "../../server/blobs/memory.ts";
 import { Shelf } from "../../server/blobs/shelf.ts";
 import { Coordinator } from "../../server/coordinator.ts";
 import type { RunEngine } from "../../server/engine.ts";
-import { keepHeapSmall } from "../../server/heap.ts";
+import { letGarbageLie } from "../../server/heap.ts";
 import { createMemoryStore } from "../../server/journal/memory.ts";
 import type { ModelPort, Sampler } from "../../server/ports.ts";
 import { clients as clientsOf, type Round } from "../../server/round.ts";
@@ -237,7 +237,7 @@ function openCoordinator(
   // A round may take a second, and memory has no room for those of some minutes; but in an asynchronous run a client
   // may hold its update for rounds before it is its turn to come.
   const sweeping = isAsync(config) ? UNHURRIED : AT_ONCE;
-  return Coordinator.open({ ...parts, sweeping, betweenRounds: keepHeapSmall() });
+  return Coordinator.open({ ...parts, sweeping, betweenRounds: letGarbageLie() });
 }
 
 function modelOf(trainer: Trainer, { evaluate, state }: FleetOptions): ModelPort {

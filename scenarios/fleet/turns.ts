@@ -2,6 +2,12 @@
 import type { Trainer, TrainResult } from "../../training/trainer.ts";
 
 /**
+ * Whoever had a turn makes of the result what it will before the next one begins: while the tensors are in the
+ * processor's cache, and before others take memory.
+ */
+const aftermath = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/**
  * @param trainer shared; closing the result leaves it open, since others may use it
  * @returns a trainer whose calls wait for each other
  */
@@ -12,7 +18,7 @@ export function takeTurns(trainer: Trainer): Trainer {
       signal?.throwIfAborted(); // called off while it waited
       return work();
     });
-    last = turn.catch(() => undefined);
+    last = turn.then(aftermath, aftermath);
     return turn;
   };
   return {

@@ -172,6 +172,20 @@ test("a trainer that is shared does one task at a time, in the order of the call
   expect(log).toEqual(["begin 0", "end 0", "begin 1", "end 1"]);
 });
 
+test("what is made of a shared trainer's result is done before the next turn begins", async () => {
+  const log: string[] = [];
+  const trainer = takeTurns(createToyTrainer({ steps: 1, beforeStep: async () => void log.push("trained") }));
+  const config = runConfig.parse(RUN) as RunConfig;
+  const task = { adapter: toyAdapter(), options: config.training, seed: "s" };
+  const client = async (id: string): Promise<void> => {
+    await trainer.train(task, toyExamples(id, 1), {});
+    for (let step = 0; step < 20; step++) await Promise.resolve(); // as its update goes from hand to hand
+    log.push(`delivered ${id}`);
+  };
+  await Promise.all([client("a"), client("b")]);
+  expect(log).toEqual(["trained", "delivered a", "trained", "delivered b"]);
+});
+
 /** A dataset directory with this many text examples, e0 to eN. */
 function dataset(count: number): string {
   const directory = temporary();
