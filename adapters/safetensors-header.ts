@@ -8,7 +8,7 @@
 import { FedloomError } from "../base/errors.ts";
 import { RecentlyRead } from "../base/recently-read.ts";
 import { damaged, scanHeader, type TensorInfo } from "./safetensors-scan.ts";
-import { ARRAY_OF, compareNames, type DType, sizeOf } from "./tensor.ts";
+import { ARRAY_OF, compareNames, type DType, sameShape, sizeOf } from "./tensor.ts";
 
 /** Longest header we read: about 100,000 tensors at 160 bytes each. Unbounded, a hostile file exhausts memory. */
 export const MAX_HEADER_BYTES = 16 * 2 ** 20;
@@ -144,8 +144,51 @@ export interface TensorLayout {
 export function writeHeader(
   layouts: Iterable<TensorLayout>,
   metadata: Readonly<Record<string, string>>,
-): { readonly bytes: Uint8Array; readonly order: readonly string[] } {
-  const ordered = [...layouts].sort(
+): WrittenHeader {
+  const given = [...layouts];
+  if (newest !== undefined && isOf(newest, given, metadata)) return newest.header;
+  const header = formatHeader(given, metadata);
+  const shapes = given.map(({ name, dtype, shape }) => ({ name, dtype, shape })); // and no numbers beside them
+  newest = { layouts: shapes, metadata: { ...metadata }, header };
+  return header;
+}
+
+export interface WrittenHeader {
+  readonly bytes: Uint8Array;
+  readonly order: readonly string[];
+}
+
+interface Written {
+  readonly layouts: readonly TensorLayout[];
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly header: WrittenHeader;
+}
+
+/** What was written last: the updates of a round mostly have one header. */
+let newest: Written | undefined;
+
+function isOf(
+  { layouts, metadata }: Written,
+  given: readonly TensorLayout[],
+  wanted: Readonly<Record<string, string>>,
+): boolean {
+  const keys = Object.keys(wanted);
+  return (
+    layouts.length === given.length &&
+    keys.length === Object.keys(metadata).length &&
+    keys.every((key) => wanted[key] === metadata[key]) &&
+    layouts.every(({ name, dtype, shape }, i) => {
+      const one = given[i]!;
+      return name === one.name && dtype === one.dtype && sameShape(shape, one.shape);
+    })
+  );
+}
+
+function formatHeader(
+  layouts: readonly TensorLayout[],
+  metadata: Readonly<Record<string, string>>,
+): WrittenHeader {
+  const ordered = layouts.toSorted(
     (a, b) => WRITE_ORDER.indexOf(a.dtype) - WRITE_ORDER.indexOf(b.dtype) || compareNames(a.name, b.name),
   );
   const members: string[] = [];

@@ -39,13 +39,21 @@ export function canonicalJson(value: unknown): string {
       throw new TypeError(`Canonical JSON holds finite numbers only, got ${value}`);
     return JSON.stringify(value);
   }
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(",")}]`;
+  // Built up, not mapped and joined: each task's options and each seed come by here.
+  let text = "";
+  const add = (more: string): void => {
+    text += text === "" ? more : `,${more}`;
+  };
+  if (Array.isArray(value)) {
+    for (const item of value) add(canonicalJson(item ?? null));
+    return `[${text}]`;
+  }
   if (typeof value === "object") {
-    const members = Object.entries(value)
-      .filter(([, member]) => member !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
-    return `{${members.join(",")}}`;
+    for (const key of Object.keys(value).sort()) {
+      const member = value[key as keyof typeof value]; // as: it is one of its keys
+      if (member !== undefined) add(`${JSON.stringify(key)}:${canonicalJson(member)}`);
+    }
+    return `{${text}}`;
   }
   throw new TypeError(`Canonical JSON cannot hold a ${typeof value}`);
 }

@@ -52,23 +52,19 @@ export function openDiskTensors(directory: string): LocalTensors {
 
 export function createMemoryTensors(): LocalTensors {
   const runs = new Map<string, Map<number, TensorSet>>();
-  const roundsOf = (kind: LocalKind, run: string): Map<number, TensorSet> => {
-    const key = `${kind} ${run}`;
-    const rounds = runs.get(key) ?? new Map<number, TensorSet>();
-    runs.set(key, rounds);
-    return rounds;
-  };
   const ascending = (rounds: ReadonlyMap<number, TensorSet>): number[] =>
     [...rounds.keys()].sort((a, b) => a - b);
   return {
     before(kind, run, round) {
-      const rounds = roundsOf(kind, run);
+      const rounds = runs.get(`${kind} ${run}`);
+      if (rounds === undefined) return undefined; // mostly, and a fleet asks for each client
       const latest = ascending(rounds).findLast((kept) => kept < round);
       return latest === undefined ? undefined : rounds.get(latest);
     },
     save(kind, run, round, tensors) {
-      const rounds = roundsOf(kind, run);
-      rounds.set(round, tensors);
+      const key = `${kind} ${run}`;
+      const rounds = runs.get(key) ?? new Map<number, TensorSet>();
+      runs.set(key, rounds.set(round, tensors));
       for (const old of ascending(rounds).slice(0, -ROUNDS_KEPT)) rounds.delete(old);
     },
   };

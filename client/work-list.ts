@@ -8,7 +8,6 @@ export type WorkItem =
       readonly task: Task;
       /** Aborts when the task is cancelled or the node ends. */
       readonly signal: AbortSignal;
-      readonly controller: AbortController;
     }
   /** A finished result whose task was offered anew, or is not open any more and is offered for the record. */
   | { readonly kind: "kept"; readonly taskId: string; readonly open: boolean };
@@ -27,7 +26,11 @@ export function createWorkList(ending: AbortSignal): WorkList {
   const tasks = new Map<string, AbortController>();
   const waiting: WorkItem[] = [];
   let wake = (): void => {};
-  ending.addEventListener("abort", () => wake(), { once: true });
+  const end = (): void => {
+    for (const controller of tasks.values()) controller.abort(ending.reason);
+    wake();
+  };
+  ending.addEventListener("abort", end, { once: true });
   const put = (item: WorkItem): void => {
     waiting.push(item);
     wake();
@@ -38,8 +41,9 @@ export function createWorkList(ending: AbortSignal): WorkList {
       // A cancelled task is still there until its work has noticed; offered anew meanwhile, it is a task again.
       if (tasks.get(taskId)?.signal.aborted === false) return false;
       const controller = new AbortController();
+      if (ending.aborted) controller.abort(ending.reason);
       tasks.set(taskId, controller);
-      put({ kind: "task", taskId, task, signal: AbortSignal.any([controller.signal, ending]), controller });
+      put({ kind: "task", taskId, task, signal: controller.signal });
       return true;
     },
     addKept: (taskId, open) => put({ kind: "kept", taskId, open }),
@@ -54,7 +58,8 @@ export function createWorkList(ending: AbortSignal): WorkList {
         const next = waiting.shift();
         if (next !== undefined) {
           yield next;
-          if (next.kind === "task" && tasks.get(next.taskId) === next.controller) tasks.delete(next.taskId);
+          if (next.kind === "task" && tasks.get(next.taskId)?.signal === next.signal)
+            tasks.delete(next.taskId);
           continue;
         }
         await new Promise<void>((resolve) => {

@@ -148,12 +148,14 @@ export function createWorker(
             metrics,
           }),
         );
-      const deadline = new AbortController();
+      const bounded = new AbortController();
+      const callOff = (): void => bounded.abort(signal.reason);
+      signal.addEventListener("abort", callOff, { once: true });
+      if (signal.aborted) callOff();
       const stopDeadline =
         task.deadlineMs === 0n
           ? () => {}
-          : clock.after(Number(task.deadlineMs), () => deadline.abort(tooLate(task)));
-      const bounded = AbortSignal.any([signal, deadline.signal]);
+          : clock.after(Number(task.deadlineMs), () => bounded.abort(tooLate(task)));
       try {
         if (await isDone(task)) return;
         state.note(task.taskId);
@@ -162,7 +164,7 @@ export function createWorker(
           task,
           { ...options, transfer },
           {
-            signal: bounded,
+            signal: bounded.signal,
             onPhase(next) {
               phase = next;
               report(0, 0, {});
@@ -179,12 +181,13 @@ export function createWorker(
           ending.throwIfAborted();
           return;
         }
-        const failure = coded(deadline.signal.aborted ? deadline.signal.reason : error);
+        const failure = coded(bounded.signal.aborted ? bounded.signal.reason : error);
         log.error(`Task failed in ${phase}`, { ...taskFields(task), ...errorFields(failure) });
         state.settle(task.taskId);
         await reportFailure(task, phase, failure);
       } finally {
         stopDeadline();
+        signal.removeEventListener("abort", callOff);
         if (!ending.aborted) state.note(undefined);
         const needed = state.kept().flatMap((result) => blobsOf(result).map(({ sha256 }) => sha256));
         state.blobs.prune(new Set(needed));

@@ -194,18 +194,19 @@ export class RunEngine implements Place {
   #reconcile(): void {
     if (this.#closed) return;
     const wantedAtSeq = this.#seq;
+    const place = `${this.run.number}.${this.run.attempt}`;
     const fresh: (readonly [key: string, work: RunWork])[] = [];
     for (const work of todo(this.run)) {
-      const key = this.#keyOf(work);
+      const key = this.#keyOf(work, place);
       const under = this.#work.get(key);
       if (under === undefined) fresh.push([key, work]);
       else under.wantedAtSeq = wantedAtSeq;
     }
-    for (const [key, under] of this.#work) {
-      if (under.wantedAtSeq === wantedAtSeq) continue;
+    this.#work.forEach((under, key) => {
+      if (under.wantedAtSeq === wantedAtSeq) return;
       this.#work.delete(key);
       under.controller.abort(GONE);
-    }
+    });
     for (const [key, work] of fresh) {
       const controller = new AbortController();
       this.#work.set(key, { controller, wantedAtSeq });
@@ -233,8 +234,7 @@ export class RunEngine implements Place {
   }
 
   /** The same work has the same name from one state to the next; a new attempt's is new. */
-  #keyOf(work: RunWork): string {
-    const place = `${this.run.number}.${this.run.attempt}`;
+  #keyOf(work: RunWork, place: string): string {
     switch (work.kind) {
       case "choose":
         return `${work.kind} ${place} ${work.draw ?? ""} ${work.keep.join(" ")}`;

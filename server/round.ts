@@ -184,8 +184,14 @@ export function applyRound<R extends Round>(round: R, event: RoundEvent): R {
 export function todoRound(round: Round<CohortPolicy>): readonly RoundWork[] {
   if (round.phase !== "collecting") return [];
   const { quorum, graceMs, deadlineMs } = round.policy;
-  const work: RoundWork[] = clients(round, "waiting").map((client) => ({ kind: "offer", client }));
-  if (graceMs !== undefined && count(round, "received") >= quorum) {
+  // In one pass: every update of a round of thousands comes by here.
+  const work: RoundWork[] = [];
+  let received = 0;
+  round.members.forEach(({ status }, key) => {
+    if (status === "waiting") work.push({ kind: "offer", client: clientOf(key) });
+    else if (status === "received") received++;
+  });
+  if (graceMs !== undefined && received >= quorum) {
     work.push({ kind: "wake", over: "grace", afterMs: graceMs });
   }
   work.push({ kind: "wake", over: "deadline", afterMs: deadlineMs });

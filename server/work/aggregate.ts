@@ -242,13 +242,17 @@ async function filesOf(
  */
 async function bytesUp(blobs: Blobs, updates: AggregationInput["updates"]): Promise<Record<string, number>> {
   const report: Record<string, number> = {};
+  /** By the list of names, which files with one header share, as those of a round's clients mostly are. */
+  const known = new Map<readonly string[], Record<string, number>>();
   for (const { client, update } of updates) {
     for (const [kind, { size }] of Object.entries(update.extras)) {
       report[`bytesUp.${kind}`] = (report[`bytesUp.${kind}`] ?? 0) + size;
     }
     const file = await blobs.look(update.adapter.model, `update of client "${client}"`);
     try {
-      for (const [group, bytes] of Object.entries(bytesByGroup(file, groupOf))) {
+      const groups = known.get(file.names) ?? bytesByGroup(file, groupOf);
+      known.set(file.names, groups);
+      for (const [group, bytes] of Object.entries(groups)) {
         report[`bytesUp.${group}`] = (report[`bytesUp.${group}`] ?? 0) + bytes;
       }
     } finally {

@@ -378,3 +378,20 @@ test("files whose heads have the same bytes share one header; another size, shap
   truncateSync(path, readFileSync(path).length - 4);
   expect(() => openSafetensors(path, headerOf)).toThrow(/Cannot read safetensors file ".*cut"/);
 });
+
+test("a file after one that differs in a name, a type, a shape or the metadata has its own header", () => {
+  const first = tensorSet([["a", float32([2, 3], [1, 2, 3, 4, 5, 6])]]);
+  const others: readonly [Parameters<typeof writeSafetensors>[0], Record<string, string>][] = [
+    [tensorSet([["b", first.get("a")!]]), { format: "pt" }],
+    [tensorSet([["a", tensor("I32", [2, 3], new Int32Array(6))]]), { format: "pt" }],
+    [tensorSet([["a", float32([3, 2], [1, 2, 3, 4, 5, 6])]]), { format: "pt" }],
+    [first, { format: "np" }],
+    [first, {}],
+  ];
+  for (const [set, metadata] of others) {
+    writeSafetensors(first);
+    const read = viewSafetensors(writeSafetensors(set, metadata));
+    expect(read.metadata).toEqual(metadata);
+    expect(new Map(read.names.map((name) => [name, read.read(name)]))).toEqual(set);
+  }
+});

@@ -33,3 +33,12 @@ test("a task that was cancelled and is offered anew before its work has noticed 
   expect(second.kind === "task" && second.signal.aborted).toBe(false);
   expect(list.taskIds()).toEqual([task.taskId]);
 });
+
+test("what is under way is called off when the node ends", async () => {
+  const ending = new AbortController();
+  const list = createWorkList(ending.signal);
+  list.addTask(task);
+  const under = await reader(list)();
+  ending.abort("the node ends");
+  expect(under.kind === "task" && under.signal.reason).toBe("the node ends");
+});
