@@ -96,7 +96,7 @@ export interface EngineOptions {
   readonly device?: Device;
   /** Threads of the runtime; its own choice where absent. */
   readonly threads?: number;
-  /** "lean" keeps weights mapped; "fast" also keeps a repacked copy: 5 to 10 % faster, up to the weights' size more memory. */
+  /** "lean" keeps weights mapped; "fast" also keeps a repacked copy: up to a fifth faster, up to the weights' size more memory. */
   readonly mode?: "lean" | "fast";
   /** Sessions kept open at most, one per combination of shapes. */
   readonly maxSessions?: number;
