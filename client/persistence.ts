@@ -3,6 +3,7 @@ import type { Clock } from "../base/clock.ts";
 import { FedloomError } from "../base/errors.ts";
 import type { Rng } from "../base/rng.ts";
 import { createBackoff, pause } from "./backoff.ts";
+import { follow } from "./follower.ts";
 import { isTransient } from "./standing.ts";
 
 export interface Persistence {
@@ -50,10 +51,7 @@ export async function whileMoving<T>(
   clock: Clock,
   work: (signal: AbortSignal, moved: () => void) => Promise<T>,
 ): Promise<T> {
-  const controller = new AbortController();
-  const abort = (): void => controller.abort(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  if (signal.aborted) abort();
+  const { controller, leave } = follow(signal);
   let stalled: FedloomError | undefined;
   let lastMs = clock.monotonic();
   let stop = (): void => {};
@@ -77,6 +75,6 @@ export async function whileMoving<T>(
     throw stalled ?? error;
   } finally {
     stop();
-    signal.removeEventListener("abort", abort);
+    leave();
   }
 }

@@ -15,6 +15,7 @@ import {
 import { isIntact } from "./blobs.ts";
 import { blobsOf, deliver } from "./deliver.ts";
 import { coded, shareable, tooLate } from "./failure.ts";
+import { follow } from "./follower.ts";
 import { type Persistence, untilAnswered } from "./persistence.ts";
 import { isTransient, type Standing } from "./standing.ts";
 import { createTransfer } from "./transfer.ts";
@@ -148,10 +149,7 @@ export function createWorker(
             metrics,
           }),
         );
-      const bounded = new AbortController();
-      const callOff = (): void => bounded.abort(signal.reason);
-      signal.addEventListener("abort", callOff, { once: true });
-      if (signal.aborted) callOff();
+      const { controller: bounded, leave } = follow(signal);
       const stopDeadline =
         task.deadlineMs === 0n
           ? () => {}
@@ -187,7 +185,7 @@ export function createWorker(
         await reportFailure(task, phase, failure);
       } finally {
         stopDeadline();
-        signal.removeEventListener("abort", callOff);
+        leave();
         if (!ending.aborted) state.note(undefined);
         const needed = state.kept().flatMap((result) => blobsOf(result).map(({ sha256 }) => sha256));
         state.blobs.prune(new Set(needed));

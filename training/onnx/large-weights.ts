@@ -14,6 +14,7 @@
 import { sizeOf } from "../../adapters/tensor.ts";
 import { made, operationOf, reshape } from "./finished.ts";
 import { int, intOf, ints } from "./graph.ts";
+import { isPlainGemm } from "./left-weights.ts";
 import type { Operation, Program, Value } from "./program.ts";
 import { byteSize } from "./weight.ts";
 
@@ -37,7 +38,10 @@ export function withLargeWeights(program: Program): Program {
   if (copies.size === 0) return program;
   const read = new Set<Operation>();
   const operations = program.operations.flatMap((operation) => {
-    const copy = isProduct(operation) ? copies.get(operation.inputs[1]?.name ?? "") : undefined;
+    const copy =
+      operation.op === "MatMul" || isPlainGemm(operation)
+        ? copies.get(operation.inputs[1]?.name ?? "")
+        : undefined;
     if (copy === undefined) return [operation];
     const isFirst = !read.has(copy);
     read.add(copy);
@@ -53,14 +57,6 @@ function copyOf(weight: Value): Operation {
   const apart = { ...weight, name: `${weight.name}/apart`, shape, weight: { ...weight.weight!, shape } };
   const result = made(`${weight.name}/copy`, weight, [1, rows, columns]);
   return operationOf("Transpose", [apart], result, { perm: ints([1, 0, 2]) });
-}
-
-/** x·W or x·Wᵀ with nothing added. */
-function isProduct(operation: Operation): boolean {
-  if (operation.op === "MatMul") return true;
-  const others = Object.keys(operation.attributes).filter((name) => name !== "transA" && name !== "transB");
-  const plain = others.length === 0 && intOf(operation, "transA", 0) === 0;
-  return operation.op === "Gemm" && plain && operation.inputs[2] === undefined;
 }
 
 function withCopy(operation: Operation, weight: Value): readonly Operation[] {

@@ -22,13 +22,18 @@ export function withLeftWeights(program: Program): Program {
   return { ...program, operations };
 }
 
-/** A product x·Wᵀ with nothing added. */
+/** x·W or x·Wᵀ with nothing added. */
+export function isPlainGemm(operation: Operation): boolean {
+  const known = Object.keys(operation.attributes).every((name) => name === "transA" || name === "transB");
+  const plain = known && intOf(operation, "transA", 0) === 0;
+  return operation.op === "Gemm" && plain && operation.inputs[2] === undefined;
+}
+
+/** Such a product x·Wᵀ with a weight of long rows. */
 function readsTransposed(operation: Operation): boolean {
-  const [, weight, addend] = operation.inputs;
-  if (operation.op !== "Gemm" || addend !== undefined || !weight?.weight || weight.type !== "F32")
-    return false;
-  const plain = Object.keys(operation.attributes).every((name) => name === "transA" || name === "transB");
-  if (!plain || intOf(operation, "transA", 0) !== 0 || intOf(operation, "transB", 0) !== 1) return false;
+  const [, weight] = operation.inputs;
+  if (!isPlainGemm(operation) || intOf(operation, "transB", 0) !== 1) return false;
+  if (!weight?.weight || weight.type !== "F32") return false;
   const [rows, columns] = weight.shape as [number, number];
   return columns >= LEAST_RATIO * rows;
 }

@@ -3,13 +3,12 @@ import { describe, expect, test } from "vitest";
 import type { Tensor } from "../../../adapters/tensor.ts";
 import { createRng } from "../../../base/rng.ts";
 import { compile, NAMES } from "../../../training/onnx/compile.ts";
-import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import { type Attributes, type Graph, type GraphNode, int, ints } from "../../../training/onnx/graph.ts";
 import { permOf } from "../../../training/onnx/operators/layout.ts";
 import type { Operation } from "../../../training/onnx/program.ts";
 import type { Kernels } from "../../../training/onnx/runtime.ts";
 import { type Weight, weightOf } from "../../../training/onnx/weight.ts";
-import { directionalErrorOf, type GraphCase, random } from "./rule-check.ts";
+import { directionalErrorOf, type GraphCase, random, resultsOf } from "./rule-check.ts";
 
 /** Float32 forward values of about 1, over two steps of about 1e-2 (rules.test.ts). */
 const LIMIT = 1e-3;
@@ -70,15 +69,7 @@ async function outputOf(
   kernels: Kernels,
 ): Promise<{ ops: string[]; data: Float32Array }> {
   const program = compile(graph, { kind: "forward", output: "all", wanted: [], kernels }, values, new Map());
-  const session = await onnxRuntime.open(program, {
-    folder: "",
-    device: "cpu",
-    threads: 1,
-    packWeights: false,
-    opset: 18,
-  });
-  const results = await session.run(values);
-  await session.close();
+  const results = await resultsOf(program, values);
   return {
     ops: program.operations.map(({ op }) => op),
     data: results.get(NAMES.output)!.data as Float32Array,

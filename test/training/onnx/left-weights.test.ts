@@ -3,11 +3,11 @@ import { expect, test } from "vitest";
 import { float32, tensorSet } from "../../../adapters/tensor.ts";
 import { createRng } from "../../../base/rng.ts";
 import { compile, NAMES } from "../../../training/onnx/compile.ts";
-import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import { float, type Graph, int } from "../../../training/onnx/graph.ts";
 import { withLeftWeights } from "../../../training/onnx/left-weights.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import { weightOf } from "../../../training/onnx/weight.ts";
+import { resultsOf } from "./rule-check.ts";
 
 const ROWS = 2;
 const WIDTH = 3;
@@ -46,15 +46,7 @@ test("x·Wᵀ is (W·xᵀ)ᵀ and gives what the sums give", async () => {
   const left = withLeftWeights(program);
   expect(left.operations.map(({ op }) => op)).toEqual(["Gemm", "Reshape", "Transpose", "Reshape"]);
   expect(left.operations[0]!.inputs.map((input) => input!.name)).toEqual(["W", "x"]);
-  const session = await onnxRuntime.open(left, {
-    folder: "",
-    device: "cpu",
-    threads: 1,
-    packWeights: false,
-    opset: 18,
-  });
-  const y = (await session.run(tensorSet([["x", float32([ROWS, LENGTH], x)]]))).get(NAMES.output)!;
-  await session.close();
+  const y = (await resultsOf(left, tensorSet([["x", float32([ROWS, LENGTH], x)]]))).get(NAMES.output)!;
   expect(y.shape).toEqual([ROWS, WIDTH]);
   y.data.forEach((v, at) => {
     const [row, column] = [Math.floor(at / WIDTH), at % WIDTH];

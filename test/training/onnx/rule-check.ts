@@ -268,8 +268,19 @@ async function open(
   return runtime.open(program, optionsFor(graph));
 }
 
-const optionsFor = ({ opsets }: Graph) =>
-  ({ folder: "", opset: opsets.get("")!, device: "cpu", threads: 1, packWeights: false }) as const;
+/** What a program of this opset gives, of those inputs that it takes, in a session of its own. */
+export async function resultsOf(program: Program, values: TensorSet, opset = 18): Promise<TensorSet> {
+  const session = await onnxRuntime.open(program, { ...ONE_THREAD, opset });
+  try {
+    return await session.run(pick(session, values));
+  } finally {
+    await session.close();
+  }
+}
+
+const ONE_THREAD = { folder: "", device: "cpu", threads: 1, packWeights: false } as const;
+
+const optionsFor = ({ opsets }: Graph) => ({ ...ONE_THREAD, opset: opsets.get("")! }) as const;
 
 async function forwardValue(session: Session, values: TensorSet): Promise<Tensor> {
   return (await session.run(pick(session, values))).get(NAMES.output)!;

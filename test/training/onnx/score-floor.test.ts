@@ -3,11 +3,11 @@ import { describe, expect, test } from "vitest";
 import { float32, type TensorSet, tensorSet } from "../../../adapters/tensor.ts";
 import { createRng } from "../../../base/rng.ts";
 import { compile, gradientName, NAMES } from "../../../training/onnx/compile.ts";
-import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
 import { type Graph, type GraphNode, int, ints } from "../../../training/onnx/graph.ts";
 import type { Program } from "../../../training/onnx/program.ts";
 import { withScoreFloors } from "../../../training/onnx/score-floor.ts";
 import { weightOf } from "../../../training/onnx/weight.ts";
+import { resultsOf } from "./rule-check.ts";
 
 const HEADS = 2;
 const SIZE = 4;
@@ -56,21 +56,6 @@ function inputsOf(length: number, spread = 1): TensorSet {
   ]);
 }
 
-async function run(program: Program, inputs: TensorSet): Promise<TensorSet> {
-  const session = await onnxRuntime.open(program, {
-    folder: "",
-    device: "cpu",
-    threads: 1,
-    packWeights: false,
-    opset: 18,
-  });
-  try {
-    return await session.run(tensorSet(session.inputs.map((name) => [name, inputs.get(name)!] as const)));
-  } finally {
-    await session.close();
-  }
-}
-
 const operators = ({ operations }: Program): readonly string[] => operations.map(({ op }) => op);
 const causal = (row: number, column: number): boolean => column > row;
 
@@ -86,7 +71,7 @@ describe("scores under a causal mask", () => {
     const floored = withScoreFloors(program);
     expect(operators(program)).not.toContain("Clip");
     expect(operators(floored)).toContain("Clip");
-    const [plain, other] = [await run(program, inputs), await run(floored, inputs)];
+    const [plain, other] = [await resultsOf(program, inputs), await resultsOf(floored, inputs)];
     for (const name of wanted) {
       const [a, b] = [plain, other].map((of) => of.get(gradientName(name))!.data as Float32Array);
       const largest = a!.reduce((max, v) => Math.max(max, Math.abs(v)), 0);
@@ -113,7 +98,8 @@ describe("scores under a causal mask", () => {
       inputs,
       new Map(),
     );
-    const output = (await run(withScoreFloors(forward), inputs)).get(NAMES.output)!.data as Float32Array;
+    const output = (await resultsOf(withScoreFloors(forward), inputs)).get(NAMES.output)!
+      .data as Float32Array;
     const v = inputs.get("v")!.data as Float32Array;
     for (let head = 0; head < HEADS; head++)
       for (let row = 0; row < length; row++)
@@ -136,7 +122,8 @@ describe("scores under a causal mask", () => {
       inputs,
       new Map(),
     );
-    const output = (await run(withScoreFloors(forward), inputs)).get(NAMES.output)!.data as Float32Array;
+    const output = (await resultsOf(withScoreFloors(forward), inputs)).get(NAMES.output)!
+      .data as Float32Array;
     expect(output.slice(5 * SIZE, 6 * SIZE).every(Number.isNaN)).toBe(true);
   });
 });
