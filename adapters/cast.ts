@@ -59,15 +59,16 @@ export function allFinite(tensor: Tensor): boolean {
     for (const bits of tensor.data) if ((bits & exponent) === exponent) return false;
     return true;
   }
-  return tensor.data instanceof Float32Array ? finiteBits(tensor.data) : finite(floats(tensor));
+  if (!(tensor.data instanceof Float32Array)) return finite(floats(tensor));
+  const { buffer, byteOffset, length } = tensor.data;
+  return finiteBits(new Int32Array(buffer, byteOffset, length));
 }
 
 /**
- * By bit patterns, four at a time: every update and every result goes through here. One more than an exponent of all
- * ones carries into the sign bit.
+ * Whether float32 numbers, given by their bits, are finite; four at a time, since every update and every result goes
+ * through here. One more than an exponent of all ones carries into the sign bit.
  */
-function finiteBits(values: Float32Array): boolean {
-  const bits = new Int32Array(values.buffer, values.byteOffset, values.length);
+export function finiteBits(bits: Int32Array): boolean {
   const whole = bits.length & ~3;
   let carried = 0;
   for (let i = 0; i < whole; i += 4) {

@@ -45,7 +45,7 @@ export function openSet(file: SafetensorsFile, origin: SafetensorsFile): Safeten
   for (const name of file.names) {
     if (!origin.has(name)) throw malformed(codec, `tensor "${name.slice(0, 100)}" was not handed out`);
   }
-  const { readInto: _coded, ...whole } = file;
+  const { readInto: _coded, isFinite: _known, ...whole } = file;
   return {
     ...whole,
     info: (name) => ({ ...file.info(name), dtype: "F32", shape: origin.info(name).shape }),

@@ -108,8 +108,8 @@ export function openUpdate(
     if (!isFloat(origin.file.info(tensorName).dtype))
       throw malformed(name, `tensor "${tensorName}" holds no floats`);
   }
-  // What lies in the file in parts is coded: only whole tensors can be read.
-  const { readInto: _coded, ...whole } = file;
+  // What lies in the file in parts is coded: only whole tensors can be read, and nothing is known of their numbers.
+  const { readInto: _coded, isFinite: _known, ...whole } = file;
   return {
     ...whole,
     info(tensorName) {

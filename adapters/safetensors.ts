@@ -36,6 +36,8 @@ export interface SafetensorsFile {
   view(name: string): Tensor;
   /** Fills `target` with a tensor's bytes from `byteFrom` on, where a file can be read in parts. */
   readInto?(name: string, byteFrom: number, target: Uint8Array): void;
+  /** Whether a tensor is known to hold finite numbers alone; false where nobody looked. */
+  isFinite?(name: string): boolean;
   /** Closes the file; for bytes in memory it does nothing. */
   close(): void;
 }
@@ -85,26 +87,39 @@ export function openSafetensors(path: string, headerOf = readHeader): Safetensor
   };
   try {
     const fileBytes = onDisk(() => fstatSync(fd).size);
-    return readerAt(fileBytes, fill, path, headerOf, () => closeSync(fd));
+    return readerAt(fileBytes, fill, path, { headerOf, close: () => closeSync(fd) });
   } catch (error) {
     closeSync(fd);
     throw error;
   }
 }
 
-/** @param fill fills its first argument with bytes from a position on, however they are kept */
+/**
+ * @param fill fills its first argument with bytes from a position on, however they are kept
+ * @param how `headerOf` as in `openSafetensors`; `finiteWords`: four bytes at a time, from the first on, they are known to be
+ *   finite numbers if read as float32
+ */
 export function readerAt(
   fileBytes: number,
   fill: (target: Uint8Array, position: number) => void,
   file: string,
-  headerOf = readHeader,
-  close = () => {},
+  how: { headerOf?: typeof readHeader; finiteWords?: boolean; close?(): void } = {},
 ): SafetensorsFile {
+  const { headerOf = readHeader, finiteWords = false, close = () => {} } = how;
   const begin = headOf(Math.min(fileBytes, HEAD_BYTES));
   fill(begin, 0);
   const head = headOf(8 + headerLength(begin, fileBytes, file));
   if (head.length > begin.length) fill(head, 0);
-  return reader(headerOf(head, fileBytes, file), fill, close);
+  const header = headerOf(head, fileBytes, file);
+  const source = reader(header, fill, close);
+  if (!finiteWords) return source;
+  return {
+    ...source,
+    isFinite(name) {
+      const { dtype, begin: from } = source.info(name);
+      return dtype === "F32" && (header.dataStart + from) % 4 === 0;
+    },
+  };
 }
 
 /** What the header of an adapter mostly takes at the most: one look at a file is enough. */

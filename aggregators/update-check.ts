@@ -191,7 +191,7 @@ const PART_VALUES = 16_384;
 const scratch = new Float32Array(PART_VALUES);
 
 function requireFinite(client: string, name: string, source: TensorSource, called = name): void {
-  if (finiteInParts(name, source)) return;
+  if (source.isFinite?.(name) === true || finiteInParts(name, source)) return;
   const tensor = source.read(name);
   if (allFinite(tensor)) return;
   const at = floats(tensor).findIndex((value: number) => !Number.isFinite(value));

@@ -10,7 +10,7 @@ import { FedloomError } from "../base/errors.ts";
 import type { UpdateInfo, Updates } from "./strategy.ts";
 
 /** Tensors by name, one at a time: a safetensors file or a set in memory. */
-export type TensorSource = Pick<SafetensorsFile, "names" | "has" | "info" | "read" | "readInto">;
+export type TensorSource = Pick<SafetensorsFile, "names" | "has" | "info" | "read" | "readInto" | "isFinite">;
 
 export interface UpdateEntry {
   readonly info: UpdateInfo;

@@ -41,15 +41,11 @@ export class Spool {
 
   /** @throws FedloomError F4004 where the disk refuses, as when it is full; nothing is then kept */
   write(pieces: readonly Uint8Array[]): Extent {
-    const size = pieces.reduce((sum, { length }) => sum + length, 0);
-    const room = roomFor(size);
-    const at = this.#places.get(room)?.pop() ?? this.#end;
-    if (at === this.#end) this.#end += room;
-    const extent = new Extent(at, size);
+    const extent = this.reserve(pieces.reduce((sum, { length }) => sum + length, 0));
     try {
       let written = 0;
       for (let left: readonly Uint8Array[] = pieces; left.length > 0; ) {
-        const count = onDisk(() => writevSync(this.#fd, left.slice(0, MAX_PIECES), at + written));
+        const count = onDisk(() => writevSync(this.#fd, left.slice(0, MAX_PIECES), extent.at + written));
         written += count;
         left = behind(left, count);
       }
@@ -58,6 +54,19 @@ export class Spool {
       throw error;
     }
     return extent;
+  }
+
+  /** A place for bytes that somebody else writes (server/blobs/spool-thread.ts). */
+  reserve(size: number): Extent {
+    const room = roomFor(size);
+    const at = this.#places.get(room)?.pop() ?? this.#end;
+    if (at === this.#end) this.#end += room;
+    return new Extent(at, size);
+  }
+
+  /** The temporary file, open for all threads of the process. */
+  get fd(): number {
+    return this.#fd;
   }
 
   /** Fills `target` with the bytes from `offset` on. @throws RangeError for bytes that are not there, or not any more */
@@ -109,12 +118,16 @@ function onDisk<T>(act: () => T): T {
   try {
     return act();
   } catch (cause) {
-    const folder = tmpdir();
-    throw new FedloomError(
-      "F4004",
-      `Cannot write a temporary file in "${folder}" (TMPDIR names another folder): ${messageOf(cause)}`,
-      { folder },
-      { cause },
-    );
+    throw cannotSpool(messageOf(cause), cause);
   }
+}
+
+export function cannotSpool(why: string, cause?: unknown): FedloomError {
+  const folder = tmpdir();
+  return new FedloomError(
+    "F4004",
+    `Cannot write a temporary file in "${folder}" (TMPDIR names another folder): ${why}`,
+    { folder },
+    { cause },
+  );
 }

@@ -56,8 +56,9 @@ const TEXT = `Each fleet is a process of its own. "first" is the time from its s
 rounds after it. Echoed updates lie in a temporary file, which the system keeps in its file cache; that is not counted. Memory
 is the largest sum of the proportional set sizes of the process and all that it started, looked at four times a second. First
 table: every client sends back what it was handed, moved by a constant of its own; eight float32 tensors; FedAvg; Flower's simulation runs
-on Ray with a processor a client. "least" is a round without a coordinator: the same tensors made, hashed, written to a file,
-read and checked, read and summed (bench/fleet/least-round.ts), below which no ratio can be. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
+on Ray with a processor a client. "least" is a round without a coordinator, in one thread: the same tensors made, hashed, written to a file,
+read and checked, read and summed (bench/fleet/least-round.ts); fedloom hashes and writes in a second thread, and with two
+processors no ratio can be below half of it. Second table: real training of a LoRA adapter (rank 8 on q, k, v, o) of
 the embedded model, four examples with pictures a client, all clients in every round.`;
 
 /** @param list "10x16" is 10 clients of 16 MiB */

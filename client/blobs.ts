@@ -35,7 +35,7 @@ export interface ClientBlobs {
   /** Chunks from `offset` on, unchecked: the receiver checks the whole. */
   chunks(blob: BlobName, offset: number): AsyncIterable<Uint8Array>;
   /** Stores what `fill` writes; when this returns, a crash cannot lose it. */
-  write(fill: (write: (bytes: Uint8Array) => void) => void): BlobName;
+  write(fill: (write: (bytes: Uint8Array) => void) => void): Promise<BlobName>;
   /** Takes a blob in piece by piece, going on where an earlier attempt ended. */
   receive(blob: BlobName): Promise<Receiver>;
   /** Forgets what was used longest ago, and never what is in `needed`. */
@@ -77,7 +77,7 @@ export function openDiskBlobs(directory: string): ClientBlobs {
     chunks: (blob, offset) =>
       createReadStream(pathOf(blob), { start: offset, highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>,
 
-    write(fill) {
+    async write(fill) {
       const fresh = join(directory, "fresh");
       try {
         failpoint("client.blob-write");
@@ -172,7 +172,7 @@ export function createMemoryBlobs(): ClientBlobs {
       const bytes = this.read(blob);
       for (let at = offset; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
     },
-    write(fill) {
+    async write(fill) {
       const pieces: Uint8Array[] = [];
       fill((bytes) => pieces.push(bytes.slice()));
       return put(Buffer.concat(pieces));

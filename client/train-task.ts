@@ -91,13 +91,13 @@ export async function train(
   return keepUpdate(task, options, { global, globalSha256 }, { ...trained, adapter, extras }, state);
 }
 
-function keepUpdate(
+async function keepUpdate(
   task: Task,
   { codec, seed, travels, extrasCodec = "fp32" }: TrainOptions,
   { global, globalSha256 }: Pick<Inputs, "global" | "globalSha256">,
   trained: TrainResult,
   state: ClientState,
-): Result {
+): Promise<Result> {
   const { travelling, staying } = splitTravelling(trained.adapter.tensors, travels);
   if (staying.size > 0) state.local.save("personal", task.runId, task.round, staying);
   const memory = state.local.before("codec-memory", task.runId, task.round);
@@ -111,18 +111,21 @@ function keepUpdate(
   if (encoded.memory.size > 0) {
     state.local.save("codec-memory", task.runId, task.round, encoded.memory);
   }
-  const store = (...pieces: readonly Uint8Array[]): BlobRef => {
-    const { sha256, size } = state.blobs.write((write) => {
+  const store = async (...pieces: readonly Uint8Array[]): Promise<BlobRef> => {
+    const { sha256, size } = await state.blobs.write((write) => {
       for (const piece of pieces) write(piece);
     });
     return create(BlobRefSchema, { sha256, size: BigInt(size) });
   };
+  const adapterModel = await store(...encoded.pieces);
+  const extras: Record<string, BlobRef> = {};
+  for (const [name, set] of Object.entries(trained.extras)) {
+    extras[name] = await store(encodeSet(extrasCodec, set));
+  }
   const result: Result = {
-    adapterConfig: store(formatPeftConfig(trained.adapter.config)),
-    adapterModel: store(...encoded.pieces),
-    extras: Object.fromEntries(
-      Object.entries(trained.extras).map(([name, set]) => [name, store(encodeSet(extrasCodec, set))]),
-    ),
+    adapterConfig: await store(formatPeftConfig(trained.adapter.config)),
+    adapterModel,
+    extras,
     examples: BigInt(trained.examples),
     steps: BigInt(trained.steps),
     tokens: BigInt(trained.tokens),

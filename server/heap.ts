@@ -13,7 +13,7 @@ const GARBAGE_BYTES = 32 * 2 ** 20;
  * The same in a process that holds a whole fleet: its clients make tensors all the time, and a collection goes through
  * all that lives, which is more.
  */
-const FLEET_GARBAGE_BYTES = 128 * 2 ** 20;
+const FLEET_GARBAGE_BYTES = 96 * 2 ** 20;
 
 /** Of what lives, in garbage. */
 const LEAST_PERCENT = 25;

@@ -98,7 +98,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     : undefined;
   const gathering = gatherFor(options, trainer, arrivals?.wanted ?? (() => waitedFor(engine?.run.round)));
   const samplers = samplersFor(clients, traits);
-  const shelf = new Shelf(new Spool());
+  const shelf = new Shelf(new Spool(), { thread: waitsForAll(config) });
   const coordinator = await openCoordinator(options, shelf, modelOf(trainer, options), samplers);
   const clientBlobs = sharedBlobs(shelf, { clearedByCoordinator: options.state === undefined });
   const ending = new AbortController();
@@ -128,7 +128,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     ending.abort();
     await Promise.allSettled(nodes);
     await coordinator.close();
-    shelf.close();
+    await shelf.close();
   };
   try {
     engine = await coordinator.submitRun({
@@ -166,6 +166,11 @@ function gatherFor(
     return trainTogether(jobs, { atOnce, memoryBytes, onPlan: (plan) => logPlan(plan, log, memoryBytes) });
   };
   return gatherClients(trainer, train, expected);
+}
+
+/** Whether a round waits for all of its clients, so that it does not matter who comes first. */
+function waitsForAll({ cohort }: RunConfig): boolean {
+  return cohort.mode !== "async" && cohort.overSelect === 0;
 }
 
 function waitedFor(round: Round | undefined): readonly string[] {

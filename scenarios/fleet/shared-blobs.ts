@@ -29,10 +29,10 @@ export function sharedBlobs(
       async *chunks(blob, offset) {
         yield* shelf.chunks(use(blob).sha256, offset);
       },
-      write(fill) {
+      async write(fill) {
         const pieces: Uint8Array[] = [];
         fill((bytes) => pieces.push(bytes));
-        return use(shelf.store(pieces));
+        return use(await shelf.store(pieces));
       },
       receive: async (blob) => receiveInMemory(blob, (bytes) => void use(shelf.keep(bytes))),
       prune(needed) {

@@ -35,7 +35,7 @@ export function createMemoryBlobs(shelf = new Shelf()): Blobs {
       const all = Buffer.concat(parts);
       const got = sha256(all);
       if (got !== blob.sha256) throw wrongHash(owner, blob, got);
-      shelf.store([all]);
+      await shelf.store([all]);
     },
     async *read(hash, offset) {
       yield* shelf.chunks(hash, offset);

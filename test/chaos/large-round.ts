@@ -78,10 +78,10 @@ async function coordinate(state: string, mib: number): Promise<void> {
 }
 
 /** A blob of the same bytes but the last number, which becomes `value`. */
-function changed(blobs: ClientBlobs, path: string, size: number, value: number): BlobRef {
+async function changed(blobs: ClientBlobs, path: string, size: number, value: number): Promise<BlobRef> {
   const fd = openSync(path, "r");
   const block = Buffer.alloc(2 ** 20);
-  const written = blobs.write((write) => {
+  const written = await blobs.write((write) => {
     for (let at = 0; at < size; ) {
       const read = readSync(fd, block, 0, block.length, at);
       at += read;
@@ -109,7 +109,7 @@ function answer(directory: string, address: string, name: string): void {
       const [config, model] = [task.adapterConfig!, task.adapterModel!];
       for (const blob of [config, model]) await transfer.fetch(named(blob), control);
       const value = name === "c1" ? 1 : 3;
-      const update = changed(blobs, join(directory, model.sha256), Number(model.size), value);
+      const update = await changed(blobs, join(directory, model.sha256), Number(model.size), value);
       for (const blob of [config, update]) await transfer.push(named(blob), task.taskId, control);
       const result = create(SubmitResultRequestSchema, {
         ...{ clientId: name, taskId: task.taskId, runId: task.runId, round: task.round },

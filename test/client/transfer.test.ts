@@ -145,7 +145,7 @@ test("bits that flip on disk are found when the blob is read, and it is fetched 
 test("a push goes on where the coordinator's part ends", async () => {
   const fleet = createFakeFleet();
   const blobs = openDiskBlobs(temporary());
-  const blob = blobs.write((write) => write(payload));
+  const blob = await blobs.write((write) => write(payload));
   const part = createFakeFleet();
   // The first 700 bytes are there from an earlier connection.
   fleet.statBlob = async (request, signal) => {
@@ -173,7 +173,7 @@ test("a push goes on where the coordinator's part ends", async () => {
 test("a blob that the coordinator has is not sent again", async () => {
   const fleet = createFakeFleet();
   const blobs = openDiskBlobs(temporary());
-  const blob = blobs.write((write) => write(payload));
+  const blob = await blobs.write((write) => write(payload));
   fleet.store(payload);
   fleet.before = (call) => {
     if (call === "pushBlob") throw new Error("sent again");
@@ -210,10 +210,11 @@ test("a transfer that stands still is given up by name and tried again", async (
   expect(waits).toEqual([`Cannot go on with fetching blob ${blob.sha256}: nothing moved for 30000 ms`]);
 });
 
-test("old blobs make room, those in use stay", () => {
+test("old blobs make room, those in use stay", async () => {
   const directory = temporary();
   const blobs = openDiskBlobs(directory);
-  const names = Array.from({ length: 20 }, (_, i) => blobs.write((write) => write(Uint8Array.of(i))));
+  const names: BlobName[] = [];
+  for (let i = 0; i < 20; i++) names.push(await blobs.write((write) => write(Uint8Array.of(i))));
   blobs.prune(new Set([names[0]!.sha256]));
   expect(readdirSync(directory)).toHaveLength(9); // the one in use and eight spare ones
   expect(blobs.has(names[0]!)).toBe(true);

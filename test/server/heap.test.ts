@@ -35,7 +35,7 @@ test("what lies in a fleet's process has a limit within a round too: tensors of 
     await new Promise((resolve) => setImmediate(resolve));
   }
   betweenRounds();
-  // 128 MiB, as much again while a collection is under way, and what came since the last look.
+  // 96 MiB, as much again while a collection is under way, and what came since the last look.
   expect(most).toBeLessThan(300 * MIB);
   expect(used() - before).toBeLessThan(160 * MIB);
 });

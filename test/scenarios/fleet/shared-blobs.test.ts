@@ -9,22 +9,22 @@ const NAME = { sha256: sha256(BYTES), size: 3 };
 
 const write = (blobs: ClientBlobs) => blobs.write((put) => put(BYTES));
 
-test("what one client has, every other one has, in one place", () => {
+test("what one client has, every other one has, in one place", async () => {
   const shelf = new Shelf();
   const of = sharedBlobs(shelf, { clearedByCoordinator: false });
   const [a, b] = [of(), of()];
-  expect(write(a)).toEqual(NAME);
-  expect(write(b)).toEqual(NAME);
+  expect(await write(a)).toEqual(NAME);
+  expect(await write(b)).toEqual(NAME);
   expect(b.has(NAME)).toBe(true);
   expect(b.read(NAME)).toBe(a.read(NAME));
   expect(shelf.hashes()).toHaveLength(1);
 });
 
-test("a blob goes when the last client that uses it has no need of it", () => {
+test("a blob goes when the last client that uses it has no need of it", async () => {
   const shelf = new Shelf();
   const of = sharedBlobs(shelf, { clearedByCoordinator: false });
   const [a, b, stranger] = [of(), of(), of()];
-  write(a);
+  await write(a);
   b.read(NAME);
   stranger.prune(new Set());
   a.prune(new Set([NAME.sha256]));
@@ -34,10 +34,10 @@ test("a blob goes when the last client that uses it has no need of it", () => {
   expect(shelf.hashes()).toEqual([]);
 });
 
-test("in the coordinator's memory clients clear nothing", () => {
+test("in the coordinator's memory clients clear nothing", async () => {
   const shelf = new Shelf();
   const a = sharedBlobs(shelf, { clearedByCoordinator: true })();
-  write(a);
+  await write(a);
   a.prune(new Set());
   expect(shelf.hashes()).toHaveLength(1);
 });
