@@ -51,8 +51,16 @@ export class Shelf {
     const size = pieces.reduce((sum, { length }) => sum + length, 0);
     if (this.#spool === undefined || size < SPOOLED_BYTES) return this.keep(Buffer.concat(pieces));
     const elsewhere = this.#thread?.write(pieces, size);
-    const spooled = elsewhere === undefined ? writtenHere(this.#spool, pieces) : await elsewhere;
-    // Equal bytes lie there once; they may have come while these were written.
+    if (elsewhere === undefined) {
+      const hash = sha256(...pieces);
+      if (!this.#blobs.has(hash)) {
+        const extent = this.#spool.write(pieces);
+        this.#blobs.set(hash, { sha256: hash, extent, finite: finiteWords(pieces) });
+      }
+      return { sha256: hash, size };
+    }
+    const spooled = await elsewhere;
+    // Equal bytes lie there once; the thread wrote these before it knew their hash.
     if (this.#blobs.has(spooled.sha256)) this.#spool.free(spooled.extent);
     else this.#blobs.set(spooled.sha256, spooled);
     return { sha256: spooled.sha256, size };
@@ -111,8 +119,4 @@ export class Shelf {
     if (found === undefined) throw missingBlob(hash);
     return found;
   }
-}
-
-function writtenHere(spool: Spool, pieces: readonly Uint8Array[]): Spooled {
-  return { sha256: sha256(...pieces), extent: spool.write(pieces), finite: finiteWords(pieces) };
 }

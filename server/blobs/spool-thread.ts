@@ -99,8 +99,9 @@ export class SpoolThread {
       if (this.#worker !== worker) return;
       this.#worker = undefined;
       this.#memories.fill(new SharedArrayBuffer(0)); // another thread has not seen them
-      for (const { slot, reject } of this.#pending.splice(0)) {
+      for (const { slot, extent, reject } of this.#pending.splice(0)) {
         this.#free.push(slot);
+        this.#spool.free(extent);
         reject(new Error("The thread that writes the temporary file ended", { cause }));
       }
     };
@@ -122,8 +123,8 @@ export function finiteWords(pieces: readonly Uint8Array[]): boolean {
 }
 
 /**
- * What the thread does. It is handed over as text, and names nothing of this module: a thread that loads modules takes
- * five times the memory.
+ * What the thread does. It is handed over as text, and names nothing of this module: so the thread takes 11 MiB, and 28 if
+ * it loads the modules that these lines could call instead.
  *
  * @param finite finiteBits
  */

@@ -55,12 +55,13 @@ test.skipIf(process.platform !== "linux")("a full disk is said, and the place go
   spool.close();
 });
 
-test("what it has not written when it ends is rejected", async () => {
+test("what it has not written when it ends is rejected, and the place goes to others", async () => {
   const spool = new Spool();
   const thread = new SpoolThread(spool);
   const pending = thread.write([BYTES], BYTES.length);
   const refused = expect(pending).rejects.toThrow("The thread that writes the temporary file ended");
   await thread.close();
   await refused;
+  expect(spool.write([BYTES]).at).toBe(0);
   spool.close();
 });
