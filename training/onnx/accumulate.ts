@@ -70,13 +70,21 @@ function added(
   const reshape = product.from?.op === "Reshape" ? product.from : undefined;
   const flat = reshape ? reshape.inputs[0]! : product;
   const gemm = flat.from;
-  if (gemm?.op !== "Gemm" || gemm.inputs[2] !== undefined || gone.has(gemm)) return undefined;
+  if (gemm === undefined || !isProduct(gemm) || gone.has(gemm)) return undefined;
   if (uses.get(product) !== 1 || uses.get(flat) !== 1) return undefined;
   if (!sameShape(other.shape, product.shape)) return undefined;
   gone.add(gemm);
   const [sum] = operation.outputs as [Value];
   if (reshape === undefined)
-    return [{ ...gemm, name: operation.name, inputs: [...gemm.inputs.slice(0, 2), other], outputs: [sum] }];
+    return [
+      {
+        ...gemm,
+        op: "Gemm",
+        name: operation.name,
+        inputs: [...gemm.inputs.slice(0, 2), other],
+        outputs: [sum],
+      },
+    ];
   gone.add(reshape);
   const flatShape = { type: flat.type, shape: flat.shape };
   const addend: Value = { ...flatShape, id: -1, name: `${sum.name}/addend` };
@@ -85,11 +93,19 @@ function added(
   const toRows = { ...reshape, inputs: [other, rowsShape(flat, reshape)], outputs: [addend] };
   const fusedGemm = {
     ...gemm,
+    op: "Gemm",
     name: operation.name,
     inputs: [...gemm.inputs.slice(0, 2), addend],
     outputs: [result],
   };
   return [toRows, fusedGemm, { ...reshape, inputs: [result, reshape.inputs[1]], outputs: [sum] }];
+}
+
+/** Of two matrices, with nothing added yet. */
+function isProduct({ op, domain, inputs }: Operation): boolean {
+  const [a, b, addend] = inputs;
+  if (domain !== "" || addend !== undefined) return false;
+  return op === "Gemm" || (op === "MatMul" && a!.shape.length === 2 && b!.shape.length === 2);
 }
 
 /** [rows, columns] of a flat product as a constant. */

@@ -70,13 +70,10 @@ function joined(group: readonly Down[], weights: Map<string, Weight>): GraphNode
     outputs: [output],
     attributes,
   });
-  const number = (value: number): string => {
-    const name = `lora/number/${value}`;
-    weights.set(name, weightOf("I64", [1], BigInt64Array.of(BigInt(value))));
-    return name;
-  };
+  const ranks = `${root}/ranks`;
+  const sizes = group.map(({ rank }) => BigInt(rank));
+  weights.set(ranks, weightOf("I64", [sizes.length], BigInt64Array.from(sizes)));
   const all = `${root}/z`;
-  let at = 0;
   return [
     node(
       "Concat",
@@ -86,11 +83,9 @@ function joined(group: readonly Down[], weights: Map<string, Weight>): GraphNode
     ),
     node("Transpose", `${root}/At`, [`${root}/A`], first.turned.attributes),
     node("MatMul", all, [first.node.inputs[0]!, `${root}/At`], {}),
-    ...group.map((down) => {
-      const from = at;
-      at += down.rank;
-      const [z] = down.node.outputs as [string];
-      return node("Slice", z, [all, number(from), number(at), number(-1), number(1)], {});
-    }),
+    {
+      ...node("Split", `${root}/parts`, [all, ranks], { axis: int(-1) }),
+      outputs: group.map((down) => down.node.outputs[0]!),
+    },
   ];
 }

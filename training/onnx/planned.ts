@@ -15,6 +15,7 @@ import type { Session } from "./runtime.ts";
 import { withScoreFloors } from "./score-floor.ts";
 import { Sessions } from "./sessions.ts";
 import { DataNeeded } from "./specialize.ts";
+import { tidied } from "./tidy.ts";
 import { type Weight, weightOf } from "./weight.ts";
 
 /** What a plan is compiled for. */
@@ -134,7 +135,7 @@ export class PlannedSessions {
     const program = compile(graph, { ...plan, kernels, recompute }, inputs, known);
     if (kernels === "standard") return program;
     const floored = withScoreFloors(program);
-    return mode === "fast" ? withLargeWeights(floored) : withLeftWeights(floored);
+    return tidied(mode === "fast" ? withLargeWeights(floored) : withLeftWeights(floored));
   }
 
   #open(program: Program): Promise<Session> {

@@ -14,19 +14,22 @@ export function saveProgram(program: Program, sourceOpset: number): Uint8Array<A
   for (const { inputs } of program.operations)
     for (const input of inputs)
       if (input?.weight && !weights.has(input)) weights.set(input, tensorProto(input.name, input.weight));
+  const names = outputNames(program);
+  const nameOf = (value: Value): string => names.get(value) ?? value.name;
   const nodes = program.operations.map(
     (operation, i): NodeProto => ({
       name: `${operation.name || operation.op}#${i}`,
       opType: operation.op,
       domain: operation.domain,
-      input: operation.inputs.map((input) => input?.name ?? ""),
-      output: operation.outputs.map((output) => output.name),
+      input: operation.inputs.map((input) => (input ? nameOf(input) : "")),
+      output: operation.outputs.map(nameOf),
       attribute: Object.entries(operation.attributes).map(([name, value]) => attributeProto(name, value)),
     }),
   );
-  // An output that is an input, a constant or another output needs a node to carry its name.
   const results = [...program.outputs].map(([name, value]) => {
-    nodes.push({ name: `output ${name}`, opType: "Identity", input: [value.name], output: [name] });
+    // An output that is an input, a constant or another output needs a node to carry its name.
+    if (nameOf(value) !== name)
+      nodes.push({ name: `output ${name}`, opType: "Identity", input: [nameOf(value)], output: [name] });
     if (value.weight && !weights.has(value)) weights.set(value, tensorProto(value.name, value.weight));
     return valueInfo({ ...value, name });
   });
@@ -45,6 +48,14 @@ export function saveProgram(program: Program, sourceOpset: number): Uint8Array<A
       output: results,
     },
   });
+}
+
+/** Results of operations that are outputs bear the outputs' names. */
+function outputNames({ operations, outputs }: Program): ReadonlyMap<Value, string> {
+  const results = new Set(operations.flatMap((operation) => operation.outputs));
+  const names = new Map<Value, string>();
+  for (const [name, value] of outputs) if (results.has(value) && !names.has(value)) names.set(value, name);
+  return names;
 }
 
 function valueInfo({ name, type, shape }: Pick<Value, "name" | "type" | "shape">): ValueInfoProto {
