@@ -29,6 +29,7 @@ const engine = await openEngine({
   recompute: mode === "recompute",
   device,
 });
+const openedSeconds = (performance.now() - begun) / 1000;
 const parameters = engine.parameters.map(({ name, shape: dims }) => ({
   name,
   shape: dims,
@@ -77,7 +78,6 @@ async function measured(work: () => Promise<unknown>): Promise<Sample> {
 }
 
 const say = (value: object): void => console.log(JSON.stringify(value));
-const openedSeconds = (performance.now() - begun) / 1000;
 say({ openedSeconds });
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "estimate") {
