@@ -6,14 +6,14 @@ import { rotatedSum, scaledRotation } from "./forms/rotary.ts";
 import { float, floatOf, intOf } from "./graph.ts";
 import type { Maths } from "./maths.ts";
 import { permOf } from "./operators/layout.ts";
-import type { Call, Value } from "./program.ts";
+import { type Call, sameShape, type Value } from "./program.ts";
 import { uniformValue } from "./simplify.ts";
 
 /** The result of a node in a cheaper form, or undefined where there is none. */
 export function fused(call: Call, g: Maths): Value | undefined {
   if (call.domain !== "") return undefined;
   if (call.op === "MatMul") {
-    const [a, b] = call.inputs as [Value, Value];
+    const [a, b] = scaledOnLeft(call.inputs as [Value, Value], g);
     return blockedAttention(a, unrepeated(b) ?? b, g) ?? groupedProduct(a, b, g) ?? g.matMul(a, b);
   }
   if (call.op === "Add") return rotatedSum(call.inputs[0]!, call.inputs[1]!, g);
@@ -46,6 +46,32 @@ function swish(a: Value, b: Value, g: Maths): Value | undefined {
     value.from?.op === "Sigmoid" ? value.from.inputs[0] : undefined;
   const x = sigmoidOf(b) === a ? a : sigmoidOf(a) === b ? b : undefined;
   return x && g.op("QuickGelu", [x], { alpha: float(1) }, "com.microsoft");
+}
+
+/**
+ * a·(c b) as (c a)·b, of stacks of heads: exporters scale queries and keys by the root each. What turns queries to their
+ * positions takes the whole scale, and keys stay as they were, repeated or turned.
+ */
+function scaledOnLeft([a, b]: readonly [Value, Value], g: Maths): readonly [Value, Value] {
+  const keys = factorOf(b);
+  if (keys === undefined || a.weight || a.shape.length !== 4 || b.shape.length !== 4) return [a, b];
+  const queries = factorOf(a);
+  if (queries !== undefined) return [g.mul(queries.x, queries.factor * keys.factor), keys.x];
+  return [scaledRotation(a, keys.factor, g) ?? g.mul(a, keys.factor), keys.x];
+}
+
+/** A computed value and the number that it was multiplied by. */
+function factorOf(product: Value): { readonly x: Value; readonly factor: number } | undefined {
+  if (product.from?.op !== "Mul" || product.from.domain !== "") return undefined;
+  const [a, b] = product.from.inputs as [Value, Value];
+  for (const [x, other] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const factor = uniformValue(other);
+    if (factor !== undefined && !x.weight && sameShape(x.shape, product.shape)) return { x, factor };
+  }
+  return undefined;
 }
 
 /** c (a·b) as (c a)·b where a is smaller than the product: scores are scaled on the queries' side. */

@@ -2,6 +2,7 @@
  * Makes a program of a graph for given inputs: every node is made anew through the builder, which knows the
  * shapes, so that all that depends on shapes alone (masks, positions, sizes) is computed here and now.
  */
+import { sizeOf } from "../../adapters/tensor.ts";
 import { FedloomError } from "../../base/errors.ts";
 import type { Builder } from "./builder.ts";
 import { fused } from "./fuse.ts";
@@ -13,6 +14,9 @@ import { ValueNeeded } from "./operators/operator.ts";
 import type { Call, Value } from "./program.ts";
 import { refuseOtherAttributes } from "./rules/attributes.ts";
 import { type Weight, weightOf } from "./weight.ts";
+
+/** Elements of a constant that is looked into; larger ones are a model's weights. */
+const FEW = 8;
 
 const LOWERING_OF = new Map(LOWERINGS.map((lowering) => [`${lowering.domain}::${lowering.op}`, lowering]));
 
@@ -42,7 +46,9 @@ export function specialize(
 ): ReadonlyMap<string, Value> {
   const values = new Map(given);
   const g = maths(builder);
-  for (const [name, weight] of graph.weights) values.set(name, builder.weight(name, weight));
+  // Exporters write an axis or a number anew for each layer; as one they let a mask of all layers be one.
+  for (const [name, weight] of graph.weights)
+    values.set(name, sizeOf(weight.shape) <= FEW ? builder.constant(weight) : builder.weight(name, weight));
   refuseOthers(graph);
   placeNodes(graph.nodes, values, known, g);
   return values;

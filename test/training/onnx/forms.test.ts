@@ -224,6 +224,46 @@ describe("a swish gate", () => {
   });
 });
 
+describe("queries and keys that are scaled by the root each", () => {
+  const [heads, length, size] = [4, 5, 3] as const;
+
+  /** Queries of four heads, keys of two, repeated, turned and scaled, as the older exporter writes it. */
+  function scores(): GraphCase {
+    const sketch = new Sketch();
+    const values = new Map([
+      ["q", random([1, heads, length, size], createRng("scaled q"), [-1, 1])],
+      ["k", random([1, 2, length, size], createRng("scaled k"), [-1, 1])],
+    ]);
+    const apart = sketch.op("Unsqueeze", ["k", sketch.integers(2)]);
+    const repeated = sketch.op("Expand", [apart, sketch.integers(1, 2, 2, length, size)]);
+    const keys = sketch.op("Reshape", [repeated, sketch.integers(1, heads, length, size)]);
+    const turned = sketch.op("Transpose", [keys], { perm: ints([0, 1, 3, 2]) });
+    const root = sketch.floats([], [0.5]);
+    return sketch.graph(
+      sketch.op("MatMul", [sketch.op("Mul", ["q", root]), sketch.op("Mul", [turned, root])]),
+      values,
+    );
+  }
+
+  test("are scaled once, on the queries, and keys are not repeated", async () => {
+    const wanted = scores();
+    const { ops, data } = await outputOf(wanted, "all");
+    expect(ops.filter((op) => op === "Mul" || op === "Expand")).toEqual(["Mul"]);
+    const q = wanted.values.get("q")!.data as Float32Array;
+    const k = wanted.values.get("k")!.data as Float32Array;
+    const expected = Float32Array.from({ length: heads * length * length }, (_, i) => {
+      const [head, query, key] = [Math.floor(i / length ** 2), Math.floor(i / length) % length, i % length];
+      const terms = Array.from({ length: size }, (_, at) => {
+        const own = q[(head * length + query) * size + at]!;
+        return own * k[(Math.floor(head / 2) * length + key) * size + at]!;
+      });
+      return terms.reduce((sum, term) => sum + term, 0) / 4;
+    });
+    expect(largestDifference(data, expected)).toBeLessThan(SAME);
+    expect(await directionalErrorOf(wanted, createRng("scaled"))).toBeLessThan(LIMIT);
+  });
+});
+
 describe("gradients of keys and values", () => {
   /** Heads side by side in rows [1, 6, 2 x 4], as projections give them. */
   function heads(): GraphCase {
