@@ -1,4 +1,5 @@
 /** Sums of gradients in cheaper forms: slices side by side, and products that add to what is there. */
+import { integers, made } from "./finished.ts";
 import type { Maths } from "./maths.ts";
 import { padsOf } from "./operators/layout.ts";
 import { type Operation, type Program, sameShape, usesOf, type Value } from "./program.ts";
@@ -75,30 +76,24 @@ function added(
   if (!sameShape(other.shape, product.shape)) return undefined;
   gone.add(gemm);
   const [sum] = operation.outputs as [Value];
-  if (reshape === undefined)
-    return [
-      {
-        ...gemm,
-        op: "Gemm",
-        name: operation.name,
-        inputs: [...gemm.inputs.slice(0, 2), other],
-        outputs: [sum],
-      },
-    ];
-  gone.add(reshape);
-  const flatShape = { type: flat.type, shape: flat.shape };
-  const addend: Value = { ...flatShape, id: -1, name: `${sum.name}/addend` };
-  const result: Value = { ...flatShape, id: -1, name: `${sum.name}/flat` };
-  // The shape constants: that of the sum is the old Reshape's, that of the addend is the rows of it.
-  const toRows = { ...reshape, inputs: [other, rowsShape(flat, reshape)], outputs: [addend] };
-  const fusedGemm = {
+  const adding = (addend: Value, result: Value): Operation => ({
     ...gemm,
     op: "Gemm",
     name: operation.name,
     inputs: [...gemm.inputs.slice(0, 2), addend],
     outputs: [result],
-  };
-  return [toRows, fusedGemm, { ...reshape, inputs: [result, reshape.inputs[1]], outputs: [sum] }];
+  });
+  if (reshape === undefined) return [adding(other, sum)];
+  gone.add(reshape);
+  const addend = made(`${sum.name}/addend`, flat, flat.shape);
+  const result = made(`${sum.name}/flat`, flat, flat.shape);
+  // The shape constants: that of the sum is the old Reshape's, that of the addend is the rows of it.
+  const rows = integers(`${product.name}/rows`, flat.shape);
+  return [
+    { ...reshape, inputs: [other, rows], outputs: [addend] },
+    adding(addend, result),
+    { ...reshape, inputs: [result, reshape.inputs[1]], outputs: [sum] },
+  ];
 }
 
 /** Of two matrices, with nothing added yet. */
@@ -106,12 +101,4 @@ function isProduct({ op, domain, inputs }: Operation): boolean {
   const [a, b, addend] = inputs;
   if (domain !== "" || addend !== undefined) return false;
   return op === "Gemm" || (op === "MatMul" && a!.shape.length === 2 && b!.shape.length === 2);
-}
-
-/** [rows, columns] of a flat product as a constant. */
-function rowsShape(flat: Value, like: Operation): Value {
-  const data = BigInt64Array.from(flat.shape, (dim) => BigInt(dim));
-  const bytes = new Uint8Array(data.buffer);
-  const name = `${like.outputs[0]!.name}/rows`;
-  return { id: -1, name, type: "I64", shape: [2], weight: { type: "I64", shape: [2], bytes: () => bytes } };
 }

@@ -19,13 +19,7 @@ export function fused(call: Call, g: Maths): Value | undefined {
   if (call.op === "Add") return rotatedSum(call.inputs[0]!, call.inputs[1]!, g);
   if (call.op === "Mul") {
     const [a, b] = call.inputs as [Value, Value];
-    return (
-      swish(a, b, g) ??
-      rmsProduct(a, b, g) ??
-      scaledTurn(a, b, g) ??
-      scaledProduct(a, uniformValue(b), g) ??
-      scaledProduct(b, uniformValue(a), g)
-    );
+    return swish(a, b, g) ?? rmsProduct(a, b, g) ?? scaled(timesNumber(a, b), g);
   }
   if (call.op === "Div") {
     const [a, b] = call.inputs as [Value, Value];
@@ -60,18 +54,23 @@ function scaledOnLeft([a, b]: readonly [Value, Value], g: Maths): readonly [Valu
   return [scaledRotation(a, keys.factor, g) ?? g.mul(a, keys.factor), keys.x];
 }
 
-/** A computed value and the number that it was multiplied by. */
-function factorOf(product: Value): { readonly x: Value; readonly factor: number } | undefined {
+/** A computed value of a product's shape and the number that it was multiplied by. */
+function factorOf(product: Value): Multiple | undefined {
   if (product.from?.op !== "Mul" || product.from.domain !== "") return undefined;
   const [a, b] = product.from.inputs as [Value, Value];
-  for (const [x, other] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const factor = uniformValue(other);
-    if (factor !== undefined && !x.weight && sameShape(x.shape, product.shape)) return { x, factor };
-  }
-  return undefined;
+  const multiple = timesNumber(a, b);
+  return multiple && !multiple.x.weight && sameShape(multiple.x.shape, product.shape) ? multiple : undefined;
+}
+
+interface Multiple {
+  readonly x: Value;
+  readonly factor: number;
+}
+
+/** The two sides of a product of which one is a number. */
+function timesNumber(a: Value, b: Value): Multiple | undefined {
+  const [x, factor] = uniformValue(a) === undefined ? [a, uniformValue(b)] : [b, uniformValue(a)];
+  return factor === undefined ? undefined : { x, factor };
 }
 
 /** c (a·b) as (c a)·b where a is smaller than the product: scores are scaled on the queries' side. */
@@ -85,10 +84,12 @@ function scaledProduct(product: Value, scale: number | undefined, g: Maths): Val
   return g.reshape(g.matMul(scaledRotation(a, scale, g) ?? g.mul(a, scale), b), product.shape);
 }
 
-/** c x or x c where x was turned to its position. */
-function scaledTurn(a: Value, b: Value, g: Maths): Value | undefined {
-  const [x, scale] = uniformValue(a) === undefined ? [a, uniformValue(b)] : [b, uniformValue(a)];
-  return scale === undefined || x.shape.length < 4 ? undefined : scaledRotation(x, scale, g);
+/** c x where x was turned to its position or is a product. */
+function scaled(multiple: Multiple | undefined, g: Maths): Value | undefined {
+  if (multiple === undefined) return undefined;
+  const { x, factor } = multiple;
+  const turned = x.shape.length < 4 ? undefined : scaledRotation(x, factor, g);
+  return turned ?? scaledProduct(x, factor, g);
 }
 
 /**

@@ -14,7 +14,7 @@
  * For runtimes with kernels of their own (onnxruntime's CPU provider).
  */
 import { sizeOf } from "../../adapters/tensor.ts";
-import { constant, integers } from "./finished.ts";
+import { constant, integers, reshape } from "./finished.ts";
 import { int, intOf } from "./graph.ts";
 import { permOf, sliceOf } from "./operators/layout.ts";
 import { type Operation, type Program, sameShape, usesOf, type Value } from "./program.ts";
@@ -22,10 +22,23 @@ import { byteSize } from "./weight.ts";
 
 /** Of the same inputs and outputs, with the same values. */
 export function tidied(program: Program): Program {
-  return [withoutChains, withSplits, withFusedTransposes, withGrownConstants, withSharedConstants].reduce(
-    (last, pass) => pass(last),
-    program,
-  );
+  const passes = [
+    withoutChains,
+    withSplits,
+    withFusedTransposes,
+    withGrownConstants,
+    withSharedConstants,
+    withoutUnread,
+  ];
+  return passes.reduce((last, pass) => pass(last), program);
+}
+
+/** Other values in place of those that operations read. */
+function reading(operations: readonly Operation[], inPlaceOf: (value: Value) => Value): Operation[] {
+  return operations.map((operation) => ({
+    ...operation,
+    inputs: operation.inputs.map((input) => input && inPlaceOf(input)),
+  }));
 }
 
 /** A Reshape of a Reshape reads what that one reads, and one into the shape that is there already is left out. */
@@ -34,26 +47,18 @@ function withoutChains(program: Program): Program {
   const sources = new Map<Value, Value>();
   const same = new Map<Value, Value>();
   const operations = program.operations.flatMap((operation) => {
-    const inputs = operation.inputs.map((input) => input && (same.get(input) ?? input));
-    const [read, shape] = inputs;
-    if (operation.op !== "Reshape" || !isStated(shape)) return [{ ...operation, inputs }];
-    const source = sources.get(read!) ?? read!;
     const result = operation.outputs[0]!;
+    // A 0 in a shape stands for what is in front of it.
+    if (operation.op !== "Reshape" || result.shape.includes(0)) return [operation];
+    const read = operation.inputs[0]!;
+    const source = sources.get(read) ?? read;
     sources.set(result, source);
     if (!sameShape(source.shape, result.shape) || outputs.has(result))
-      return [{ ...operation, inputs: [source, shape] }];
+      return [source === read ? operation : { ...reshape(source, result), name: operation.name }];
     same.set(result, source);
     return [];
   });
-  return withoutUnread({ ...program, operations });
-}
-
-/** Whether a Reshape's shape names no dimension of its input. */
-function isStated(shape: Value | undefined): boolean {
-  const bytes = shape?.weight?.bytes();
-  if (bytes === undefined) return false;
-  const dims = new BigInt64Array(bytes.slice().buffer);
-  return dims.every((dim) => dim !== 0n);
+  return { ...program, operations: reading(operations, (value) => same.get(value) ?? value) };
 }
 
 /** Operations of which nothing is read, and that are no outputs, from the end on. */
@@ -150,7 +155,7 @@ function withFusedTransposes(program: Program): Program {
     }
     return { ...operation, op: "FusedMatMul", domain: "com.microsoft", inputs: read, attributes };
   });
-  return withoutUnread({ ...program, operations });
+  return { ...program, operations };
 }
 
 function isOfMatrices(operation: Operation): boolean {
@@ -187,10 +192,7 @@ function withGrownConstants(program: Program): Program {
   const grownOf = (value: Value): Value => grown.get(value) ?? value;
   return {
     ...program,
-    operations: operations.map((operation) => ({
-      ...operation,
-      inputs: operation.inputs.map((input) => input && grownOf(input)),
-    })),
+    operations: reading(operations, grownOf),
     outputs: new Map([...program.outputs].map(([name, value]) => [name, grownOf(value)])),
   };
 }
@@ -208,8 +210,8 @@ const SMALL_BYTES = 64;
 function withSharedConstants(program: Program): Program {
   const byContent = new Map<string, Value>();
   const shared = new Map<Value, Value>();
-  const sharedOf = (value: Value | undefined): Value | undefined => {
-    if (value?.weight === undefined || byteSize(value.type, value.shape) > SMALL_BYTES) return value;
+  const sharedOf = (value: Value): Value => {
+    if (value.weight === undefined || byteSize(value.type, value.shape) > SMALL_BYTES) return value;
     const known = shared.get(value);
     if (known !== undefined) return known;
     const key = `${value.type} ${value.shape} ${value.weight.bytes().join()}`;
@@ -218,11 +220,5 @@ function withSharedConstants(program: Program): Program {
     shared.set(value, first);
     return first;
   };
-  return {
-    ...program,
-    operations: program.operations.map((operation) => ({
-      ...operation,
-      inputs: operation.inputs.map(sharedOf),
-    })),
-  };
+  return { ...program, operations: reading(program.operations, sharedOf) };
 }

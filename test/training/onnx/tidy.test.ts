@@ -8,7 +8,7 @@ import { float32, sizeOf, tensor, tensorSet } from "../../../adapters/tensor.ts"
 import { createRng } from "../../../base/rng.ts";
 import { openGraphFile } from "../../../training/onnx/edge/files.ts";
 import { onnxRuntime } from "../../../training/onnx/edge/session.ts";
-import { constant, integers, made, operationOf } from "../../../training/onnx/finished.ts";
+import { constant, integers, made, operationOf, reshape } from "../../../training/onnx/finished.ts";
 import { decodeModel } from "../../../training/onnx/format/codec.ts";
 import { int, ints } from "../../../training/onnx/graph.ts";
 import { openEngine } from "../../../training/onnx/open.ts";
@@ -22,8 +22,6 @@ const F32 = { type: "F32" } as const;
 const x: Value = { id: 0, name: "x", type: "F32", shape: [2, 3, 4], input: true };
 const result = (name: string, shape: readonly number[]): Value => made(name, F32, shape);
 
-const reshaped = (from: Value, to: Value): Operation =>
-  operationOf("Reshape", [from, integers(`${to.name}/shape`, to.shape)], to);
 const slice = (to: Value, from: number, end: number, axis: number): Operation => {
   const bounds = [from, end, axis].map((value, i) => integers(`${to.name}/${i}`, [value]));
   return operationOf("Slice", [x, ...bounds], to);
@@ -46,20 +44,20 @@ const half = result("half", [1, 3, 4]);
 const seven = constant("seven", weightOf("F32", [], Float32Array.of(7)));
 
 const cases: [string, Operation[], Value[], string[]][] = [
-  ["a Reshape of a Reshape", [reshaped(x, flat), reshaped(flat, rows)], [rows], ["Reshape"]],
+  ["a Reshape of a Reshape", [reshape(x, flat), reshape(flat, rows)], [rows], ["Reshape"]],
   [
     "a Reshape that is read itself",
-    [reshaped(x, flat), reshaped(flat, rows)],
+    [reshape(x, flat), reshape(flat, rows)],
     [flat, rows],
     ["Reshape", "Reshape"],
   ],
   [
     "Reshapes back to what was there",
-    [reshaped(x, flat), reshaped(flat, same), operationOf("Neg", [same], sum)],
+    [reshape(x, flat), reshape(flat, same), operationOf("Neg", [same], sum)],
     [sum],
     ["Neg"],
   ],
-  ["a result that is what was there", [reshaped(x, same)], [same], ["Reshape"]],
+  ["a result that is what was there", [reshape(x, same)], [same], ["Reshape"]],
   [
     "slices side by side, the last one first",
     [slice(rest, 1, 3, 1), slice(first, 0, 1, 1)],
