@@ -97,7 +97,7 @@ describe.each(cases)("$name", (wanted) => {
 
 }
 
-function openModel(wanted: ModelCase, adapter: ReturnType<typeof readPeft>, runtime: Runtime | undefined): Promise<Composite> {
+export function openModel(wanted: ModelCase, adapter: ReturnType<typeof readPeft>, runtime: Runtime | undefined): Promise<Composite> {
   const lora = factorPairs(adapter.tensors.keys()).map(({ module, a }) => ({
     path: module,
     rank: adapter.tensors.get(a)!.shape[0]!,
@@ -121,7 +121,7 @@ function openModel(wanted: ModelCase, adapter: ReturnType<typeof readPeft>, runt
   });
 }
 
-function tensorsIn(path: string): TensorSet {
+export function tensorsIn(path: string): TensorSet {
   const file = openSafetensors(path);
   const tensors = new Map(file.names.map((name) => [name, file.read(name)]));
   file.close();

@@ -54,6 +54,14 @@ export function usesOf({ operations, outputs }: Program): ReadonlyMap<Value, num
   return uses;
 }
 
+/** Other values in place of those that operations read. */
+export function reading(operations: readonly Operation[], inPlaceOf: (value: Value) => Value): Operation[] {
+  return operations.map((operation) => ({
+    ...operation,
+    inputs: operation.inputs.map((input) => input && inPlaceOf(input)),
+  }));
+}
+
 /** The operations that read each value. */
 export function readersOf(operations: readonly Operation[]): ReadonlyMap<Value, readonly Operation[]> {
   const readers = new Map<Value, Operation[]>();

@@ -7,7 +7,9 @@
  *
  *   Reshape(Reshape(x))                        Reshape(x)
  *   Slices side by side, all of x              Split(x)
- *   MatMul(Transpose(a), b), of the last axes  FusedMatMul(a, b), transA; b likewise
+ *   MatMul(Transpose(a), b), of the last axes  FusedMatMul(a, b), transA; b likewise (tidy-products.ts)
+ *   Transpose(MatMul(column, row))             FusedMatMul(row, column), both transposed
+ *   Mul(MatMul(a, b), number)                  FusedMatMul(a, b), alpha; before a product likewise
  *   Expand(a constant)                         what it comes to
  *   equal small constants                      one of them
  *
@@ -15,30 +17,26 @@
  */
 import { sizeOf } from "../../adapters/tensor.ts";
 import { constant, integers, reshape } from "./finished.ts";
-import { int, intOf } from "./graph.ts";
-import { permOf, sliceOf } from "./operators/layout.ts";
-import { type Operation, type Program, sameShape, usesOf, type Value } from "./program.ts";
+import { int } from "./graph.ts";
+import { sliceOf } from "./operators/layout.ts";
+import { type Operation, type Program, reading, sameShape, usesOf, type Value } from "./program.ts";
+import { withFusedScales, withFusedTransposes, withTurnedProducts } from "./tidy-products.ts";
 import { byteSize } from "./weight.ts";
 
 /** Of the same inputs and outputs, with the same values. */
 export function tidied(program: Program): Program {
   const passes = [
+    withTurnedProducts,
+    withFusedTransposes,
+    withoutUnread, // what only a turned copy read would keep its scale
+    withFusedScales,
     withoutChains,
     withSplits,
-    withFusedTransposes,
     withGrownConstants,
     withSharedConstants,
     withoutUnread,
   ];
   return passes.reduce((last, pass) => pass(last), program);
-}
-
-/** Other values in place of those that operations read. */
-function reading(operations: readonly Operation[], inPlaceOf: (value: Value) => Value): Operation[] {
-  return operations.map((operation) => ({
-    ...operation,
-    inputs: operation.inputs.map((input) => input && inPlaceOf(input)),
-  }));
 }
 
 /** A Reshape of a Reshape reads what that one reads, and one into the shape that is there already is left out. */
@@ -129,47 +127,6 @@ function splitOf(source: Value, pieces: readonly Piece[]): Operation | undefined
     outputCount: ordered.length,
     outputs: ordered.map((piece) => piece.operation.outputs[0]!),
   };
-}
-
-/** Which operand of a product is read with its last two axes turned. */
-const SIDES = [
-  { side: 0, attribute: "transA" },
-  { side: 1, attribute: "transB" },
-] as const;
-
-function withFusedTransposes(program: Program): Program {
-  const turned = new Map<Value, Value>();
-  const operations = program.operations.map((operation) => {
-    const { op, domain, inputs } = operation;
-    if (op === "Transpose" && turnsMatrices(operation)) turned.set(operation.outputs[0]!, inputs[0]!);
-    const isProduct = (op === "MatMul" && domain === "") || op === "FusedMatMul";
-    if (!isProduct || !isOfMatrices(operation) || !SIDES.some(({ side }) => turned.has(inputs[side]!)))
-      return operation;
-    const attributes = { ...operation.attributes };
-    const read = [...inputs];
-    for (const { side, attribute } of SIDES) {
-      const source = turned.get(inputs[side]!);
-      if (source === undefined) continue;
-      read[side] = source;
-      attributes[attribute] = int(1 - intOf(operation, attribute, 0));
-    }
-    return { ...operation, op: "FusedMatMul", domain: "com.microsoft", inputs: read, attributes };
-  });
-  return { ...program, operations };
-}
-
-function isOfMatrices(operation: Operation): boolean {
-  const isStacked = operation.inputs.every((input) => input!.shape.length >= 2);
-  return isStacked && ["transBatchA", "transBatchB"].every((name) => intOf(operation, name, 0) === 0);
-}
-
-/** Of values, not of weights: what is computed from those alone the runtime computes while it opens the graph. */
-function turnsMatrices(operation: Operation): boolean {
-  const [x] = operation.inputs as [Value];
-  const rank = x.shape.length;
-  const axes = permOf(operation);
-  if (x.type !== "F32" || x.weight || rank < 2) return false;
-  return axes.every((axis, i) => axis === (i < rank - 2 ? i : 2 * rank - 3 - i));
 }
 
 /** Up to here a constant is written out: zeros that gradients of rows are put into have the size of a layer's input. */

@@ -4,11 +4,15 @@ import { type DType, type Tensor, tensor, tensorSet } from "../../../adapters/te
 import { FedloomError, messageOf } from "../../../base/errors.ts";
 import type { Device, Runtime, Session, SessionOptions } from "../runtime.ts";
 import { saveProgram } from "../save.ts";
+import { isSettled } from "../settled.ts";
 
 /** What an engine takes where it is told nothing else. */
 export const onnxRuntime: Runtime = {
   kernels: (device) => (device === "cpu" ? "all" : "standard"),
-  open: (program, { opset, ...options }) => openSession(saveProgram(program, opset), options),
+  open(program, { opset, ...options }) {
+    const passes = options.device === "cpu" && isSettled(program) ? "disabled" : "all";
+    return openSession(saveProgram(program, opset), options, passes);
+  },
   openModel: openSession,
 };
 
@@ -28,13 +32,20 @@ const RUNTIME_TYPES: Partial<Record<DType, ort.Tensor.Type>> = {
 };
 const DTYPES = new Map(Object.entries(RUNTIME_TYPES).map(([dtype, type]) => [type, dtype as DType]));
 
-/** @throws FedloomError F2115 where the device's provider is missing, F2116 where the runtime refuses the graph */
-export async function openSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
+/**
+ * @param passes those of the runtime over the graph
+ * @throws FedloomError F2115 where the device's provider is missing, F2116 where the runtime refuses the graph
+ */
+export async function openSession(
+  model: Uint8Array,
+  options: SessionOptions,
+  passes: "all" | "disabled" = "all",
+): Promise<Session> {
   let session: ort.InferenceSession;
   try {
     session = await ort.InferenceSession.create(model, {
       executionProviders: options.device === "cpu" ? ["cpu"] : [options.device, "cpu"],
-      graphOptimizationLevel: "all",
+      graphOptimizationLevel: passes,
       executionMode: "sequential",
       enableCpuMemArena: true,
       // A planned arena holds every shape's plan at once: 40 % more memory, no gain in time.
