@@ -10,7 +10,15 @@ import { MAX_FOLDED, numbersOf, weightFrom } from "./numbers.ts";
 import { OPERATORS } from "./operators/index.ts";
 import { ValueNeeded } from "./operators/operator.ts";
 import { shapeSlice } from "./operators/sources.ts";
-import type { Call, Numbers, Operation, Program, Typed, Value } from "./program.ts";
+import {
+  type Call,
+  isOfConstants,
+  type Numbers,
+  type Operation,
+  type Program,
+  type Typed,
+  type Value,
+} from "./program.ts";
 import type { Kernels } from "./runtime.ts";
 import { simplify } from "./simplify.ts";
 import type { ElementType, Weight } from "./weight.ts";
@@ -183,7 +191,7 @@ export class Builder {
     evaluate: (call: Call, inputs: readonly (Numbers | undefined)[]) => readonly Numbers[],
   ): readonly Value[] | undefined {
     const size = sizeOf(types[0]!.shape);
-    if (!call.inputs.every((input) => input === undefined || input.weight !== undefined)) return undefined;
+    if (!isOfConstants(call)) return undefined;
     const largest = Math.max(1, ...call.inputs.map((input) => (input ? sizeOf(input.shape) : 0)));
     if (size > MAX_FOLDED || largest > MAX_FOLDED) return undefined;
     // A weight that lies in a file is not turned into another: transposed or cast it would be a copy on the heap.

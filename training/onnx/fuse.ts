@@ -6,8 +6,8 @@ import { rotatedSum, scaledRotation } from "./forms/rotary.ts";
 import { float, floatOf, intOf } from "./graph.ts";
 import type { Maths } from "./maths.ts";
 import { permOf } from "./operators/layout.ts";
-import { type Call, sameShape, type Value } from "./program.ts";
-import { uniformValue } from "./simplify.ts";
+import type { Call, Value } from "./program.ts";
+import { type Multiple, multipleOf, timesNumber, uniformValue } from "./simplify.ts";
 
 /** The result of a node in a cheaper form, or undefined where there is none. */
 export function fused(call: Call, g: Maths): Value | undefined {
@@ -47,30 +47,11 @@ function swish(a: Value, b: Value, g: Maths): Value | undefined {
  * positions takes the whole scale, and keys stay as they were, repeated or turned.
  */
 function scaledOnLeft([a, b]: readonly [Value, Value], g: Maths): readonly [Value, Value] {
-  const keys = factorOf(b);
+  const keys = b.from && multipleOf(b.from);
   if (keys === undefined || a.weight || a.shape.length !== 4 || b.shape.length !== 4) return [a, b];
-  const queries = factorOf(a);
+  const queries = a.from && multipleOf(a.from);
   if (queries !== undefined) return [g.mul(queries.x, queries.factor * keys.factor), keys.x];
   return [scaledRotation(a, keys.factor, g) ?? g.mul(a, keys.factor), keys.x];
-}
-
-/** A computed value of a product's shape and the number that it was multiplied by. */
-function factorOf(product: Value): Multiple | undefined {
-  if (product.from?.op !== "Mul" || product.from.domain !== "") return undefined;
-  const [a, b] = product.from.inputs as [Value, Value];
-  const multiple = timesNumber(a, b);
-  return multiple && !multiple.x.weight && sameShape(multiple.x.shape, product.shape) ? multiple : undefined;
-}
-
-interface Multiple {
-  readonly x: Value;
-  readonly factor: number;
-}
-
-/** The two sides of a product of which one is a number. */
-function timesNumber(a: Value, b: Value): Multiple | undefined {
-  const [x, factor] = uniformValue(a) === undefined ? [a, uniformValue(b)] : [b, uniformValue(a)];
-  return factor === undefined ? undefined : { x, factor };
 }
 
 /** c (a·b) as (c a)·b where a is smaller than the product: scores are scaled on the queries' side. */

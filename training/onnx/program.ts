@@ -54,6 +54,11 @@ export function usesOf({ operations, outputs }: Program): ReadonlyMap<Value, num
   return uses;
 }
 
+/** Whether nothing enters but constants. */
+export function isOfConstants({ inputs }: Pick<Call, "inputs">): boolean {
+  return inputs.every((input) => input === undefined || input.weight !== undefined);
+}
+
 /** Other values in place of those that operations read. */
 export function reading(operations: readonly Operation[], inPlaceOf: (value: Value) => Value): Operation[] {
   return operations.map((operation) => ({

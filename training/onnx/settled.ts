@@ -1,8 +1,8 @@
 /**
  * Whether the runtime's passes over a graph would leave a program as it is, so that the session can open without them: fifty
- * walks over four thousand operations take half of the time of opening.
+ * walks over four thousand operations take about half of the time of opening.
  */
-import type { Operation, Program } from "./program.ts";
+import { isOfConstants, type Operation, type Program } from "./program.ts";
 
 /**
  * What decoders and their gradients consist of. Tidied (tidy.ts), their operations are in the form that the passes bring them to;
@@ -20,9 +20,6 @@ export function isSettled(program: Program): boolean {
   return program.operations.every((operation) => SETTLED.has(operation.op) && !isFolded(operation));
 }
 
-/** Computed from constants alone, which the runtime does while it opens the graph. Quantized weights it leaves as they are. */
-function isFolded({ op, inputs }: Operation): boolean {
-  return (
-    op !== "DequantizeLinear" && inputs.every((input) => input === undefined || input.weight !== undefined)
-  );
-}
+/** What is computed from constants alone the runtime computes while it opens the graph, but for quantized weights. */
+const isFolded = (operation: Operation): boolean =>
+  operation.op !== "DequantizeLinear" && isOfConstants(operation);

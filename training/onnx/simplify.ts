@@ -4,7 +4,7 @@ import { ints } from "./graph.ts";
 import { numbersOf } from "./numbers.ts";
 import { padsOf, permOf, sliceOf } from "./operators/layout.ts";
 import { reducedAxes } from "./operators/reductions.ts";
-import { type Call, type Emitter, sameShape, type Typed, type Value } from "./program.ts";
+import { type Call, type Emitter, type Operation, sameShape, type Typed, type Value } from "./program.ts";
 import type { Weight } from "./weight.ts";
 
 type Simplifier = (call: Call, result: Typed, builder: Emitter) => Value | undefined;
@@ -23,6 +23,27 @@ export function uniformValue(value: Value | undefined): number | undefined {
   const uniform = first !== undefined && numbers!.every((v) => v === first) ? first : undefined;
   UNIFORM.set(weight, { value: uniform });
   return uniform;
+}
+
+export interface Multiple {
+  readonly x: Value;
+  readonly factor: number;
+}
+
+/** The two sides of a product of which one is a number. */
+export function timesNumber(a: Value, b: Value): Multiple | undefined {
+  const [x, factor] = uniformValue(a) === undefined ? [a, uniformValue(b)] : [b, uniformValue(a)];
+  return factor === undefined ? undefined : { x, factor };
+}
+
+/** A computed value of the product's shape and the number that it is multiplied by. */
+export function multipleOf({ op, domain, inputs, outputs }: Operation): Multiple | undefined {
+  if (op !== "Mul" || domain !== "") return undefined;
+  const [a, b] = inputs as [Value, Value];
+  const multiple = timesNumber(a, b);
+  return multiple && !multiple.x.weight && sameShape(multiple.x.shape, outputs[0]!.shape)
+    ? multiple
+    : undefined;
 }
 
 const first = (call: Call): Value => call.inputs[0]!;

@@ -1,17 +1,8 @@
 /** Products in the form that the runtime would bring them to (tidy.ts): what is around one becomes part of it. */
-import { sizeOf } from "../../adapters/tensor.ts";
 import { float, floatOf, int, intOf } from "./graph.ts";
 import { permOf } from "./operators/layout.ts";
-import {
-  type Operation,
-  type Program,
-  readersOf,
-  reading,
-  sameShape,
-  usesOf,
-  type Value,
-} from "./program.ts";
-import { uniformValue } from "./simplify.ts";
+import { type Operation, type Program, readersOf, reading, usesOf, type Value } from "./program.ts";
+import { multipleOf } from "./simplify.ts";
 
 /** Which operand of a product is read with its last two axes turned. */
 const SIDES = [
@@ -61,23 +52,16 @@ export function withTurnedProducts(program: Program): Program {
  * the rank.
  */
 export function withFusedScales(program: Program): Program {
-  const uses = usesOf(program);
-  const readers = readersOf(program.operations);
-  const outputs = new Set(program.outputs.values());
-  const makers = new Map(program.operations.map((operation) => [operation.outputs[0]!, operation]));
+  const around = new Surroundings(program);
   const factors = new Map<Operation, number>();
   const same = new Map<Value, Value>();
-  const scale = (product: Operation, factor: number): void =>
-    void factors.set(product, (factors.get(product) ?? 1) * factor);
   for (const operation of program.operations) {
-    const multiple = multipleOf(operation);
     const result = operation.outputs[0]!;
-    if (multiple === undefined || outputs.has(result)) continue;
+    const multiple = result.type === "F32" ? multipleOf(operation) : undefined;
+    if (multiple === undefined) continue;
     const { x, factor } = multiple;
-    const product = productBehind(x, makers, uses);
-    if (product === undefined && isGate(x, makers)) continue;
-    const products = product ? [product] : productsThatRead(result, readers, outputs);
-    for (const one of products) scale(one, factor);
+    const products = around.productsScaledBy(x, result);
+    for (const product of products) factors.set(product, (factors.get(product) ?? 1) * factor);
     if (products.length > 0) same.set(result, same.get(x) ?? x);
   }
   const operations = program.operations.flatMap((operation) => {
@@ -88,53 +72,62 @@ export function withFusedScales(program: Program): Program {
   return { ...program, operations: reading(operations, (value) => same.get(value) ?? value) };
 }
 
-/** A value and the number that it is multiplied by. */
-function multipleOf({ op, domain, inputs, outputs }: Operation): { x: Value; factor: number } | undefined {
-  if (op !== "Mul" || domain !== "" || outputs[0]!.type !== "F32") return undefined;
-  const number = inputs.findLast((input) => input!.weight && sizeOf(input!.shape) === 1);
-  const x = inputs.find((input) => input !== number);
-  if (!number || !x || x.weight || !sameShape(x.shape, outputs[0]!.shape)) return undefined;
-  return { x, factor: uniformValue(number)! };
-}
+/** What makes and what reads the values of a program. */
+class Surroundings {
+  readonly #makers: ReadonlyMap<Value, Operation>;
+  readonly #readers: ReadonlyMap<Value, readonly Operation[]>;
+  readonly #outputs: ReadonlySet<Value>;
 
-/** x (1 + erf) or x (1 + tanh), the half of which is a GELU: that the runtime takes as one. */
-function isGate(x: Value, makers: ReadonlyMap<Value, Operation>): boolean {
-  const inputsOf = (value: Value, op: string): readonly (Value | undefined)[] => {
-    const maker = makers.get(value);
+  constructor({ operations, outputs }: Program) {
+    this.#makers = new Map(operations.map((operation) => [operation.outputs[0]!, operation]));
+    this.#readers = readersOf(operations);
+    this.#outputs = new Set(outputs.values());
+  }
+
+  /** Those that may take the factor of x on themselves: the one that makes x, or all that read the multiple. */
+  productsScaledBy(x: Value, multiple: Value): readonly Operation[] {
+    if (this.#outputs.has(multiple)) return [];
+    const product = this.#productBehind(x);
+    if (product !== undefined) return [product];
+    return this.#isGate(x) ? [] : this.#productsThatRead(multiple);
+  }
+
+  /** What made it, perhaps in another shape, if nothing is added there and nothing else reads it. */
+  #productBehind(x: Value): Operation | undefined {
+    const maker = this.#makers.get(x);
+    const flat = maker?.op === "Reshape" ? maker.inputs[0]! : x;
+    const product = this.#makers.get(flat);
+    const isAlone = this.#isReadOnce(x) && this.#isReadOnce(flat);
+    return isAlone && product && isProduct(product) && product.inputs[2] === undefined ? product : undefined;
+  }
+
+  #isReadOnce(value: Value): boolean {
+    return this.#readers.get(value)?.length === 1 && !this.#outputs.has(value);
+  }
+
+  /**
+   * The products that multiply a value, perhaps in another shape, one that does so twice twice; none where anything
+   * else reads it.
+   */
+  #productsThatRead(value: Value): readonly Operation[] {
+    if (this.#outputs.has(value)) return [];
+    const found = (this.#readers.get(value) ?? []).map((reader) => {
+      if (reader.op === "Reshape") return this.#productsThatRead(reader.outputs[0]!);
+      return isProduct(reader) && reader.inputs[2] !== value ? [reader] : [];
+    });
+    return found.some((products) => products.length === 0) ? [] : found.flat();
+  }
+
+  /** x (1 + erf) or x (1 + tanh), the half of which is a GELU: that the runtime takes as one. */
+  #isGate(x: Value): boolean {
+    const sums = this.#inputsOf(x, "Mul").flatMap((factor) => this.#inputsOf(factor!, "Add"));
+    return sums.some((term) => ["Erf", "Tanh"].includes(this.#makers.get(term!)?.op ?? ""));
+  }
+
+  #inputsOf(value: Value, op: string): readonly (Value | undefined)[] {
+    const maker = this.#makers.get(value);
     return maker?.op === op ? maker.inputs : [];
-  };
-  const sums = inputsOf(x, "Mul").flatMap((factor) => inputsOf(factor!, "Add"));
-  return sums.some((term) => ["Erf", "Tanh"].includes(makers.get(term!)?.op ?? ""));
-}
-
-/** What made it, perhaps in another shape, if nothing is added there and nothing else reads it. */
-function productBehind(
-  x: Value,
-  makers: ReadonlyMap<Value, Operation>,
-  uses: ReadonlyMap<Value, number>,
-): Operation | undefined {
-  const maker = makers.get(x);
-  const flat = maker?.op === "Reshape" ? maker.inputs[0]! : x;
-  const product = makers.get(flat);
-  const isAlone = uses.get(x) === 1 && uses.get(flat) === 1;
-  return isAlone && product && isProduct(product) && product.inputs[2] === undefined ? product : undefined;
-}
-
-/**
- * The products that multiply a value, perhaps in another shape, one that does so twice twice; none where anything else
- * reads it.
- */
-function productsThatRead(
-  value: Value,
-  readers: ReadonlyMap<Value, readonly Operation[]>,
-  outputs: ReadonlySet<Value>,
-): readonly Operation[] {
-  if (outputs.has(value)) return [];
-  const found = (readers.get(value) ?? []).map((reader) => {
-    if (reader.op === "Reshape") return productsThatRead(reader.outputs[0]!, readers, outputs);
-    return isProduct(reader) && reader.inputs[2] !== value ? [reader] : [];
-  });
-  return found.some((products) => products.length === 0) ? [] : found.flat();
+  }
 }
 
 function times(product: Operation, factor: number): Operation {
@@ -145,9 +138,6 @@ function times(product: Operation, factor: number): Operation {
 
 const fused = (product: Operation): Operation => ({ ...product, op: "FusedMatMul", domain: "com.microsoft" });
 
-const isMatMul = ({ op, domain }: Operation): boolean =>
-  (op === "MatMul" && domain === "") || op === "FusedMatMul";
-
 /** What alpha can be said of. */
 function isProduct(operation: Operation): boolean {
   if (operation.outputs[0]!.type !== "F32") return false;
@@ -156,7 +146,8 @@ function isProduct(operation: Operation): boolean {
 
 /** A product of stacks of matrices, or of two. */
 function isOfMatrices(operation: Operation): boolean {
-  if (!isMatMul(operation)) return false;
+  const { op, domain } = operation;
+  if (op !== "FusedMatMul" && (op !== "MatMul" || domain !== "")) return false;
   const isStacked = operation.inputs.every((input) => input!.shape.length >= 2);
   return isStacked && ["transBatchA", "transBatchB"].every((name) => intOf(operation, name, 0) === 0);
 }

@@ -28,7 +28,7 @@ export function tidied(program: Program): Program {
   const passes = [
     withTurnedProducts,
     withFusedTransposes,
-    withoutUnread, // what only a turned copy read would keep its scale
+    withoutUnread, // Transposes that are part of products now would count among the readers of a multiple
     withFusedScales,
     withoutChains,
     withSplits,
